@@ -1,0 +1,1 @@
+"""Drivers shipped with slotmeter: one small module per meter model."""

@@ -1,0 +1,1 @@
+"""The LoRaWAN medium (ChirpStack). Nothing is built here yet."""

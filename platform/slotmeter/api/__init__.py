@@ -1,0 +1,1 @@
+"""HTTP in and out: requests become service calls, errors become problem documents."""

@@ -1,0 +1,1 @@
+"""The domain of devices: drivers, frames, commands and their states; pure."""

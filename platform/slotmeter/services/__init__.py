@@ -1,0 +1,1 @@
+"""The transaction boundary, and the only place where vending meets devices."""

@@ -1,0 +1,1 @@
+"""Real stores behind the ports: the database and the readings store."""

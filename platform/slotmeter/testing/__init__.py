@@ -1,0 +1,1 @@
+"""What integrators and tests use: virtual meters, fakes and contract suites."""

@@ -1,0 +1,1 @@
+"""Rules shipped with slotmeter."""
