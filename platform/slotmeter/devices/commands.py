@@ -1,0 +1,133 @@
+"""Commands to meters: their kinds, their states and the steps between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+__all__ = [
+    "CUTTING",
+    "ENDED",
+    "RESTORING",
+    "STEPS",
+    "CommandKind",
+    "CommandOut",
+    "CommandResult",
+    "CommandState",
+    "Outcome",
+    "may_step",
+]
+
+
+class CommandKind(StrEnum):
+    """What a meter can be asked to do."""
+
+    LOAD_TOKEN = "load_token"  # noqa: S105  a command's name, not a secret
+    OPEN_RELAY = "open_relay"  # electricity off
+    CLOSE_RELAY = "close_relay"  # electricity on
+    CLOSE_VALVE = "close_valve"  # water or gas off
+    OPEN_VALVE = "open_valve"  # water or gas on
+    READ_NOW = "read_now"
+
+
+CUTTING = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_VALVE})
+"""Kinds that take supply away: only ``services.control.may_cut`` lets them through."""
+
+RESTORING = frozenset({CommandKind.CLOSE_RELAY, CommandKind.OPEN_VALVE})
+"""Kinds that give supply back."""
+
+
+class CommandState(StrEnum):
+    """Where a command is on its way.
+
+    ``VERIFIED`` is reached only by the meter's own report, never by a network acknowledgement.
+    """
+
+    QUEUED = "queued"
+    HELD = "held"
+    REFUSED = "refused"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+ENDED = frozenset(
+    {
+        CommandState.REFUSED,
+        CommandState.VERIFIED,
+        CommandState.FAILED,
+        CommandState.EXPIRED,
+        CommandState.SUPERSEDED,
+    }
+)
+"""States that a command never leaves."""
+
+_S = CommandState
+STEPS = MappingProxyType(
+    {
+        _S.QUEUED: frozenset({_S.SENT, _S.HELD, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
+        _S.HELD: frozenset({_S.QUEUED, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
+        _S.SENT: frozenset(
+            {_S.QUEUED, _S.ACKNOWLEDGED, _S.VERIFIED, _S.FAILED, _S.EXPIRED, _S.SUPERSEDED}
+        ),
+        _S.ACKNOWLEDGED: frozenset({_S.VERIFIED, _S.FAILED}),
+    }
+)
+"""Which state may follow which; a sent command goes back to queued when its lease runs out."""
+
+
+def may_step(before: CommandState, after: CommandState) -> bool:
+    """Say whether a command may go from one state to another."""
+    return after in STEPS.get(before, frozenset())
+
+
+class Outcome(StrEnum):
+    """What a meter says of a command; the token results are those of IEC 62055-41 entry."""
+
+    DONE = "done"
+    ALREADY_USED = "already_used"
+    OLD_TOKEN = "old_token"  # noqa: S105  a result's name, not a secret
+    KEY_EXPIRED = "key_expired"
+    REJECTED = "rejected"
+    WAITING = "waiting"  # another section of a key change set is expected
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOut:
+    """A command as a driver and a medium see it.
+
+    Args:
+        id: the queue's identifier, echoed by the meter.
+        kind: what to do.
+        token: the 20 digits for ``LOAD_TOKEN``, else None. Never log it.
+    """
+
+    id: int
+    kind: CommandKind
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        """Show the command without its token."""
+        return f"CommandOut(id={self.id}, kind={self.kind.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What the meter reports of one command.
+
+    Args:
+        command_id: the identifier it was sent with.
+        outcome: what came of it.
+        tid: identifier of the token, minutes since the meter's base date, for token commands.
+        amount: credit added, in Wh or mL, for accepted credit tokens.
+    """
+
+    command_id: int
+    outcome: Outcome
+    tid: int | None = None
+    amount: int | None = None

@@ -1,0 +1,117 @@
+"""What media hand over, and what a driver reads out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from slotmeter.devices.commands import CommandResult, Outcome
+from slotmeter.devices.entities import SupplyState
+
+__all__ = [
+    "PAYLOAD_BYTES_MAX",
+    "DeviceEvent",
+    "DeviceEventKind",
+    "Frame",
+    "Reading",
+    "Report",
+    "TokenEntry",
+]
+
+PAYLOAD_BYTES_MAX = 65_536
+"""No medium hands over a longer payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Bytes from a device, not yet understood.
+
+    Args:
+        medium: key of the medium that received it.
+        address: how the medium knows the device (endpoint name, DevEUI, logical name).
+        path: where it arrived (CoAP path, LoRaWAN port, OBIS code).
+        payload: the bytes as received, at most ``PAYLOAD_BYTES_MAX``.
+        received_at: our clock, aware UTC.
+    """
+
+    medium: str
+    address: str
+    path: str
+    payload: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of one register.
+
+    Args:
+        register: a name of ``devices.entities.REGISTERS``.
+        value: integer in the register's base unit.
+        measured_at: the meter's clock, aware UTC.
+    """
+
+    register: str
+    value: int
+    measured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """A token that somebody typed on the keypad.
+
+    Args:
+        outcome: what the meter made of it.
+        tid: minutes since the meter's base date, when the token was readable.
+        amount: credit added, in Wh or mL.
+        at: the meter's clock, aware UTC.
+    """
+
+    outcome: Outcome
+    tid: int | None
+    amount: int
+    at: datetime
+
+
+class DeviceEventKind(StrEnum):
+    """Things a meter tells of by itself."""
+
+    LOW_CREDIT = "low_credit"  # the display shows the warning
+    CREDIT_USED_UP = "credit_used_up"
+    SUPPLY_CUT = "supply_cut"  # by the meter itself
+    SUPPLY_RESTORED = "supply_restored"
+    TAMPER = "tamper"
+    TAMPER_CLEARED = "tamper_cleared"
+    RESTARTED = "restarted"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEvent:
+    """Something that happened at the meter, with the meter's own time (aware UTC)."""
+
+    kind: DeviceEventKind
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that one frame says.
+
+    Args:
+        measured_at: the meter's clock when it made the report, aware UTC.
+        readings: register values, in any order.
+        supply: relay or valve state, when the frame carries it.
+        tamper: tamper condition, when the frame carries it.
+        results: outcomes of commands.
+        entries: tokens typed on the keypad since the last report.
+        events: what happened since the last report.
+    """
+
+    measured_at: datetime
+    readings: tuple[Reading, ...] = ()
+    supply: SupplyState | None = None
+    tamper: bool | None = None
+    results: tuple[CommandResult, ...] = ()
+    entries: tuple[TokenEntry, ...] = ()
+    events: tuple[DeviceEvent, ...] = field(default=())

@@ -1,0 +1,498 @@
+"""The tables of the platform's own database.
+
+Every row carries its utility and every query is scoped by it. Times are UTC epoch microseconds
+(``*_us``), money is integer minor units (``*_minor``), amounts of energy and volume are Wh and mL.
+Ids come from one source that grows with time. Documents are JSON text. What has happened is never
+changed: the append-only tables are guarded by triggers (see the migrations).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = ["APPEND_ONLY", "METADATA"]
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+APPEND_ONLY = ("act", "command_log", "event", "journal", "notice", "posting")
+"""Tables whose rows are never changed nor removed."""
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _ref(name: str, target: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(f"{target}.id"), nullable=nullable)
+
+
+def _int(name: str, *, nullable: bool = False, default: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable, server_default=default)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=nullable)
+
+
+id_block = Table("id_block", METADATA, Column("name", Text, primary_key=True), _int("next_id"))
+
+utility = Table(
+    "utility",
+    METADATA,
+    _id(),
+    Column("code", Text, nullable=False, unique=True),
+    _text("name"),
+    _text("currency"),
+    _text("time_zone"),
+    _text("tax_number"),
+    _text("address"),
+    _text("policy"),  # JSON: protected hours, cuts per hour, low credit, reading age
+    _int("created_us"),
+)
+
+branch = Table(
+    "branch",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("code"),
+    _text("name"),
+    UniqueConstraint("utility_id", "code"),
+)
+
+principal = Table(
+    "principal",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("branch_id", "branch"),
+    _text("kind"),  # person | service
+    _text("name"),
+    _text("roles"),  # JSON list
+    _int("disabled_us", nullable=True),
+    _int("created_us"),
+    UniqueConstraint("utility_id", "name"),
+)
+
+api_key = Table(
+    "api_key",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("principal_id", "principal"),
+    _text("label"),
+    Column("sha256", Text, nullable=False, unique=True),
+    _text("rights", nullable=True),  # JSON list that narrows; NULL keeps all of the roles' rights
+    _int("created_us"),
+    _int("expires_us", nullable=True),
+    _int("revoked_us", nullable=True),
+)
+
+customer = Table(
+    "customer",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("number"),
+    _text("name"),
+    _text("phone"),
+    _text("address"),
+    _int("created_us"),
+    UniqueConstraint("utility_id", "number"),
+)
+
+account = Table(
+    "account",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("customer_id", "customer"),
+    _text("number"),
+    _text("currency"),
+    _int("critical_until_us", nullable=True),  # never cut automatically before this time
+    _text("critical_reason", nullable=True),
+    _int("created_us"),
+    UniqueConstraint("utility_id", "number"),
+)
+
+tariff = Table(
+    "tariff",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("code"),
+    _text("title"),
+    _text("commodity"),
+    _text("currency"),
+    UniqueConstraint("utility_id", "code"),
+)
+
+tariff_version = Table(
+    "tariff_version",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("tariff_id", "tariff"),
+    _int("version"),
+    _int("valid_from_us"),
+    _text("body"),  # JSON document
+    _int("created_us"),
+    UniqueConstraint("tariff_id", "version"),
+    Index(None, "tariff_id", "valid_from_us"),
+)
+
+supply_point = Table(
+    "supply_point",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("account_id", "account"),
+    _ref("tariff_id", "tariff"),
+    _text("number"),
+    _text("commodity"),
+    _text("area"),  # path from the region down, parts joined by "/"
+    _text("address"),
+    _int("created_us"),
+    UniqueConstraint("utility_id", "number"),
+    Index(None, "account_id"),
+)
+
+meter = Table(
+    "meter",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("number"),
+    _text("commodity"),
+    _text("credit_mode"),  # meter: the meter holds the credit | platform: the ledger does
+    _int("purchase_max_minor", nullable=True),
+    _text("parameters", nullable=True),  # JSON of KeyParameters
+    _text("key_id", nullable=True),  # the vending key in the security module
+    _text("state"),  # active | blocked | removed
+    _int("created_us"),
+    UniqueConstraint("utility_id", "number"),
+)
+
+installation = Table(
+    "installation",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("supply_point_id", "supply_point"),
+    _ref("meter_id", "meter"),
+    _int("from_us"),
+    _int("to_us", nullable=True),
+    Index(None, "meter_id", "from_us"),
+    Index(None, "supply_point_id", "from_us"),
+)
+
+charge = Table(
+    "charge",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("supply_point_id", "supply_point"),
+    _text("code"),
+    _text("period"),  # "2026-11", in the utility's time zone
+    _int("due_minor"),
+    _int("taken_minor"),
+    _int("created_us"),
+    UniqueConstraint("supply_point_id", "code", "period"),
+)
+
+sequence = Table(
+    "sequence",
+    METADATA,
+    Column("utility_id", BigInteger, ForeignKey("utility.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    _int("next_value"),
+)
+
+sale = Table(
+    "sale",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("principal_id", "principal"),
+    _ref("branch_id", "branch"),
+    _text("sale_id"),  # the caller's own; unique per principal, never globally
+    _text("request_hash"),
+    _text("state"),  # pending | issued
+    _text("receipt_number"),
+    _ref("meter_id", "meter"),
+    _ref("account_id", "account"),
+    _ref("supply_point_id", "supply_point"),
+    _ref("tariff_version_id", "tariff_version"),
+    _int("tender_minor"),
+    _text("currency"),
+    _text("channel"),
+    _text("credit_mode"),
+    _text("priced"),  # JSON: the lines as priced by commit 1
+    _text("particulars"),  # JSON: what the receipt prints beside the lines, as of commit 1
+    _int("units"),  # Wh or mL; what the token really carries
+    _text("receipt", nullable=True),  # JSON, commit 2
+    _text("delivery"),  # none | pending | sent | accepted | verified | already_used | failed
+    _int("sold_us"),
+    _int("issued_us", nullable=True),
+    _int("sent_us", nullable=True),
+    _int("accepted_us", nullable=True),
+    _int("verified_us", nullable=True),
+    _text("act"),  # JSON: principal, key, address, request id
+    UniqueConstraint("principal_id", "sale_id"),
+    UniqueConstraint("utility_id", "receipt_number"),
+    Index(None, "utility_id", "sold_us"),
+    Index(None, "meter_id", "sold_us"),
+    Index(None, "state"),
+)
+
+token = Table(
+    "token",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _ref("sale_row_id", "sale", nullable=True),
+    _text("key_id"),
+    _text("parameters"),  # JSON of KeyParameters at the moment of sale
+    _text("request"),  # JSON of TokenRequest
+    _int("tid_minute"),  # minutes since 1993-01-01 00:00 UTC, whatever the base date
+    _int("tid"),
+    _int("amount"),  # Wh or mL
+    _text("digits", nullable=True),  # commit 2
+    _text("state"),  # reserved | issued | accepted
+    _text("accepted_by", nullable=True),  # delivery | keypad
+    _int("created_us"),
+    _int("issued_us", nullable=True),
+    _int("accepted_us", nullable=True),
+    UniqueConstraint("meter_id", "tid_minute"),
+    Index(None, "sale_row_id"),
+)
+
+ledger_account = Table(
+    "ledger_account",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("code"),
+    _text("kind"),  # asset | liability | income | expense
+    _text("currency"),
+    _int("balance_minor"),  # debit positive; always the sum of its postings
+    _int("reserved_minor"),  # by sales between their two commits
+    _int("limit_minor", nullable=True),  # a till may not owe more than this
+    UniqueConstraint("utility_id", "code"),
+)
+
+journal = Table(
+    "journal",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _text("kind"),
+    _int("at_us"),
+    _ref("sale_row_id", "sale", nullable=True),
+    _int("frame_id", nullable=True),
+    _ref("principal_id", "principal", nullable=True),
+    _text("reason"),
+    Index(None, "sale_row_id"),
+)
+
+posting = Table(
+    "posting",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("journal_id", "journal"),
+    _ref("ledger_account_id", "ledger_account"),
+    _int("amount_minor"),  # debit positive, credit negative
+    _text("currency"),
+    Index(None, "ledger_account_id"),
+    Index(None, "journal_id"),
+)
+
+meter_charge = Table(
+    "meter_charge",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _ref("account_id", "account"),
+    _ref("tariff_version_id", "tariff_version"),
+    _int("start_register"),  # Wh or mL at the start of this tariff version for this meter
+    _int("register"),  # charged up to here
+    _int("charged_minor"),  # since the start; with tax
+    _int("taxed_minor"),  # of these, tax
+    _int("from_us"),
+    _int("to_us", nullable=True),
+    Index(None, "meter_id", "to_us"),
+)
+
+device = Table(
+    "device",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _text("medium"),
+    _text("address"),
+    _text("driver"),
+    _int("last_contact_us", nullable=True),
+    _int("measured_us", nullable=True),  # the meter's clock in its newest report
+    _int("received_us", nullable=True),  # our clock when that report came
+    _text("supply"),  # on | off | armed | unknown
+    _int("register", nullable=True),  # cumulative Wh or mL
+    _int("credit_balance", nullable=True),  # Wh or mL, for meters that hold their credit
+    _int("credit_total", nullable=True),
+    _int("tamper"),
+    _int("created_us"),
+    UniqueConstraint("medium", "address"),
+    UniqueConstraint("meter_id"),
+)
+
+frame = Table(
+    "frame",
+    METADATA,
+    _id(),
+    _text("medium"),
+    _text("address"),
+    _text("path"),
+    Column("payload", LargeBinary, nullable=False),
+    _int("received_us"),
+)
+
+quarantine = Table(
+    "quarantine",
+    METADATA,
+    Column("frame_id", BigInteger, ForeignKey("frame.id"), primary_key=True),
+    _text("code"),
+    _text("message"),
+    _int("at_us"),
+)
+
+cursor = Table(
+    "cursor",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    _int("position"),
+    _int("at_us"),
+)
+
+command = Table(
+    "command",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _ref("device_id", "device"),
+    _text("kind"),
+    _ref("token_id", "token", nullable=True),
+    _ref("sale_row_id", "sale", nullable=True),
+    _ref("principal_id", "principal", nullable=True),
+    _text("cause"),  # sale | rule | person
+    _text("reason"),
+    _int("priority"),  # smaller goes first
+    _text("state"),
+    _text("result", nullable=True),
+    _text("hold", nullable=True),  # JSON list of causes while held or refused
+    _int("attempts"),
+    _int("not_before_us"),
+    _int("expires_us"),
+    _int("lease_us", nullable=True),
+    _int("created_us"),
+    _int("sent_us", nullable=True),
+    _int("acknowledged_us", nullable=True),
+    _int("ended_us", nullable=True),
+    Index(None, "device_id", "state"),
+    Index(None, "utility_id", "created_us"),
+    Index(None, "meter_id", "created_us"),
+    Index(None, "state"),
+)
+
+command_log = Table(
+    "command_log",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("command_id", "command"),
+    _int("at_us"),
+    _text("state"),
+    _text("detail"),
+    Index(None, "command_id"),
+)
+
+notice = Table(
+    "notice",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _text("kind"),  # low_credit | credit_used_up
+    _text("route"),  # display | page
+    _int("at_us"),
+    Index(None, "meter_id", "at_us"),
+)
+
+event = Table(
+    "event",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _int("at_us"),
+    _text("kind"),
+    _text("severity"),  # info | warning | alarm
+    _ref("meter_id", "meter", nullable=True),
+    _ref("principal_id", "principal", nullable=True),  # whose sale it is about
+    _text("text"),
+    _text("data"),  # JSON
+    Index(None, "utility_id", "id"),
+    Index(None, "meter_id", "id"),
+)
+
+alarm = Table(
+    "alarm",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _text("kind"),
+    _text("severity"),
+    _text("text"),
+    _int("raised_us"),
+    _int("cleared_us", nullable=True),
+    Index(None, "meter_id", "kind", "cleared_us"),
+    Index(None, "utility_id", "cleared_us"),
+)
+
+act = Table(
+    "act",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _int("at_us"),
+    _int("principal_id", nullable=True),
+    _int("api_key_id", nullable=True),
+    _text("address"),
+    _text("request_id"),
+    _text("what"),
+    _text("subject"),
+    _text("reason"),
+    _text("data"),  # JSON
+    Index(None, "utility_id", "at_us"),
+)
