@@ -1,0 +1,95 @@
+"""Fixtures for every test. Plain functions that tests need are fixtures too: tests import nothing
+from each other, so that any file runs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from hypothesis import settings
+
+LEAK_GRACE_S = 2.0
+PORT_TRIES_MAX = 50
+
+settings.register_profile("work", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("deep", max_examples=2_000, deadline=None, print_blob=True)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "work")
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes share one xdist worker; async tests must leave no task behind."""
+    for item in items:
+        if item.get_closest_marker("e2e") or item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            item.fixturenames.insert(0, "no_task_left")
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fails an async test that ends while a task it started still runs."""
+    before = asyncio.all_tasks()
+
+    yield
+
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=LEAK_GRACE_S)
+    for task in left:
+        task.cancel()
+    if left:
+        pytest.fail(f"the test left tasks running: {sorted(task.get_name() for task in left)}")
+
+
+@pytest.fixture
+def free_port(free_ports: Callable[[], int]) -> int:
+    """A port of 127.0.0.1 that is free for TCP and for UDP."""
+    return free_ports()
+
+
+@pytest.fixture
+def free_ports() -> Callable[[], int]:
+    """Call it for a port of 127.0.0.1 that is free for TCP and for UDP, another one each time."""
+    given: set[int] = set()
+
+    def take() -> int:
+        for _ in range(PORT_TRIES_MAX):
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
+            ):
+                stream.bind(("127.0.0.1", 0))
+                port = int(stream.getsockname()[1])
+                try:
+                    datagram.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            if port not in given:
+                given.add(port)
+                return port
+        raise OSError(f"expected a free port within {PORT_TRIES_MAX} tries, got none")
+
+    return take
+
+
+@pytest.fixture
+def require_program() -> Callable[[str], str]:
+    """Call it with a program's name for its path; without it the test skips, and fails in CI."""
+
+    def require(name: str) -> str:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed, and CI must run this test")
+        pytest.skip(f"{name} is not installed")
+
+    return require
