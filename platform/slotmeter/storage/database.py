@@ -1,0 +1,255 @@
+"""The embedded database: one writer thread with group commit, readers beside it.
+
+Units of work queue for the writer. It takes all that wait, runs each under its own savepoint,
+commits once (``synchronous=FULL``) and only then releases the answers, so that one sync carries
+many sales and no answer leaves before its sync. A unit that fails undoes itself alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
+from slotmeter.ports import Changes, NewId, Read, Rows
+from slotmeter.storage.dialect import Statements
+from slotmeter.storage.migrate import migrate
+from slotmeter.storage.sqlite_unit import connect, make_reads, run_unit
+
+__all__ = ["BATCH_UNITS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
+
+T = TypeVar("T")
+
+BATCH_UNITS_MAX = 256
+"""At most this many units share one commit."""
+
+QUEUE_UNITS_MAX = 10_000
+"""At most this many units wait; one more is refused with ``database_busy``."""
+
+READER_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStats:
+    """What the writer has done since it was opened."""
+
+    units: int
+    commits: int
+    waiting: int
+    synchronous: str
+
+
+@dataclass(slots=True)
+class _Job:
+    reads: Sequence[Read]
+    decide: Callable[[Rows, NewId], Changes[Any]]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _Ids:
+    """Ids that grow with time, taken from one counter inside the writer's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._next = 0
+        self._stored = 0
+
+    def begin(self) -> None:
+        row = self._connection.execute("SELECT next_id FROM id_block WHERE name = 'id'").fetchone()
+        self._next = self._stored = row[0]
+
+    def take(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def store(self) -> None:
+        if self._next != self._stored:
+            self._connection.execute(
+                "UPDATE id_block SET next_id = ? WHERE name = 'id'", (self._next,)
+            )
+
+
+class Database:
+    """The platform's own database on SQLite; implements ``ports.UnitOfWork``."""
+
+    def __init__(self, path: Path) -> None:
+        """Prepare; use :meth:`open`."""
+        self._path = path
+        self._statements = Statements()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = connect(path)
+        self._ids = _Ids(self._writer)
+        self._local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="slotmeter-read")
+        self._thread = threading.Thread(target=self._write_loop, name="slotmeter-write")
+        self._waiting = 0
+        self._units = 0
+        self._commits = 0
+        self._closed = False
+        self._synchronous = _synchronous(self._writer)
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the database file, bring its tables up to date and start the writer.
+
+        Raises:
+            ConfigError: ``database_newer``, ``database_unusable`` or ``data_folder_not_writable``.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, cls._open, path)
+
+    @classmethod
+    def _open(cls, path: Path) -> Self:
+        if not path.parent.is_dir():
+            raise ConfigError(
+                "data_folder_missing", f"the data folder {path.parent} does not exist; create it"
+            )
+        migrate(path)
+        database = cls(path)
+        database._thread.start()
+        return database
+
+    @property
+    def stats(self) -> DatabaseStats:
+        """Say what the writer has done."""
+        return DatabaseStats(self._units, self._commits, self._waiting, self._synchronous)
+
+    async def run(self, reads: Sequence[Read], decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+        """Read, decide, write, commit; see ``ports.UnitOfWork``."""
+        if self._closed:
+            raise Unavailable("database_closed", "the server is shutting down")
+        if self._waiting >= QUEUE_UNITS_MAX:
+            raise Unavailable("database_busy", f"{self._waiting} changes wait already; try again")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting += 1
+        self._jobs.put(_Job(reads, decide, future, loop))
+        try:
+            return await future
+        finally:
+            self._waiting -= 1
+
+    async def read(self, reads: Sequence[Read]) -> Rows:
+        """Make reads that see one committed state; see ``ports.UnitOfWork``."""
+        if self._closed:
+            raise Unavailable("database_closed", "the server is shutting down")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._read, reads)
+
+    async def close(self) -> None:
+        """Finish what waits, commit it and let go of the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._thread.join)
+        await loop.run_in_executor(None, self._readers.shutdown)
+        for connection in self._reader_connections:
+            connection.close()
+        self._writer.close()
+
+    def _read(self, reads: Sequence[Read]) -> Rows:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = connect(self._path, read_only=True)
+            self._reader_connections.append(connection)
+        connection.execute("BEGIN")
+        try:
+            return make_reads(connection, self._statements, reads)
+        finally:
+            connection.execute("COMMIT")
+
+    def _write_loop(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            batch, ended = self._gather(job)
+            self._write_batch(batch)
+            self._answer(batch)
+            if ended:
+                return
+
+    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
+        batch = [first]
+        while len(batch) < BATCH_UNITS_MAX:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _write_batch(self, batch: list[_Job]) -> None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._ids.begin()
+            for job in batch:
+                self._run(job)
+            self._ids.store()
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._give_up(batch, error)
+            return
+        self._units += len(batch)
+        self._commits += 1
+
+    def _run(self, job: _Job) -> None:
+        try:
+            job.result = run_unit(
+                self._writer, self._statements, job.reads, job.decide, self._ids.take
+            )
+        except sqlite3.Error:
+            raise
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+
+    def _give_up(self, batch: list[_Job], error: sqlite3.Error) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        for job in batch:
+            if not isinstance(job.error, SlotmeterError):
+                job.error = Unavailable(
+                    "database_unavailable", f"nothing was written: {error}; try again"
+                )
+
+    @staticmethod
+    def _answer(batch: list[_Job]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        for job in batch:
+            by_loop.setdefault(job.loop, []).append(job)
+        for loop, jobs in by_loop.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle_all, jobs)
+
+
+def _settle_all(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+def _synchronous(connection: sqlite3.Connection) -> str:
+    level = connection.execute("PRAGMA synchronous").fetchone()[0]
+    return {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}[level]

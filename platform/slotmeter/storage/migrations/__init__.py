@@ -1,0 +1,1 @@
+"""Numbered migrations; one that has landed is never edited."""

@@ -1,0 +1,120 @@
+"""One unit of work on one SQLite connection: make the reads, ask ``decide``, write the changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from slotmeter.errors import ConfigError, Conflict
+from slotmeter.ports import Changes, From, Insert, NewId, Read, Row, Rows, SqlValue, Step
+from slotmeter.storage.dialect import Statements
+
+__all__ = ["connect", "make_reads", "run_unit"]
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long a writer waits for another process that writes."""
+
+PAGE_CACHE_KIB = 64 * 1024
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection with the settings that durability rests on.
+
+    Raises:
+        ConfigError: ``database_unusable`` when the file cannot be opened or written.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KIB}")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
+    except sqlite3.Error as error:
+        raise ConfigError(
+            "database_unusable",
+            f"the database {path.name} cannot be opened for writing ({error}); "
+            "check that the data folder exists, is writable and has space",
+        ) from error
+    return connection
+
+
+def _params(read: Read, rows: Rows) -> dict[str, SqlValue] | None:
+    params: dict[str, SqlValue] = {}
+    for name, value in read.params.items():
+        if isinstance(value, From):
+            found = rows[value.read]
+            if not found or found[0][value.column] is None:
+                return None
+            params[name] = found[0][value.column]
+        else:
+            params[name] = value
+    return params
+
+
+def make_reads(
+    connection: sqlite3.Connection, statements: Statements, reads: Sequence[Read]
+) -> Rows:
+    """Run named reads in order; a read whose reference found no row gives no rows."""
+    rows: dict[str, Sequence[Row]] = {}
+    for read in reads:
+        key = read.key or read.statement
+        params = _params(read, rows)
+        if params is None:
+            rows[key] = ()
+            continue
+        compiled = statements.reads[read.statement]
+        columns = compiled.columns
+        result = connection.execute(compiled.text, compiled.params(params))
+        rows[key] = [dict(zip(columns, row, strict=True)) for row in result]
+    return rows
+
+
+def _write(connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if isinstance(step, Insert):
+            connection.execute(statements.insert(step.table, step.row), step.row)
+            continue
+        compiled = statements.updates[step.statement]
+        changed = connection.execute(compiled.text, compiled.params(step.params)).rowcount
+        if step.rows is not None and changed != step.rows:
+            raise Conflict(
+                "changed_meanwhile",
+                f"{step.statement} met {changed} rows instead of {step.rows}; try again",
+            )
+
+
+def run_unit(
+    connection: sqlite3.Connection,
+    statements: Statements,
+    reads: Sequence[Read],
+    decide: Callable[[Rows, NewId], Changes[T]],
+    new_id: NewId,
+) -> T:
+    """Run one unit under its own savepoint inside the connection's open transaction.
+
+    Whatever ``decide`` or the writes raise undoes this unit alone.
+
+    Raises:
+        Conflict: ``changed_meanwhile`` from a guard or a unique key.
+    """
+    connection.execute("SAVEPOINT unit")
+    try:
+        changes = decide(make_reads(connection, statements, reads), new_id)
+        _write(connection, statements, changes.steps)
+    except sqlite3.IntegrityError as error:
+        connection.execute("ROLLBACK TO unit")
+        connection.execute("RELEASE unit")
+        raise Conflict("changed_meanwhile", f"a row is there already: {error}") from error
+    except BaseException:
+        connection.execute("ROLLBACK TO unit")
+        connection.execute("RELEASE unit")
+        raise
+    connection.execute("RELEASE unit")
+    return changes.result
