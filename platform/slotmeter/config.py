@@ -1,0 +1,230 @@
+"""The settings of a server: one documented TOML file, checked whole before anything starts.
+
+Every key, with its meaning and default, is in ``docs/reference/configuration.md``. Paths are taken
+from the folder of the file, or from the data folder where the page says so. Secrets are never in
+the file: a setting names the file that holds one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slotmeter.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "DashboardsConfig",
+    "DataConfig",
+    "EntryConfig",
+    "HttpConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "load",
+    "setting_names",
+]
+
+LOOPBACK = "127.0.0.1"
+HTTP_PORT = 8480
+DASHBOARDS_PORT = 8481
+CONFIG_BYTES_MAX = 1 << 20
+
+FilePath = Annotated[Path, Field(strict=False)]
+Host = Annotated[str, Field(min_length=1, max_length=255)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    """A table of the file: frozen, typed as TOML types it, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """``[data]``: where the server keeps everything it must not lose."""
+
+    folder: FilePath = Field(
+        default=Path("slotmeter-data"),
+        description="Folder of the databases, the key vault and the lock file.",
+    )
+
+
+class HttpConfig(_Section):
+    """``[http]``: where the API listens."""
+
+    host: Host = Field(default=LOOPBACK, description="Address to listen on.")
+    port: Port = Field(default=HTTP_PORT, description="TCP port; 0 takes any free one.")
+    access_log: bool = Field(default=False, description="Log one line for every request.")
+
+
+class DashboardsConfig(_Section):
+    """``[dashboards]``: the pages, a process of their own."""
+
+    enabled: bool = Field(default=True, description="Start the dashboards with the server.")
+    host: Host = Field(default=LOOPBACK, description="Address to listen on.")
+    port: Port = Field(default=DASHBOARDS_PORT, description="TCP port; 0 takes any free one.")
+    api_key_file: FilePath = Field(
+        default=Path("dashboards.key"),
+        description="File with the dashboards' API key; taken from the data folder.",
+    )
+
+
+class LogConfig(_Section):
+    """``[log]``: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severity that is written."
+    )
+    format: Literal["json", "text"] = Field(
+        default="text", description="One JSON object per line, or lines for people."
+    )
+
+
+class LimitsConfig(_Section):
+    """``[limits]``: what one caller can take from the server."""
+
+    body_bytes_max: int = Field(
+        default=65_536, ge=1_024, le=16_777_216, description="Largest request body, in bytes."
+    )
+    header_bytes_max: int = Field(
+        default=8_190,
+        ge=1_024,
+        le=65_536,
+        description="Longest request line and longest single header, in bytes.",
+    )
+    headers_max: int = Field(
+        default=64, ge=8, le=1_024, description="How many headers a request may have."
+    )
+    requests_per_key_max: int = Field(
+        default=256, ge=1, le=100_000, description="Requests of one API key in work at once."
+    )
+    request_timeout_s: float = Field(
+        default=30.0, gt=0, le=3_600, description="Time for one request, in seconds."
+    )
+    event_streams_max: int = Field(
+        default=256, ge=1, le=100_000, description="Event streams open at once."
+    )
+    drain_timeout_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=600,
+        description="Time that requests in work get when the server stops, in seconds.",
+    )
+
+
+class EntryConfig(BaseModel):
+    """``[[entry]]``: one connection of a medium; what is not named here is the medium's own."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    medium: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[a-z_][a-z0-9_]*$",
+        description="Key of an installed medium, such as `nbiot`.",
+    )
+    title: str = Field(default="", max_length=100, description="A name for logs.")
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        """Return the keys that the medium itself must understand."""
+        return dict(self.model_extra or {})
+
+
+class Config(_Section):
+    """The whole file; see ``docs/reference/configuration.md``."""
+
+    data: DataConfig = DataConfig()
+    http: HttpConfig = HttpConfig()
+    dashboards: DashboardsConfig = DashboardsConfig()
+    log: LogConfig = LogConfig()
+    limits: LimitsConfig = LimitsConfig()
+    entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)
+
+    @classmethod
+    def default(cls, data_folder: Path) -> Self:
+        """Return the settings of a server without a file: loopback only, no medium."""
+        return cls(data=DataConfig(folder=data_folder))
+
+    @property
+    def dashboards_key_path(self) -> Path:
+        """Where the dashboards' API key lies."""
+        return self.data.folder / self.dashboards.api_key_file
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: ``config_not_found``, ``config_unreadable``, ``config_not_toml``,
+            ``unknown_setting`` or ``bad_setting``; ``field`` is the dotted name of the setting.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError as error:
+        raise ConfigError("config_not_found", f"there is no configuration file {path}") from error
+    except OSError as error:
+        raise ConfigError(
+            "config_unreadable", f"{path} cannot be read: {error.strerror}"
+        ) from error
+    if len(content) > CONFIG_BYTES_MAX:
+        raise ConfigError("config_unreadable", f"{path} is larger than {CONFIG_BYTES_MAX} bytes")
+    try:
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("config_not_toml", f"{path} is not valid TOML: {error}") from error
+    config = _check(document, path.name)
+    folder = path.resolve().parent / config.data.folder.expanduser()
+    return config.model_copy(update={"data": config.data.model_copy(update={"folder": folder})})
+
+
+def _check(document: dict[str, Any], name: str) -> Config:
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    where = _dotted(first["loc"])
+    if first["type"] == "extra_forbidden":
+        raise ConfigError(
+            "unknown_setting", f"{name}: there is no setting {where}{_nearest(where)}", field=where
+        )
+    got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    raise ConfigError("bad_setting", f"{name}: {where}: {reason}{got}", field=where)
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    """Write a place as ``http.port`` or ``entry[2].medium``, counting entries from 1."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _nearest(where: str) -> str:
+    close = difflib.get_close_matches(where, setting_names(), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def setting_names() -> list[str]:
+    """Return the dotted name of every setting, entries as ``entry.medium``."""
+    names: list[str] = []
+    for name, info in Config.model_fields.items():
+        section = EntryConfig if name == "entries" else info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += [f"{info.alias or name}.{key}" for key in section.model_fields]
+    return names
