@@ -8,6 +8,7 @@ run time. All amounts are integers: sums stay exact in SQL, in Python and in eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import (
     ROUND_CEILING,
     ROUND_DOWN,
@@ -45,6 +46,9 @@ __all__ = [
     "Voltage",
     "Volume",
     "commodity_quantity",
+    "epoch_us",
+    "instant",
+    "iso_utc",
     "parse_money",
     "round_to_int",
     "whole_or_none",
@@ -449,3 +453,22 @@ def whole_or_none(value: Decimal) -> int | None:
         return int(value.to_integral_exact(context=Context(traps=[Inexact])))
     except Inexact:
         return None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def epoch_us(at: datetime) -> int:
+    """Return an aware time as UTC epoch microseconds, exact."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def instant(us: int) -> datetime:
+    """Return UTC epoch microseconds as an aware time, exact."""
+    return _EPOCH + us * _MICROSECOND
+
+
+def iso_utc(us: int) -> str:
+    """Write UTC epoch microseconds as ISO 8601 with ``Z`` and six decimals."""
+    return instant(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
