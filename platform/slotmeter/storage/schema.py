@@ -421,6 +421,7 @@ command = Table(
     _int("ended_us", nullable=True),
     Index(None, "device_id", "state"),
     Index(None, "utility_id", "created_us"),
+    Index(None, "utility_id", "kind", "created_us"),  # cuts of the last hour, at every cut
     Index(None, "meter_id", "created_us"),
     Index(None, "state"),
 )
