@@ -16,7 +16,7 @@ FOR_WORK := $(VENV)/.made-for-work
 
 # An environment that cannot run pip, or was made for another folder, counts as not made at all.
 ifneq ($(wildcard $(VENV)/.made-for-*),)
-ifneq ($(shell test "$$(cat $(VENV)/.complete 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c 'import pip; print("usable")'),usable)
+ifneq ($(shell { test "$$(cat $(VENV)/.complete)" = "$(CURDIR)" && $(BIN)/python -c 'import pip; print("usable")'; } 2>/dev/null),usable)
 $(shell rm -f $(FOR_RUNNING) $(FOR_WORK))
 endif
 endif
