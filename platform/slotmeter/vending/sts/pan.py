@@ -28,15 +28,14 @@ IIN_11: Final = "600727"
 IIN_13: Final = "0000"
 PAN_DIGITS: Final = 18
 
-_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_PLAIN: Final = bytes(48) + bytes(range(10)) + bytes(198)
+_DOUBLED: Final = bytes(48) + bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)) + bytes(198)
 
 
 def luhn_digit(digits: str) -> str:
     """Return the Luhn check digit that belongs after ``digits`` (which lack it)."""
-    total = 0
-    for position, character in enumerate(reversed(digits)):
-        value = int(character)
-        total += value if position % 2 else _DOUBLED[value]
+    text = digits.encode("ascii")
+    total = sum(text[-1::-2].translate(_DOUBLED)) + sum(text[-2::-2].translate(_PLAIN))
     return str(-total % 10)
 
 
