@@ -360,6 +360,7 @@ device = Table(
     _int("register", nullable=True),  # cumulative Wh or mL
     _int("credit_balance", nullable=True),  # Wh or mL, for meters that hold their credit
     _int("credit_total", nullable=True),
+    _int("credit_proven", nullable=True),  # as much of credit_total as known tokens explain
     _int("tamper"),
     _int("created_us"),
     UniqueConstraint("medium", "address"),

@@ -223,6 +223,7 @@ def upgrade() -> None:
         sa.Column("register", sa.BigInteger(), nullable=True),
         sa.Column("credit_balance", sa.BigInteger(), nullable=True),
         sa.Column("credit_total", sa.BigInteger(), nullable=True),
+        sa.Column("credit_proven", sa.BigInteger(), nullable=True),
         sa.Column("tamper", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["meter_id"], ["meter.id"], name=op.f("fk_device_meter_id")),
@@ -572,6 +573,12 @@ def upgrade() -> None:
         ["utility_id", "created_us"],
         unique=False,
     )
+    op.create_index(
+        op.f("ix_command_utility_id_kind_created_us"),
+        "command",
+        ["utility_id", "kind", "created_us"],
+        unique=False,
+    )
     op.create_table(
         "posting",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -621,6 +628,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_posting_ledger_account_id"), table_name="posting")
     op.drop_index(op.f("ix_posting_journal_id"), table_name="posting")
     op.drop_table("posting")
+    op.drop_index(op.f("ix_command_utility_id_kind_created_us"), table_name="command")
     op.drop_index(op.f("ix_command_utility_id_created_us"), table_name="command")
     op.drop_index(op.f("ix_command_state"), table_name="command")
     op.drop_index(op.f("ix_command_meter_id_created_us"), table_name="command")
