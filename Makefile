@@ -44,7 +44,7 @@ check: $(FOR_WORK) ## lint, format, types, layers and house rules, without the t
 	$(call step,ruff check --quiet)
 	$(call step,ruff format --check --quiet)
 	$(call step,mypy)
-	$(call step,lint-imports)
+	$(call step,lint-imports --no-logo)
 	$(call step,python -m pytest -q -p no:cacheprovider tests/test_tidy.py)
 
 bench: $(FOR_WORK) ## measure: every benchmarks/bench_*.py in turn
