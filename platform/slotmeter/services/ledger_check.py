@@ -1,0 +1,136 @@
+"""Whether the ledger and the sales agree, sentence by sentence.
+
+Everything is read from one committed state, so the answer is right also while the server sells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slotmeter.ports import Clock, Read, SqlValue, UnitOfWork
+from slotmeter.services.access import epoch_us
+from slotmeter.services.registry import UtilityInfo
+
+__all__ = [
+    "DIFFERENCES_MAX",
+    "PENDING_S_MAX",
+    "CheckedSentence",
+    "Difference",
+    "LedgerVerdict",
+    "verify_ledger",
+]
+
+DIFFERENCES_MAX = 20
+"""At most this many differences of one sentence are listed."""
+
+PENDING_S_MAX = 60
+"""A sale that is still between its two commits after this time is stuck."""
+
+SENTENCES = (
+    ("check_journals_balance", "count_journals", "every journal entry sums to zero"),
+    ("check_journals_complete", "count_journals", "every journal entry has two sides"),
+    ("check_balances", "count_ledger_accounts", "every balance is the sum of its postings"),
+    ("check_posting_scope", "count_postings", "every posting has its account's currency and owner"),
+    ("check_sales_booked", "count_sales", "every issued sale is booked once, no other sale is"),
+    ("check_sales_tender", "count_sales_issued", "what was tendered is what was booked"),
+    ("check_sales_tokens", "count_sales_issued", "every sale has its one token, or needs none"),
+    ("check_pending_tokens", "count_sales_pending", "no token is out before its sale is booked"),
+    ("check_token_amounts", "count_tokens", "every token carries the units on its receipt"),
+    ("check_tokens_once", "count_tokens", "no two tokens have the same digits"),
+    ("check_tids_once", "count_tokens", "no meter was given a token identifier twice"),
+    ("check_nothing_stuck", "count_sales", "no sale is stuck between its two commits"),
+    ("check_reserved", "count_ledger_accounts", "what is reserved is what pending sales need"),
+    ("check_charges", "count_charges", "no charge was taken beyond what was due"),
+)
+"""The statement that looks, what it looks through, and the sentence it can refute."""
+
+FIGURES = (
+    ("sales", "count_sales"),
+    ("sales_issued", "count_sales_issued"),
+    ("sales_pending", "count_sales_pending"),
+    ("tokens", "count_tokens"),
+    ("tendered_minor", "sum_tendered"),
+    ("journals", "count_journals"),
+    ("postings", "count_postings"),
+    ("ledger_accounts", "count_ledger_accounts"),
+    ("charges", "count_charges"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where a sentence does not hold; amounts are minor units, Wh or mL."""
+
+    subject: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSentence:
+    """A sentence, how many rows it was held against, and where it does not hold."""
+
+    name: str
+    sentence: str
+    checked: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def holds(self) -> bool:
+        """True when nothing speaks against it."""
+        return not self.differences
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerVerdict:
+    """Every sentence, and the figures a reader may want to compare."""
+
+    utility: str
+    currency: str
+    sentences: tuple[CheckedSentence, ...]
+    figures: dict[str, int]
+
+    @property
+    def holds(self) -> bool:
+        """True when every sentence holds."""
+        return all(sentence.holds for sentence in self.sentences)
+
+
+async def verify_ledger(uow: UnitOfWork, clock: Clock, utility: UtilityInfo) -> LedgerVerdict:
+    """Check the ledger of one utility.
+
+    Args:
+        uow: the database.
+        clock: to tell a pending sale from a stuck one.
+        utility: whose ledger.
+    """
+    now_us = epoch_us(clock.now())
+    scope: dict[str, SqlValue] = {"utility_id": utility.id}
+    look: dict[str, SqlValue] = {**scope, "limit": DIFFERENCES_MAX}
+    before: dict[str, SqlValue] = {**look, "pending_before_us": now_us - PENDING_S_MAX * 1_000_000}
+
+    def read_of(statement: str) -> Read:
+        return Read(statement, before if statement == "check_nothing_stuck" else look)
+
+    counts = sorted({count for _, count, _ in SENTENCES} | {count for _, count in FIGURES})
+    reads: Sequence[Read] = [
+        *(read_of(statement) for statement, _, _ in SENTENCES),
+        *(Read(count, scope) for count in counts),
+    ]
+    rows = await uow.read(reads)
+
+    sentences = tuple(
+        CheckedSentence(
+            name=statement.removeprefix("check_"),
+            sentence=sentence,
+            checked=rows[count][0]["count"],
+            differences=tuple(
+                Difference(str(row["subject"]), str(row["expected"]), str(row["found"]))
+                for row in rows[statement]
+            ),
+        )
+        for statement, count, sentence in SENTENCES
+    )
+    figures = {name: rows[count][0]["count"] for name, count in FIGURES}
+    return LedgerVerdict(utility.code, utility.currency, sentences, figures)

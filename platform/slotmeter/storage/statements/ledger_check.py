@@ -1,0 +1,190 @@
+"""Statements of ``ledger verify``: each one finds what must not be there.
+
+A check gives rows of ``subject``, ``expected`` and ``found``; no row means that it holds. The
+counts say how much was looked at, so that an empty database does not look like a proof.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, func, literal, or_, select
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.selectable import Select
+
+from slotmeter.storage.schema import METADATA
+
+__all__ = ["READS", "UPDATES"]
+
+_t = METADATA.tables
+account = _t["ledger_account"]
+journal = _t["journal"]
+posting = _t["posting"]
+sale = _t["sale"]
+token = _t["token"]
+branch = _t["branch"]
+charge = _t["charge"]
+meter = _t["meter"]
+
+_UTILITY: BindParameter[int] = bindparam("utility_id")
+_LIMIT: BindParameter[int] = bindparam("limit")
+
+
+def _difference(
+    subject: ColumnElement[Any], expected: ColumnElement[Any], found: ColumnElement[Any]
+) -> Select[Any]:
+    return select(subject.label("subject"), expected.label("expected"), found.label("found"))
+
+
+def _count(what: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
+    return select(func.count(what).label("count")).where(*where)
+
+
+def _zero() -> ColumnElement[int]:
+    return literal(0)
+
+
+_posted = func.coalesce(func.sum(posting.c.amount_minor), 0)
+_journals = func.count(journal.c.id)
+_taken_in = func.coalesce(
+    func.sum(case((posting.c.amount_minor > 0, posting.c.amount_minor), else_=0)), 0
+)
+_made = func.count(token.c.digits)
+_pending = func.coalesce(func.sum(sale.c.tender_minor), 0)
+_tokens_due = case((sale.c.credit_mode == "meter", 1), else_=0)
+
+READS: dict[str, Select[Any]] = {
+    "check_journals_balance": _difference(journal.c.id, _zero(), _posted)
+    .join(posting, posting.c.journal_id == journal.c.id)
+    .where(journal.c.utility_id == _UTILITY)
+    .group_by(journal.c.id, posting.c.currency)
+    .having(_posted != 0)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_journals_complete": _difference(journal.c.id, literal(2), func.count(posting.c.id))
+    .outerjoin(posting, posting.c.journal_id == journal.c.id)
+    .where(journal.c.utility_id == _UTILITY)
+    .group_by(journal.c.id)
+    .having(func.count(posting.c.id) < 2)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_balances": _difference(account.c.code, _posted, account.c.balance_minor)
+    .outerjoin(posting, posting.c.ledger_account_id == account.c.id)
+    .where(account.c.utility_id == _UTILITY)
+    .group_by(account.c.code, account.c.balance_minor)
+    .having(_posted != account.c.balance_minor)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_posting_scope": _difference(posting.c.id, account.c.currency, posting.c.currency)
+    .join(account, account.c.id == posting.c.ledger_account_id)
+    .join(journal, journal.c.id == posting.c.journal_id)
+    .where(
+        posting.c.utility_id == _UTILITY,
+        or_(
+            posting.c.currency != account.c.currency,
+            posting.c.utility_id != account.c.utility_id,
+            posting.c.utility_id != journal.c.utility_id,
+        ),
+    )
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_sales_booked": _difference(
+        sale.c.receipt_number, case((sale.c.state == "issued", 1), else_=0), _journals
+    )
+    .outerjoin(journal, and_(journal.c.sale_row_id == sale.c.id, journal.c.kind == "sale"))
+    .where(sale.c.utility_id == _UTILITY)
+    .group_by(sale.c.id, sale.c.receipt_number, sale.c.state)
+    .having(_journals != case((sale.c.state == "issued", 1), else_=0))
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_sales_tender": _difference(sale.c.receipt_number, sale.c.tender_minor, _taken_in)
+    .join(journal, and_(journal.c.sale_row_id == sale.c.id, journal.c.kind == "sale"))
+    .join(posting, posting.c.journal_id == journal.c.id)
+    .where(sale.c.utility_id == _UTILITY)
+    .group_by(sale.c.id, sale.c.receipt_number, sale.c.tender_minor)
+    .having(_taken_in != sale.c.tender_minor)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_sales_tokens": _difference(sale.c.receipt_number, _tokens_due, _made)
+    .outerjoin(token, token.c.sale_row_id == sale.c.id)
+    .where(sale.c.utility_id == _UTILITY, sale.c.state == "issued")
+    .group_by(sale.c.id, sale.c.receipt_number, sale.c.credit_mode)
+    .having(_made != _tokens_due)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_pending_tokens": _difference(sale.c.receipt_number, _zero(), _made)
+    .join(token, token.c.sale_row_id == sale.c.id)
+    .where(sale.c.utility_id == _UTILITY, sale.c.state == "pending")
+    .group_by(sale.c.id, sale.c.receipt_number)
+    .having(_made != 0)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_token_amounts": _difference(sale.c.receipt_number, sale.c.units, token.c.amount)
+    .join(token, token.c.sale_row_id == sale.c.id)
+    .where(sale.c.utility_id == _UTILITY, token.c.amount != sale.c.units)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_tokens_once": _difference(
+        func.min(sale.c.receipt_number), literal(1), func.count(token.c.id)
+    )
+    .join(sale, sale.c.id == token.c.sale_row_id)
+    .where(token.c.utility_id == _UTILITY, token.c.digits.is_not(None))
+    .group_by(token.c.digits)
+    .having(func.count(token.c.id) > 1)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_tids_once": _difference(meter.c.number, literal(1), func.count(token.c.id))
+    .join(meter, meter.c.id == token.c.meter_id)
+    .where(token.c.utility_id == _UTILITY)
+    .group_by(meter.c.number, token.c.tid_minute)
+    .having(func.count(token.c.id) > 1)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_nothing_stuck": _difference(sale.c.receipt_number, literal("issued"), sale.c.state)
+    .where(
+        sale.c.utility_id == _UTILITY,
+        sale.c.state != "issued",
+        sale.c.sold_us < bindparam("pending_before_us"),
+    )
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_reserved": _difference(account.c.code, _pending, account.c.reserved_minor)
+    .outerjoin(
+        branch,
+        and_(
+            branch.c.utility_id == account.c.utility_id,
+            account.c.code == literal("till:") + branch.c.code,
+        ),
+    )
+    .outerjoin(sale, and_(sale.c.branch_id == branch.c.id, sale.c.state == "pending"))
+    .where(account.c.utility_id == _UTILITY)
+    .group_by(account.c.code, account.c.reserved_minor)
+    .having(_pending != account.c.reserved_minor)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_charges": _difference(charge.c.id, charge.c.due_minor, charge.c.taken_minor)
+    .where(
+        charge.c.utility_id == _UTILITY,
+        or_(charge.c.taken_minor > charge.c.due_minor, charge.c.taken_minor < 0),
+    )
+    .order_by("subject")
+    .limit(_LIMIT),
+    "count_journals": _count(journal.c.id, journal.c.utility_id == _UTILITY),
+    "count_postings": _count(posting.c.id, posting.c.utility_id == _UTILITY),
+    "count_ledger_accounts": _count(account.c.id, account.c.utility_id == _UTILITY),
+    "count_sales": _count(sale.c.id, sale.c.utility_id == _UTILITY),
+    "count_sales_issued": _count(
+        sale.c.id, sale.c.utility_id == _UTILITY, sale.c.state == "issued"
+    ),
+    "count_sales_pending": _count(
+        sale.c.id, sale.c.utility_id == _UTILITY, sale.c.state == "pending"
+    ),
+    "count_tokens": _count(token.c.id, token.c.utility_id == _UTILITY, token.c.digits.is_not(None)),
+    "count_charges": _count(charge.c.id, charge.c.utility_id == _UTILITY),
+    "sum_tendered": select(_pending.label("count")).where(
+        sale.c.utility_id == _UTILITY, sale.c.state == "issued"
+    ),
+}
+
+UPDATES: dict[str, UpdateBase] = {}
