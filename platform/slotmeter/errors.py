@@ -12,9 +12,9 @@
     ├── FrameError      bytes from a device that cannot be read: count, quarantine, go on
     └── ConfigError     a setting that cannot work: stop at start-up
 
-Every error carries a stable ``code`` (snake_case), a sentence for a person, and where it applies the
-``field`` at fault. Only :mod:`slotmeter.api.problems` knows HTTP statuses. Expected outcomes (a command
-expired, a token already used) are states, not exceptions.
+Every error carries a stable ``code`` (snake_case), a sentence for a person, and where it applies
+the ``field`` at fault. Only :mod:`slotmeter.api.problems` knows HTTP statuses. Expected outcomes (a
+command expired, a token already used) are states, not exceptions.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ __all__ = ["Driver", "Example", "valid_key"]
 
 
 def valid_key(key: str) -> bool:
-    """Say whether a driver's or medium's key is a lower-case identifier of at most 64 characters."""
+    """Say whether a driver's or medium's key is a lower-case identifier, 64 characters at most."""
     return key.isidentifier() and key == key.lower() and len(key) <= 64
 
 
