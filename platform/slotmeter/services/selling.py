@@ -1,0 +1,320 @@
+"""Selling: quote, sell, look up, recover. Two commits a sale, and no sale is ever half.
+
+The first commit stores the priced sale, its token identifier, its random bits and the key
+parameters of that moment. The token is a pure function of these, so a crash before the second
+commit is repaired by making the same token again, whatever the tariff or the meter's key have
+become since.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
+from slotmeter.ports import (
+    Caller,
+    Changes,
+    Clock,
+    NewId,
+    Read,
+    Right,
+    Row,
+    Rows,
+    SecurityModule,
+    SqlValue,
+    UnitOfWork,
+)
+from slotmeter.services.selling_steps import (
+    SellRequest,
+    begin_reads,
+    begin_sale,
+    issue_reads,
+    issue_sale,
+    price,
+    quote_reads,
+)
+from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us
+from slotmeter.vending.accounts import masked_name
+from slotmeter.vending.receipts import Receipt, ReceiptLine
+from slotmeter.vending.sts import KeyParameters, TokenRequest, check_drn
+
+__all__ = ["CHANNELS", "QuoteView", "SaleView", "SellRequest", "Selling"]
+
+CHANNELS = ("till", "web", "phone", "bank")
+SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+RECOVER_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteView:
+    """What a purchase would give; nothing is booked."""
+
+    meter: str
+    customer: str  # masked
+    commodity: str
+    currency: str
+    tendered: str
+    quantity: int
+    lines: tuple[ReceiptLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaleView:
+    """A sale as its seller sees it; times are UTC epoch microseconds."""
+
+    row_id: int
+    sale_id: str
+    receipt_number: str
+    state: str
+    meter: str
+    commodity: str
+    credit_mode: str
+    currency: str
+    tendered_minor: int
+    quantity: int
+    token: str | None
+    sold_us: int
+    issued_us: int | None
+    delivery: str
+    sent_us: int | None
+    accepted_us: int | None
+    verified_us: int | None
+
+    @property
+    def tendered(self) -> str:
+        """The tender in major units."""
+        return str(Money(self.tendered_minor, self.currency))
+
+    @property
+    def units(self) -> str:
+        """The amount in kWh or m³, without the unit."""
+        return f"{commodity_quantity(Commodity(self.commodity))(self.quantity).sold:f}"
+
+    @property
+    def unit(self) -> str:
+        """The unit of :attr:`units`."""
+        return commodity_quantity(Commodity(self.commodity)).sold_symbol
+
+
+def check_request(request: SellRequest) -> None:
+    """Refuse what can be refused without asking the database.
+
+    Raises:
+        Refused: ``sale_id_malformed``, ``channel_unknown`` or a meter number that cannot be.
+    """
+    if SALE_ID.fullmatch(request.sale_id) is None:
+        raise Refused(
+            "sale_id_malformed",
+            "expected 1 to 64 letters, digits, dots, dashes, colons or underscores",
+            field="sale_id",
+        )
+    if request.channel not in CHANNELS:
+        raise Refused(
+            "channel_unknown", f"channel is one of {', '.join(CHANNELS)}", field="channel"
+        )
+    check_meter_number(request.meter)
+
+
+def check_meter_number(number: str) -> None:
+    """Refuse a number that no meter has: 11 or 13 digits with a check digit.
+
+    Raises:
+        Refused: the error of ``check_drn`` with the field ``meter``.
+    """
+    try:
+        check_drn(number)
+    except Refused as error:
+        raise Refused(error.code, error.message, field="meter") from error
+
+
+class Selling:
+    """The transaction boundary of sales."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        security: SecurityModule,
+        clock: Clock,
+        *,
+        draw_rnd: Callable[[], int],
+        after_payment: Callable[[int], Awaitable[None]],
+        on_issued: Callable[[], None],
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            uow: the database.
+            security: makes the tokens.
+            clock: stamps the sales.
+            draw_rnd: gives the 4 random bits of a token.
+            after_payment: called with the meter's id when platform-held credit grew.
+            on_issued: called after a sale's second commit; wakes whoever follows events.
+        """
+        self._uow = uow
+        self._security = security
+        self._clock = clock
+        self._draw_rnd = draw_rnd
+        self._after_payment = after_payment
+        self._on_issued = on_issued
+
+    async def quote(self, caller: Caller, meter: str, tendered: str) -> QuoteView:
+        """Say what a purchase would give now, without making it.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+            Refused: whatever :meth:`sell` would refuse of meter, amount and tariff.
+        """
+        check_meter_number(meter)
+        now_us = epoch_us(self._clock.now())
+        rows = await self._uow.read(quote_reads(caller.principal, meter, now_us))
+        priced = price(caller.principal, tendered, rows, now_us)
+        return QuoteView(
+            meter=meter,
+            customer=masked_name(priced.supply.customer_name),
+            commodity=priced.supply.commodity.value,
+            currency=priced.tariff.currency,
+            tendered=str(priced.sale.tender),
+            quantity=priced.sale.quantity.amount,
+            lines=priced.sale.lines,
+        )
+
+    async def sell(self, caller: Caller, request: SellRequest) -> tuple[SaleView, bool]:
+        """Sell once; the same request again returns the same sale.
+
+        Returns:
+            The sale, and whether this call made it.
+
+        Raises:
+            Conflict: ``sale_id_reused``: the id was used for another purchase.
+            NotFound: ``meter_unknown``.
+            Refused: see ``selling_steps``; nothing was written.
+            Unavailable: ``token_not_made``: the sale is kept; send the same request again.
+        """
+        check_request(request)
+        now_us = epoch_us(self._clock.now())
+        rnd = self._draw_rnd()
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
+            return begin_sale(caller, request, rows, new_id, now_us=now_us, rnd=rnd)
+
+        sale = await self._uow.run(begin_reads(caller.principal, request, now_us), decide)
+        created: bool = sale["created"]
+        if sale["state"] == "pending":
+            sale = await self._complete(sale)
+        return _view(sale), created
+
+    async def sale(self, caller: Caller, sale_id: str) -> SaleView:
+        """Return the caller's own sale.
+
+        Raises:
+            NotFound: ``sale_unknown``; another principal's id is simply unknown.
+        """
+        params: dict[str, SqlValue] = {
+            "principal_id": caller.principal.id,
+            "sale_id": sale_id,
+        }
+        rows = await self._uow.read([Read("sale_by_principal", params, "sale")])
+        return _view(_found(rows["sale"], "sale_unknown", "no sale of yours has this sale_id"))
+
+    async def receipt(self, caller: Caller, receipt_number: str) -> Receipt:
+        """Return an issued receipt: one's own, or any of the utility with the right to see all.
+
+        Raises:
+            NotFound: ``receipt_unknown``.
+        """
+        principal = caller.principal
+        params: dict[str, SqlValue] = {
+            "utility_id": principal.utility_id,
+            "receipt_number": receipt_number,
+        }
+        rows = await self._uow.read([Read("sale_by_receipt", params, "sale")])
+        may_see = [
+            row
+            for row in rows["sale"]
+            if row["receipt"] is not None
+            and (row["principal_id"] == principal.id or Right.SALES_ALL in principal.rights)
+        ]
+        sale = _found(may_see, "receipt_unknown", "no receipt with this number is known here")
+        return Receipt.from_dict(json.loads(sale["receipt"]))
+
+    async def recover(self) -> int:
+        """Complete every sale that stopped between its two commits; return how many.
+
+        Raises:
+            SlotmeterError: a token could not be made; the sale stays pending and is tried again.
+        """
+        completed = 0
+        while True:
+            rows = await self._uow.read([Read("sales_pending", {"limit": RECOVER_BATCH}, "sales")])
+            if not rows["sales"]:
+                return completed
+            for sale in rows["sales"]:
+                await self._complete(sale)
+                completed += 1
+
+    async def _complete(self, sale: Row) -> Row:
+        digits = await self._digits(sale)
+        now_us = epoch_us(self._clock.now())
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
+            return issue_sale(sale, digits, rows, new_id, now_us=now_us)
+
+        try:
+            issued = await self._uow.run(issue_reads(sale), decide)
+        except Conflict:
+            # The same sale was completed by a retry that ran beside this one.
+            rows = await self._uow.read([Read("sale_by_row", {"id": sale["id"]}, "sale")])
+            if rows["sale"][0]["state"] != "issued":
+                raise
+            return rows["sale"][0]
+        self._on_issued()
+        if digits is None:
+            await self._after_payment(sale["meter_id"])
+        return issued
+
+    async def _digits(self, sale: Row) -> str | None:
+        if sale["token_id"] is None:
+            return None
+        parameters = KeyParameters.from_dict(json.loads(sale["token_parameters"]))
+        request = TokenRequest.from_dict(json.loads(sale["token_request"]))
+        try:
+            token = await self._security.issue(sale["token_key_id"], parameters, request)
+        except SlotmeterError as error:
+            raise Unavailable(
+                "token_not_made",
+                f"the sale is kept but its token cannot be made now ({error.code}); "
+                "send the same request again later",
+                details={"cause": error.code, "receipt_number": sale["receipt_number"]},
+            ) from error
+        return token.digits
+
+
+def _found(rows: Sequence[Row], code: str, message: str) -> Row:
+    if not rows:
+        raise NotFound(code, message)
+    return rows[0]
+
+
+def _view(sale: Row) -> SaleView:
+    return SaleView(
+        row_id=sale["id"],
+        sale_id=sale["sale_id"],
+        receipt_number=sale["receipt_number"],
+        state=sale["state"],
+        meter=sale["meter_number"],
+        commodity=sale["commodity"],
+        credit_mode=sale["credit_mode"],
+        currency=sale["currency"],
+        tendered_minor=sale["tender_minor"],
+        quantity=sale["units"],
+        token=sale["token_digits"],
+        sold_us=sale["sold_us"],
+        issued_us=sale["issued_us"],
+        delivery=sale["delivery"],
+        sent_us=sale["sent_us"],
+        accepted_us=sale["accepted_us"],
+        verified_us=sale["verified_us"],
+    )
