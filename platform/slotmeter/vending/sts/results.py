@@ -11,6 +11,7 @@ __all__ = [
     "CreditChanged",
     "Effect",
     "EntryResult",
+    "ExtendedRead",
     "FlagSet",
     "KeyChanged",
     "ProprietaryReceived",
@@ -111,6 +112,14 @@ class TestRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendedRead:
+    """What an extended token sets (STS 202-5) is to be shown; index 63 is a flag, 0 the control."""
+
+    token_index: int
+    parameter: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProprietaryReceived:
     """A maker's own token came in; the payload is the maker's business."""
 
@@ -137,6 +146,7 @@ Effect = (
     | FlagSet
     | TamperCleared
     | TestRequested
+    | ExtendedRead
     | ProprietaryReceived
     | KeyChanged
 )
