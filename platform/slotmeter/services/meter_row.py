@@ -19,7 +19,6 @@ EARLIEST_INSTALLATION = date(1990, 1, 1)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,63}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")
-_DRN_LIKE = re.compile(r"[0-9]{11}|[0-9]{13}")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 
@@ -43,12 +42,7 @@ class Column:
 
 
 COLUMNS = (
-    Column(
-        "meter",
-        "Meter number: the DRN of 11 or 13 digits; a name for `platform` without one.",
-        "01234567897",
-        True,
-    ),
+    Column("meter", "Meter number (DRN): 11 or 13 digits with check digit.", "01234567897", True),
     Column("commodity", "`electricity`, `water` or `gas`.", "electricity", True),
     Column(
         "credit_mode",
@@ -151,7 +145,7 @@ def read_row(
     commodity = cells.choice("commodity", tuple(each.value for each in Commodity))
     texts = {name: cells.text(name) for name in _TEXT_COLUMNS}
     names = {name: cells.name(name) for name in _NAME_COLUMNS}
-    meter = cells.meter(credit_mode)
+    meter = cells.meter()
     installed_on = cells.day("installed_on", today)
     parameters = cells.key_parameters(meter if credit_mode == "meter" else None)
     purchase_max_minor = cells.amount("purchase_max", currency)
@@ -234,10 +228,7 @@ class _Cells:
             self.bad(name, f"unknown_{name}", f"expected {' or '.join(choices)}, got {value!r}")
         return value
 
-    def meter(self, credit_mode: str) -> str:
-        """Read the meter's number; what looks like a DRN must be right in its check digit too."""
-        if credit_mode == "platform" and not _DRN_LIKE.fullmatch(self.values["meter"]):
-            return self.name("meter")
+    def meter(self) -> str:
         value = self.given("meter")
         if not value:
             return value

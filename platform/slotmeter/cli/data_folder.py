@@ -1,0 +1,153 @@
+"""The data folder as the commands see it: opened for one command, closed after it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slotmeter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from slotmeter.services.access import Origin
+    from slotmeter.services.principals import Principals
+    from slotmeter.services.registry import Registry, UtilityInfo
+    from slotmeter.services.system_clock import SystemClock
+    from slotmeter.storage.database import Database
+
+__all__ = [
+    "CONFIG_FILE",
+    "DATABASE_FILE",
+    "OpenFolder",
+    "add_folder_options",
+    "make_folder",
+    "open_folder",
+    "write_secret",
+]
+
+DATABASE_FILE = "slotmeter.db"
+CONFIG_FILE = "slotmeter.toml"
+DEFAULT_FOLDER = Path("slotmeter-data")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A data folder with its database open.
+
+    Args:
+        path: the folder.
+        database: open; closed with the folder.
+        clock: real time.
+        origin: who runs the command, for the acts it records.
+    """
+
+    path: Path
+    database: Database
+    clock: SystemClock
+    origin: Origin
+
+    @property
+    def registry(self) -> Registry:
+        """Utilities and tariffs."""
+        from slotmeter.services.registry import Registry
+
+        return Registry(self.database, self.clock)
+
+    @property
+    def principals(self) -> Principals:
+        """Who may act."""
+        from slotmeter.services.principals import Principals
+
+        return Principals(self.database, self.clock)
+
+    async def utility(self, options: argparse.Namespace) -> UtilityInfo:
+        """Return the utility that the command names, or the only one."""
+        return await self.registry.utility(options.utility)
+
+
+def add_folder_options(parser: argparse.ArgumentParser, *, utility: bool = True) -> None:
+    """Add the options that say which data folder, and which utility in it."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        default=DEFAULT_FOLDER,
+        help="the data folder; default %(default)s",
+    )
+    if utility:
+        parser.add_argument(
+            "--utility", metavar="CODE", help="which utility, when the folder has several"
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a data folder that only its owner can read, and see that it can be written.
+
+    Raises:
+        ConfigError: ``data_folder_not_writable``.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / f".writable-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            "data_folder_not_writable",
+            f"the data folder {path} cannot be written ({error.strerror}); choose another with "
+            "--data, or give this user the right to write there",
+        ) from error
+
+
+@asynccontextmanager
+async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
+    """Open the database of a data folder that ``slotmeter init`` made.
+
+    Raises:
+        ConfigError: ``data_folder_empty``, or what opening the database raises.
+    """
+    from slotmeter.services.access import Origin
+    from slotmeter.services.system_clock import SystemClock
+    from slotmeter.storage.database import Database
+
+    if not (path / DATABASE_FILE).exists():
+        raise ConfigError(
+            "data_folder_empty",
+            f"there is no {DATABASE_FILE} in {path}; run `slotmeter init` first",
+        )
+    database = await Database.open(path / DATABASE_FILE)
+    try:
+        origin = Origin(address=f"local:{_user()}", request_id=f"cli-{secrets.token_hex(8)}")
+        yield OpenFolder(path, database, SystemClock(), origin)
+    finally:
+        await database.close()
+
+
+def _user() -> str:
+    """Return the operating system's name for whoever runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return f"uid-{os.getuid()}"
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read.
+
+    Raises:
+        ConfigError: ``file_exists``: a secret is never written over another.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(
+            "file_exists", f"{path} is there already; move it away or choose another name"
+        ) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
