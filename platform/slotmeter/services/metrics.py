@@ -1,0 +1,66 @@
+"""Counters of the device side, for ``/metrics``. Names are part of the public interface."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+__all__ = ["DeviceMetrics"]
+
+
+class DeviceMetrics:
+    """What frames, commands, readings, charges and their tasks count; one set per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every counter."""
+        self.frames = Counter(
+            "slotmeter_frames", "Frames in the durable log.", ["medium"], registry=registry
+        )
+        self.quarantined = Counter(
+            "slotmeter_quarantined", "Frames set aside, by cause.", ["code"], registry=registry
+        )
+        self.reports = Counter(
+            "slotmeter_reports", "Frames understood, by age.", ["age"], registry=registry
+        )
+        self.ignored = Counter(
+            "slotmeter_ignored_items",
+            "Things in reports that were not taken, by cause.",
+            ["code"],
+            registry=registry,
+        )
+        self.commands = Counter(
+            "slotmeter_commands", "Commands that reached a state.", ["state"], registry=registry
+        )
+        self.cuts_refused = Counter(
+            "slotmeter_cuts_refused",
+            "Causes why cuts were held or refused.",
+            ["code"],
+            registry=registry,
+        )
+        self.readings = Counter(
+            "slotmeter_readings", "Register values new in the store.", registry=registry
+        )
+        self.charges = Counter(
+            "slotmeter_charges", "Consumption entries in the ledger.", registry=registry
+        )
+        self.alarms = Counter("slotmeter_alarms", "Alarms raised.", ["kind"], registry=registry)
+        self.task_failures = Counter(
+            "slotmeter_task_failures",
+            "Background tasks that ended by an error.",
+            ["task"],
+            registry=registry,
+        )
+        self.wakes_dropped = Counter(
+            "slotmeter_wakes_dropped", "In-process wake-ups dropped.", registry=registry
+        )
+        self.frames_waiting = Gauge(
+            "slotmeter_frames_waiting",
+            "Frames that a consumer found waiting at its last look.",
+            ["consumer"],
+            registry=registry,
+        )
+
+    def count_command(self, state: str, refusals: list[str] | None = None) -> None:
+        """Count a command that reached a state, and why a cut did not go."""
+        self.commands.labels(state).inc()
+        for code in refusals or ():
+            self.cuts_refused.labels(code).inc()
