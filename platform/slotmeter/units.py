@@ -306,9 +306,15 @@ class Quantity:
         """The amount in the unit that people read (kWh, m³), exact."""
         return Decimal(self.amount) / Decimal(self.per_sold_unit)
 
+    @property
+    def sold_text(self) -> str:
+        """The amount in the unit that people read, exact, with at least one decimal: ``5.0``."""
+        text = f"{self.sold:f}"
+        return text if "." in text or self.per_sold_unit == 1 else f"{text}.0"
+
     def __str__(self) -> str:
         """Write the amount in the unit that people read."""
-        return f"{self.sold:f} {self.sold_symbol}"
+        return f"{self.sold_text} {self.sold_symbol}"
 
     @classmethod
     def from_sold(cls, value: Decimal) -> Self:

@@ -91,7 +91,7 @@ class SaleView:
     @property
     def units(self) -> str:
         """The amount in kWh or m³, without the unit."""
-        return f"{commodity_quantity(Commodity(self.commodity))(self.quantity).sold:f}"
+        return commodity_quantity(Commodity(self.commodity))(self.quantity).sold_text
 
     @property
     def unit(self) -> str:

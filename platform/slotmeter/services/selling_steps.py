@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from slotmeter.devices.commands import CommandKind
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import (
     Caller,
@@ -24,6 +26,8 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, accounts_read, open_account, posting_steps
+from slotmeter.services.command_rows import CommandCause
+from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.units import Commodity, Money, instant, iso_utc, parse_money
 from slotmeter.vending.accounts import CreditMode, Supply, check_may_buy
@@ -442,6 +446,21 @@ def issue_reads(sale: Row) -> list[Read]:
     return [accounts_read(sale["utility_id"], codes, "accounts")]
 
 
+def _deliver(sale: Row, new_id: NewId, now_us: int) -> Sequence[Step]:
+    order = Order(
+        CommandKind.LOAD_TOKEN,
+        CommandCause.SALE,
+        f"sale {sale['receipt_number']}",
+        principal_id=sale["principal_id"],
+        token_id=sale["token_id"],
+        sale_row_id=sale["id"],
+    )
+    target = Target(
+        sale["utility_id"], sale["meter_id"], sale["device_id"], Commodity(sale["commodity"])
+    )
+    return queue_steps(order, target, pending=(), now_us=now_us, new_id=new_id).steps
+
+
 def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
     tendered = Money(sale["tender_minor"], sale["currency"])
     data = {
@@ -515,6 +534,8 @@ def issue_sale(
     steps.append(
         Update("ledger_reserve", {"ledger_account_id": till_id, "amount": -sale["tender_minor"]})
     )
+    if digits is not None and sale["device_id"] is not None:
+        steps.extend(_deliver(sale, new_id, now_us))
     steps.append(_sold_event(sale, new_id, now_us))
     issued = {**sale, "state": "issued", "receipt": receipt, "issued_us": now_us}
     return Changes({**issued, "token_digits": digits}, steps)

@@ -113,7 +113,7 @@ class Receipt:
         body["sold_at"] = iso_utc(self.sold_us)
         body["title"] = "TAX INVOICE" if self.tax_number else "RECEIPT"
         body["tendered"] = self.money(self.tendered_minor)
-        body["units"] = f"{kind(self.quantity).sold:f}"
+        body["units"] = kind(self.quantity).sold_text
         body["unit"] = kind.sold_symbol
         body["token_grouped"] = None if self.token is None else group_digits(self.token)
         body["delivery_note"] = _DELIVERY[self.delivery]
@@ -125,7 +125,7 @@ class Receipt:
         return {
             "kind": line.kind,
             "label": line.label,
-            "quantity": None if line.quantity is None else f"{kind(line.quantity).sold:f}",
+            "quantity": None if line.quantity is None else kind(line.quantity).sold_text,
             "rate": line.rate,
             "amount": self.money(line.amount_minor),
         }
