@@ -1,0 +1,262 @@
+"""A key vault on disk and the security module that uses it: for tests, simulation and small sites.
+
+A folder holds ``vault.json``: every vending key wrapped by AES-256-GCM, with its name and its
+public facts as additional data, so that no entry can be exchanged for another. The wrapping key is
+32 bytes in hex in a file of its own, by default ``master.key`` beside it. Both files must be
+readable by their owner alone. Key material never leaves this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final, Self
+
+from slotmeter.errors import Conflict, NotFound, Refused, Unavailable
+from slotmeter.security.vault_file import VaultFile, create_vault_file
+from slotmeter.vending.sts import (
+    TABLE_SETS,
+    BlockCipher,
+    DecoderKey,
+    DerivationOptions,
+    IssuedToken,
+    KeyParameters,
+    TableSet,
+    TokenRequest,
+    VendingKey,
+    VendingKeyInfo,
+    check_change,
+    check_vending_key_bytes,
+    cipher_for,
+    derive_decoder_key,
+    issue_token,
+    key_change_tokens,
+    vending_key_check_value,
+)
+
+__all__ = ["DECODER_KEYS_MAX", "SoftwareSecurityModule", "create_vault"]
+
+
+DECODER_KEYS_MAX: Final = 4096
+"""Decoder keys kept ready; about 3 KB each."""
+
+KEY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEFAULT_OPTIONS: Final = DerivationOptions(refuse_even_parity=True)
+_MATCHING: Final = ("sgc", "krn", "kt", "base_date", "dkga")
+
+
+def create_vault(folder: Path, *, master_key_file: Path | None = None) -> None:
+    """Create an empty vault.
+
+    Args:
+        folder: made if it is missing, for its owner alone.
+        master_key_file: made with a random key if it is missing; by default ``master.key`` in the
+            folder. A file on another medium keeps a stolen backup of the folder useless.
+
+    Raises:
+        ConfigError: there is a vault already, or a file cannot be written.
+    """
+    create_vault_file(folder, master_key_file)
+
+
+class SoftwareSecurityModule:
+    """A :class:`slotmeter.ports.SecurityModule` in this process, on a vault on disk."""
+
+    def __init__(
+        self,
+        vault: VaultFile,
+        *,
+        table_sets: Mapping[str, TableSet] = TABLE_SETS,
+        options: DerivationOptions = _DEFAULT_OPTIONS,
+        decoder_keys_max: int = DECODER_KEYS_MAX,
+    ) -> None:
+        """Serve from an open vault; most callers want :meth:`open`."""
+        self._vault: VaultFile | None = vault
+        self._keys = vault.read()
+        self._table_sets = dict(table_sets)
+        self._options = options
+        self._ciphers: OrderedDict[tuple[str, KeyParameters], BlockCipher] = OrderedDict()
+        self._ciphers_max = decoder_keys_max
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        master_key_file: Path | None = None,
+        table_sets: Mapping[str, TableSet] = TABLE_SETS,
+        options: DerivationOptions = _DEFAULT_OPTIONS,
+        decoder_keys_max: int = DECODER_KEYS_MAX,
+    ) -> Self:
+        """Open a vault and unwrap its keys. Reads files: call it before the event loop is busy.
+
+        Args:
+            folder: what :func:`create_vault` made.
+            master_key_file: by default ``master.key`` in the folder.
+            table_sets: STA tables by name, with a site's own among them.
+            options: where a site has to decide; by default a DES key without odd parity is refused.
+            decoder_keys_max: how many decoder keys are kept ready.
+
+        Raises:
+            ConfigError: a file is missing, readable by others, damaged, or of another master key.
+        """
+        return cls(
+            VaultFile.open(folder, master_key_file),
+            table_sets=table_sets,
+            options=options,
+            decoder_keys_max=decoder_keys_max,
+        )
+
+    def __repr__(self) -> str:
+        """Say how many keys there are, and nothing about them."""
+        return f"<SoftwareSecurityModule with {len(self._keys)} vending keys>"
+
+    async def issue(
+        self, key_id: str, parameters: KeyParameters, request: TokenRequest
+    ) -> IssuedToken:
+        """Make a token; the same arguments give the same digits.
+
+        Raises:
+            NotFound: ``vending_key_unknown``.
+            Refused: the key is not the one that ``parameters`` name, has expired, or a field does
+                not fit.
+            Unavailable: the module is closed.
+        """
+        cipher = self._ciphers.get((key_id, parameters))
+        if cipher is None:
+            cipher = await self._cipher(key_id, parameters)
+        else:
+            self._ciphers.move_to_end((key_id, parameters))
+        return issue_token(cipher, parameters, request)
+
+    async def change_key(
+        self,
+        current: tuple[str, KeyParameters],
+        new: tuple[str, KeyParameters],
+        *,
+        three_tokens: bool = False,
+        now_minute_1993: int | None = None,
+    ) -> tuple[IssuedToken, ...]:
+        """Make the tokens that move a meter to another key, in the order of entry.
+
+        Args:
+            current: vending key id and parameters that the meter is coded with.
+            new: those that it shall be coded with.
+            three_tokens: EA07 only: add the token with the supply group code.
+            now_minute_1993: when given, a new key that has expired is refused.
+
+        Raises:
+            NotFound, Refused, Unavailable: as :meth:`issue`; the current key may have expired.
+        """
+        check_change(current[1], new[1], now_minute_1993)
+        cipher = await self._cipher(*current)
+        new_key = await self._decoder_key(*new)
+        return key_change_tokens(cipher, current[1], new_key, new[1], three_tokens=three_tokens)
+
+    async def load(self, key_id: str, key: VendingKey) -> VendingKeyInfo:
+        """Take in a vending key. It is on disk, wrapped, when this returns.
+
+        The same key may be loaded again, also with another expiry number.
+
+        Raises:
+            Conflict: ``vending_key_exists``: the id is taken by another key.
+            Refused: the id or the key cannot be used.
+            Unavailable: the module is closed.
+        """
+        if not KEY_ID.fullmatch(key_id):
+            raise Refused(
+                "bad_key_id",
+                "a vending key id has 1 to 64 letters, digits, dots, dashes or underscores",
+                field="key_id",
+            )
+        check_vending_key_bytes(key.key, key.dkga, self._options)
+        async with self._lock:
+            vault = self._open_vault()
+            self._keys = await asyncio.to_thread(
+                vault.update, lambda keys: _with(keys, key_id, key)
+            )
+        return _info(key_id, key)
+
+    async def describe(self, key_id: str) -> VendingKeyInfo:
+        """Return what may be told of a vending key.
+
+        Raises:
+            NotFound: ``vending_key_unknown``.
+            Unavailable: the module is closed.
+        """
+        return _info(key_id, await self._vending_key(key_id))
+
+    async def close(self) -> None:
+        """Forget all keys; every later call but this one is refused as Unavailable."""
+        self._vault = None
+        self._keys = {}
+        self._ciphers.clear()
+
+    def _open_vault(self) -> VaultFile:
+        if self._vault is None:
+            raise Unavailable("vault_closed", "the security module is closed")
+        return self._vault
+
+    async def _vending_key(self, key_id: str) -> VendingKey:
+        vault = self._open_vault()
+        if key_id not in self._keys:
+            # Another process may have loaded it since we read the file.
+            async with self._lock:
+                if vault.changed():
+                    self._keys = await asyncio.to_thread(vault.read)
+        try:
+            return self._keys[key_id]
+        except KeyError:
+            raise NotFound(
+                "vending_key_unknown", f"there is no vending key {key_id!r}", field="key_id"
+            ) from None
+
+    async def _decoder_key(self, key_id: str, parameters: KeyParameters) -> DecoderKey:
+        key = await self._vending_key(key_id)
+        for name in _MATCHING:
+            if getattr(key, name) != getattr(parameters, name):
+                raise Refused(
+                    "vending_key_mismatch",
+                    f"the vending key has {name} {getattr(key, name)}, the meter's parameters"
+                    f" say {getattr(parameters, name)}",
+                    field=name,
+                )
+        return derive_decoder_key(key.key, parameters, self._options)
+
+    async def _cipher(self, key_id: str, parameters: KeyParameters) -> BlockCipher:
+        decoder_key = await self._decoder_key(key_id, parameters)
+        tables = self._table_sets.get(parameters.table_set)
+        if tables is None:
+            raise Refused(
+                "unknown_table_set",
+                f"there is no table set {parameters.table_set!r}",
+                field="table_set",
+            )
+        cipher = self._ciphers[key_id, parameters] = cipher_for(decoder_key, tables)
+        while len(self._ciphers) > self._ciphers_max:
+            self._ciphers.popitem(last=False)
+        return cipher
+
+
+def _info(key_id: str, key: VendingKey) -> VendingKeyInfo:
+    facts = asdict(key)
+    del facts["key"]
+    return VendingKeyInfo(
+        key_id=key_id, check_value=vending_key_check_value(key.key, key.dkga), **facts
+    )
+
+
+def _with(keys: Mapping[str, VendingKey], key_id: str, key: VendingKey) -> dict[str, VendingKey]:
+    present = keys.get(key_id)
+    if present is not None and replace(present, ken=key.ken) != key:
+        raise Conflict(
+            "vending_key_exists",
+            f"the id {key_id!r} is taken by another vending key; give this one a new id",
+            field="key_id",
+        )
+    return {**keys, key_id: key}
