@@ -1,0 +1,483 @@
+"""The virtual meter: credit, supply, tokens, commands and news, by the meter's own time."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slotmeter.devices.commands import CommandKind, CommandOut, Outcome
+from slotmeter.devices.entities import SupplyState
+from slotmeter.devices.frames import DeviceEventKind
+from slotmeter.errors import Refused
+from slotmeter.testing import CreditMode, Household, TokenMaker, VirtualMeter
+from slotmeter.units import Commodity
+
+START = datetime(2026, 9, 21, 6, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MAKER = TokenMaker()
+COMMODITIES = list(Commodity)
+BASE_UNITS = {Commodity.ELECTRICITY: 100, Commodity.WATER: 100_000, Commodity.GAS: 100_000}
+
+
+def holder(commodity: str = "electricity", credit: int = 0, **changes: Any) -> VirtualMeter:
+    return MAKER.meter(17, commodity, made_at=START, opening_credit=credit, **changes)
+
+
+def obedient(commodity: str) -> VirtualMeter:
+    return VirtualMeter.create(
+        number="A1",
+        commodity=commodity,
+        household=Household(seed=1),
+        made_at=START,
+        credit_mode="platform",
+    )
+
+
+def kinds(meter: VirtualMeter) -> list[DeviceEventKind]:
+    return [event.kind for event in meter.report().events]
+
+
+def cut_kind(commodity: str) -> CommandKind:
+    return CommandKind.OPEN_RELAY if commodity == "electricity" else CommandKind.CLOSE_VALVE
+
+
+def restore_kind(commodity: str) -> CommandKind:
+    return CommandKind.CLOSE_RELAY if commodity == "electricity" else CommandKind.OPEN_VALVE
+
+
+# --- time and use -------------------------------------------------------------------------------
+
+
+@given(
+    commodity=st.sampled_from(COMMODITIES),
+    steps_s=st.lists(st.integers(1, 40_000), min_size=1, max_size=8),
+    credit=st.integers(0, 30_000_000),
+)
+def test_living_in_many_steps_gives_the_same_as_living_in_one(
+    commodity: Commodity, steps_s: list[int], credit: int
+) -> None:
+    stepwise, at_once = holder(commodity, credit), holder(commodity, credit)
+    for second in range(len(steps_s)):
+        stepwise.run_to(START + timedelta(seconds=sum(steps_s[: second + 1])))
+
+    at_once.run_to(START + timedelta(seconds=sum(steps_s)))
+
+    assert stepwise.to_dict() == at_once.to_dict()
+
+
+def test_larger_households_use_more() -> None:
+    used = []
+    for people in (1, 3, 6):
+        meter = MAKER.meter(17, "water", made_at=START, opening_credit=10**9, people=people)
+        meter.run_to(START + timedelta(days=7))
+        used.append(meter.register)
+
+    assert used == sorted(used)
+    assert used[2] > 2 * used[0]
+
+
+@pytest.mark.parametrize(
+    ("commodity", "low", "high"),
+    [("electricity", 5_000, 12_000), ("water", 250_000, 500_000), ("gas", 1_500_000, 3_500_000)],
+)
+def test_three_people_use_a_plausible_amount_in_a_day(commodity: str, low: int, high: int) -> None:
+    meter = holder(commodity, 10**9)
+
+    meter.run_to(START + timedelta(days=30))
+
+    assert low < meter.register // 30 < high
+
+
+def test_a_meters_time_does_not_run_back() -> None:
+    meter = holder()
+    meter.run_to(START + HOUR)
+
+    with pytest.raises(ValueError, match="does not run back"):
+        meter.run_to(START)
+
+
+# --- credit, exactly ----------------------------------------------------------------------------
+
+acts = st.one_of(
+    st.tuples(st.just("live"), st.integers(1, 100_000)),
+    st.tuples(st.just("token"), st.integers(1, 300)),
+    st.tuples(st.just("again"), st.just(0)),
+    st.tuples(st.just("clear"), st.just(0)),
+    st.tuples(st.just("cut"), st.just(0)),
+    st.tuples(st.just("restore"), st.just(0)),
+    st.tuples(st.just("confirm"), st.just(0)),
+)
+
+
+@given(
+    commodity=st.sampled_from(COMMODITIES),
+    opening=st.integers(0, 20_000_000),
+    plan=st.lists(acts, max_size=25),
+)
+def test_opening_credit_plus_accepted_minus_cleared_minus_used_is_what_is_left(
+    commodity: Commodity, opening: int, plan: list[tuple[str, int]]
+) -> None:
+    meter, accepted, last = holder(commodity, opening), 0, ""
+    for number, (act, amount) in enumerate(plan):
+        before, was_on = meter.register, meter.supply is SupplyState.ON
+        token_minute = START + timedelta(minutes=number + 2)
+        match act:
+            case "live":
+                meter.run_to(meter.at + timedelta(seconds=amount))
+                assert was_on or meter.register == before
+            case "token":
+                last = MAKER.credit(meter, amount, at=token_minute)
+                accepted += meter.type_token(last).amount
+                assert meter.credit_total == accepted
+            case "again":
+                assert last == "" or meter.type_token(last).amount == 0
+            case "clear":
+                meter.type_token(MAKER.clear_credit(meter, at=token_minute))
+            case "cut":
+                meter.execute(CommandOut(number, cut_kind(commodity)))
+            case "restore":
+                meter.execute(CommandOut(number, restore_kind(commodity)))
+            case "confirm":
+                meter.confirm_at_site()
+
+    assert meter.credit is not None
+    assert meter.credit >= 0
+    assert opening + accepted - meter.credit_cleared - meter.register == meter.credit
+    assert meter.supply is not SupplyState.ON or meter.credit > 0
+
+
+def test_credit_runs_out_at_an_exact_moment_and_not_one_unit_later() -> None:
+    meter = holder("electricity", 1_000)
+
+    meter.run_to(START + timedelta(days=1))
+
+    events = {event.kind: event.at for event in meter.report().events}
+    cut_at = events[DeviceEventKind.SUPPLY_CUT]
+    assert (meter.credit, meter.register, meter.supply) == (0, 1_000, SupplyState.OFF)
+    assert START < cut_at == events[DeviceEventKind.CREDIT_USED_UP] < START + timedelta(days=1)
+    just_before = holder("electricity", 1_000)
+    just_before.run_to(cut_at - timedelta(microseconds=1))
+    assert (just_before.credit, just_before.supply) == (1, SupplyState.ON)
+
+
+def test_the_warning_comes_before_the_cut_and_shows_on_the_display() -> None:
+    meter = holder("electricity", 8_000)
+    while not meter.has_news:
+        meter.run_to(meter.at + timedelta(minutes=1))
+
+    assert kinds(meter) == [DeviceEventKind.LOW_CREDIT]
+    assert "LOW CREDIT" in meter.display
+    assert meter.supply is SupplyState.ON
+
+
+@pytest.mark.parametrize("commodity", ["electricity", "water"])
+def test_credit_brings_electricity_and_water_back_by_itself(commodity: str) -> None:
+    meter = holder(commodity, 0)
+
+    meter.type_token(MAKER.credit(meter, 100, at=START))
+
+    assert meter.supply is SupplyState.ON
+    assert kinds(meter) == [DeviceEventKind.SUPPLY_RESTORED]
+
+
+def test_credit_only_arms_a_gas_meter_until_somebody_confirms_at_the_site() -> None:
+    meter = holder("gas", 0)
+    meter.type_token(MAKER.credit(meter, 100, at=START))
+    meter.run_to(START + timedelta(days=1))
+    armed, used, shown = meter.supply, meter.register, meter.display
+
+    confirmed = meter.confirm_at_site()
+
+    assert (armed, used) == (SupplyState.ARMED, 0)
+    assert "PRESS TO OPEN" in shown
+    assert confirmed
+    assert meter.supply is SupplyState.ON
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("commodity", COMMODITIES)
+def test_a_token_adds_its_amount_once(commodity: Commodity) -> None:
+    meter = holder(commodity, 0)
+    digits = MAKER.credit(meter, 123, at=START)
+
+    first, second = meter.type_token(digits), meter.type_token(digits)
+
+    assert (first.outcome, first.amount) == (Outcome.DONE, 123 * BASE_UNITS[commodity])
+    assert (second.outcome, second.amount, second.tid) == (Outcome.ALREADY_USED, 0, first.tid)
+    assert meter.credit == 123 * BASE_UNITS[commodity]
+
+
+def test_a_token_typed_by_hand_is_already_used_when_it_is_delivered_later() -> None:
+    meter = holder()
+    digits = MAKER.credit(meter, 100, at=START)
+    meter.type_token(digits)
+
+    result = meter.execute(CommandOut(5, CommandKind.LOAD_TOKEN, digits))
+
+    assert (result.outcome, result.amount) == (Outcome.ALREADY_USED, None)
+    assert meter.credit_total == 10_000
+
+
+def test_a_token_for_another_meter_is_rejected() -> None:
+    meter, other = holder(), MAKER.meter(18, "electricity", made_at=START)
+
+    entry = meter.type_token(MAKER.credit(other, 100, at=START))
+
+    assert (entry.outcome, meter.credit) == (Outcome.REJECTED, 0)
+    assert "REJECTED" in meter.display
+
+
+def test_a_token_from_before_the_meter_was_made_is_old() -> None:
+    meter = holder()
+
+    entry = meter.type_token(MAKER.credit(meter, 100, at=START - timedelta(days=400)))
+
+    assert entry.outcome is Outcome.OLD_TOKEN
+
+
+@pytest.mark.parametrize("typed", ["", "1", "x" * 20, "1" * 21, "٣" * 20])
+def test_digits_that_are_no_token_are_rejected(typed: str) -> None:
+    assert holder().type_token(typed).outcome is Outcome.REJECTED
+
+
+def test_people_may_type_groups_of_four() -> None:
+    meter = holder()
+    digits = MAKER.credit(meter, 5, at=START)
+    grouped = " ".join(digits[i : i + 4] for i in range(0, 20, 4))
+
+    assert meter.type_token(grouped).outcome is Outcome.DONE
+
+
+def test_a_key_change_waits_for_its_second_token_however_long() -> None:
+    meter = holder()
+    first, second = MAKER.key_change(meter, ti=2)
+    waiting = meter.type_token(first)
+    meter.run_to(START + timedelta(days=1))
+
+    done = meter.type_token(second)
+
+    assert (waiting.outcome, done.outcome) == (Outcome.WAITING, Outcome.DONE)
+    assert meter.type_token(MAKER.credit(meter, 5, at=START)).outcome is Outcome.REJECTED
+
+
+def test_a_meter_without_keypad_refuses_to_be_typed_on() -> None:
+    with pytest.raises(Refused, match="takes no tokens"):
+        obedient("water").type_token("1" * 20)
+
+
+# --- tamper -------------------------------------------------------------------------------------
+
+
+def test_the_tamper_condition_outlives_the_open_cover_and_a_token_clears_it() -> None:
+    meter = holder()
+    meter.open_cover()
+    meter.close_cover()
+    tampered, shown = meter.tamper, meter.display
+
+    meter.type_token(MAKER.clear_tamper(meter, at=START))
+
+    assert tampered
+    assert "TAMPER" in shown
+    assert not meter.tamper
+    assert kinds(meter) == [DeviceEventKind.TAMPER, DeviceEventKind.TAMPER_CLEARED]
+
+
+def test_tamper_cannot_be_cleared_while_the_cover_is_open() -> None:
+    meter = obedient("electricity")
+    meter.open_cover()
+
+    assert not meter.clear_tamper()
+    assert meter.tamper
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("commodity", ["electricity", "water"])
+def test_a_platform_held_meter_obeys_cut_and_restore(commodity: str) -> None:
+    meter = obedient(commodity)
+
+    cut = meter.execute(CommandOut(1, cut_kind(commodity)))
+    off = meter.supply
+    meter.run_to(START + timedelta(days=1))
+    back = meter.execute(CommandOut(2, restore_kind(commodity)))
+
+    assert (cut.outcome, off, meter.register) == (Outcome.DONE, SupplyState.OFF, 0)
+    assert (back.outcome, meter.supply) == (Outcome.DONE, SupplyState.ON)
+
+
+def test_a_platform_held_meter_never_cuts_itself() -> None:
+    meter = obedient("water")
+
+    meter.run_to(START + timedelta(days=60))
+
+    assert (meter.supply, meter.credit, meter.has_news) == (SupplyState.ON, None, False)
+
+
+@pytest.mark.parametrize("credit", [0, 10_000_000])
+def test_a_gas_valve_is_never_opened_from_afar(credit: int) -> None:
+    meter = holder("gas", credit)
+    meter.execute(CommandOut(1, CommandKind.CLOSE_VALVE))
+
+    result = meter.execute(CommandOut(2, CommandKind.OPEN_VALVE))
+
+    assert result.outcome is (Outcome.UNSUPPORTED if credit else Outcome.REJECTED)
+    assert meter.supply is (SupplyState.ARMED if credit else SupplyState.OFF)
+
+
+def test_credit_does_not_undo_a_cut_by_the_utility() -> None:
+    meter = holder("electricity", 5_000)
+    meter.execute(CommandOut(1, CommandKind.OPEN_RELAY))
+
+    meter.type_token(MAKER.credit(meter, 100, at=START))
+
+    assert meter.supply is SupplyState.OFF
+    assert "OFF" in meter.display
+
+
+@pytest.mark.parametrize("commodity", ["electricity", "water", "gas"])
+def test_a_meter_without_credit_is_not_restored_by_command(commodity: str) -> None:
+    meter = holder(commodity, 0)
+
+    result = meter.execute(CommandOut(1, restore_kind(commodity)))
+
+    assert (result.outcome, meter.supply) == (Outcome.REJECTED, SupplyState.OFF)
+
+
+@pytest.mark.parametrize(
+    ("commodity", "kind"),
+    [
+        ("electricity", CommandKind.CLOSE_VALVE),
+        ("water", CommandKind.OPEN_RELAY),
+        ("gas", CommandKind.CLOSE_RELAY),
+    ],
+)
+def test_a_command_for_another_kind_of_meter_is_not_supported(
+    commodity: str, kind: CommandKind
+) -> None:
+    meter = holder(commodity, 9_000_000)
+
+    result = meter.execute(CommandOut(1, kind))
+
+    assert (result.outcome, meter.supply) == (Outcome.UNSUPPORTED, SupplyState.ON)
+
+
+def test_a_command_that_comes_again_acts_once_and_answers_the_same() -> None:
+    meter = holder()
+    load = CommandOut(9, CommandKind.LOAD_TOKEN, MAKER.credit(meter, 100, at=START))
+    first = meter.execute(load)
+
+    again = meter.execute(load)
+
+    assert again == first
+    assert (first.outcome, first.amount, meter.credit_total) == (Outcome.DONE, 10_000, 10_000)
+
+
+def test_a_late_repeat_of_a_cut_does_not_undo_the_restoration_that_followed() -> None:
+    meter = obedient("electricity")
+    meter.execute(CommandOut(1, CommandKind.OPEN_RELAY))
+    meter.execute(CommandOut(2, CommandKind.CLOSE_RELAY))
+
+    meter.execute(CommandOut(1, CommandKind.OPEN_RELAY))
+
+    assert meter.supply is SupplyState.ON
+
+
+# --- news ---------------------------------------------------------------------------------------
+
+
+def test_news_is_repeated_until_the_report_that_carried_it_was_acknowledged() -> None:
+    meter = holder()
+    meter.open_cover()
+    lost, second = meter.report(), meter.report()
+    meter.restart()
+
+    meter.acknowledge(second)
+
+    assert lost.events == second.events
+    assert second.sequence == lost.sequence + 1
+    assert kinds(meter) == [DeviceEventKind.RESTARTED]
+
+
+def test_what_does_not_fit_one_report_follows_in_the_next() -> None:
+    meter = holder()
+    for number in range(20):
+        meter.execute(CommandOut(number, CommandKind.READ_NOW))
+    first = meter.report()
+    meter.acknowledge(first)
+
+    second = meter.report()
+
+    told = [result.command_id for report in (first, second) for result in report.results]
+    assert told == list(range(20))
+
+
+def test_news_without_end_loses_the_oldest_and_says_so() -> None:
+    meter = holder()
+    for _ in range(100):
+        meter.restart()
+
+    assert meter.news_lost == 4
+
+
+# --- state --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("commodity", COMMODITIES)
+def test_a_meter_goes_on_after_its_state_went_through_json(commodity: Commodity) -> None:
+    meter = holder(commodity, 900_000)
+    digits = MAKER.credit(meter, 100, at=START)
+    meter.execute(CommandOut(3, CommandKind.LOAD_TOKEN, digits))
+    meter.run_to(START + timedelta(hours=5))
+    meter.open_cover()
+
+    revived = VirtualMeter.from_dict(json.loads(json.dumps(meter.to_dict())))
+
+    assert revived.to_dict() == meter.to_dict()
+    assert revived.type_token(digits).outcome is Outcome.ALREADY_USED
+    for each in (meter, revived):
+        each.run_to(START + timedelta(days=2))
+    assert revived.register == meter.register
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"number": ""}, "bad_meter_number"),
+        ({"number": "12 34"}, "bad_meter_number"),
+        ({"opening_credit": 1}, "bad_opening_credit"),
+        ({"credit_mode": "meter"}, "meter_needs_keys"),
+        ({"decoder_key": MAKER.decoder_key(MAKER.number(1))}, "meter_takes_no_keys"),
+    ],
+)
+def test_a_meter_that_could_not_exist_is_refused(changes: dict[str, Any], code: str) -> None:
+    plan: dict[str, Any] = {
+        "number": "1",
+        "commodity": "water",
+        "credit_mode": CreditMode.PLATFORM,
+        "household": Household(seed=1),
+        "made_at": START,
+    }
+
+    with pytest.raises(Refused) as refusal:
+        VirtualMeter.create(**{**plan, **changes})
+
+    assert refusal.value.code == code
+
+
+def test_a_report_never_shows_a_key_or_a_token() -> None:
+    meter = holder()
+    digits = MAKER.credit(meter, 100, at=START)
+    meter.type_token(digits)
+
+    said = repr(meter.report())
+
+    assert digits not in said
+    assert MAKER.decoder_key(meter.number).key.hex() not in said
