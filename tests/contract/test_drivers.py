@@ -1,0 +1,120 @@
+"""Every driver of every installed pack, and what a pack may not do to the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slotmeter.devices.drivers import Driver
+from slotmeter.errors import ConfigError
+from slotmeter.services.driver_packs import find_drivers, load_drivers
+from slotmeter.testing.driver_contract import (
+    check_commands_encode,
+    check_declaration,
+    check_decode_is_total,
+    check_examples_decode,
+    truncations,
+)
+
+DRIVERS = list(load_drivers().values())
+each_driver = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: str(driver.key))
+
+
+def test_the_pack_that_comes_with_slotmeter_is_found_whole() -> None:
+    found = find_drivers(["slotmeter_drivers"])
+
+    assert "slotmeter_virtual" in found.drivers
+    assert found.broken == {}
+
+
+@each_driver
+def test_a_driver_declares_what_the_platform_knows(driver: Driver) -> None:
+    check_declaration(driver)
+
+
+@each_driver
+def test_every_example_decodes_to_the_values_it_states(driver: Driver) -> None:
+    check_examples_decode(driver)
+
+
+@each_driver
+def test_every_declared_command_encodes(driver: Driver) -> None:
+    check_commands_encode(driver)
+
+
+@each_driver
+def test_a_frame_cut_short_is_refused_or_read_but_never_a_crash(driver: Driver) -> None:
+    for example in driver.examples:
+        for payload in truncations(example.payload):
+            check_decode_is_total(driver, example.path, payload)
+
+
+@each_driver
+@given(payload=st.binary(max_size=300))
+def test_random_bytes_are_refused_or_read_but_never_a_crash(driver: Driver, payload: bytes) -> None:
+    check_decode_is_total(driver, driver.examples[0].path, payload)
+
+
+@each_driver
+@given(data=st.data())
+def test_an_example_with_bytes_changed_is_refused_or_read_but_never_a_crash(
+    driver: Driver, data: st.DataObject
+) -> None:
+    example = data.draw(st.sampled_from(driver.examples))
+    payload = bytearray(example.payload)
+    for _ in range(data.draw(st.integers(1, 6))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+
+    check_decode_is_total(driver, example.path, bytes(payload))
+
+
+# --- packs --------------------------------------------------------------------------------------
+
+GOOD = """
+from slotmeter_drivers.slotmeter_virtual import DRIVER as BASE
+from dataclasses import replace
+DRIVER = replace(BASE, key="{key}")
+"""
+
+
+@pytest.fixture
+def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An importable package without modules, for packs that a test makes up."""
+    folder = tmp_path / "pack_of_a_test"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    for name in [name for name in sys.modules if name.startswith("pack_of_a_test")]:
+        del sys.modules[name]
+
+
+def test_a_module_that_fails_is_named_and_does_not_take_the_others_down(pack: Path) -> None:
+    (pack / "good.py").write_text(GOOD.format(key="good"))
+    (pack / "broken.py").write_text("raise RuntimeError('no such table')")
+    (pack / "odd.py").write_text("DRIVER = 5")
+
+    found = find_drivers(["pack_of_a_test"])
+
+    assert set(found.drivers) == {"good"}
+    assert "no such table" in found.broken["pack_of_a_test.broken"]
+    assert "expected a Driver" in found.broken["pack_of_a_test.odd"]
+
+
+def test_a_pack_that_is_not_installed_is_named(pack: Path) -> None:
+    found = find_drivers(["no_such_pack", pack.name])
+
+    assert set(found.broken) == {"no_such_pack"}
+
+
+def test_two_drivers_with_one_key_are_refused(pack: Path) -> None:
+    (pack / "first.py").write_text(GOOD.format(key="same"))
+    (pack / "second.py").write_text(GOOD.format(key="same"))
+
+    with pytest.raises(ConfigError, match=r"pack_of_a_test\.first and pack_of_a_test\.second"):
+        find_drivers(["pack_of_a_test"])
