@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,16 +40,21 @@ FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
+def _open_without_waiting(path: Path) -> BinaryIO:
+    # A pipe in the file's place must not keep us waiting for a writer.
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+
 def _read_private(path: Path, what: str) -> bytes:
     """Read a regular file that nobody but its owner can read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = _open_without_waiting(path)
     except OSError as error:
         raise ConfigError(
             "vault_unreadable", f"the {what} {path} cannot be read: {error.strerror}"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError("vault_unreadable", f"the {what} {path} is not a regular file")
         if status.st_mode & _OTHERS:
