@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from slotmeter.errors import ConfigError
 
 if TYPE_CHECKING:
+    from slotmeter.ports import SecurityModule
     from slotmeter.services.access import Origin
     from slotmeter.services.principals import Principals
     from slotmeter.services.registry import Registry, UtilityInfo
@@ -65,6 +66,17 @@ class OpenFolder:
         from slotmeter.services.principals import Principals
 
         return Principals(self.database, self.clock)
+
+    @asynccontextmanager
+    async def keys(self) -> AsyncIterator[SecurityModule]:
+        """Open the folder's key vault."""
+        from slotmeter.security.software import SoftwareSecurityModule
+
+        module = SoftwareSecurityModule.open(self.path)
+        try:
+            yield module
+        finally:
+            await module.close()
 
     async def utility(self, options: argparse.Namespace) -> UtilityInfo:
         """Return the utility that the command names, or the only one."""

@@ -171,6 +171,34 @@ class Registry:
 
         return await self._uow.run([Read("registry_utility_by_code", {"code": new.code})], decide)
 
+    async def record(
+        self,
+        origin: Origin,
+        utility: UtilityInfo,
+        *,
+        what: str,
+        subject: str,
+        reason: str,
+        data: Mapping[str, object],
+    ) -> None:
+        """Record an act whose effect lies outside the database, such as a key in the vault."""
+        at_us = epoch_us(self._clock.now())
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
+            act = act_row(
+                new_id,
+                origin,
+                utility.id,
+                at_us,
+                what=what,
+                subject=subject,
+                reason=reason,
+                data=data,
+            )
+            return Changes(None, [act])
+
+        await self._uow.run([], decide)
+
     async def set_policy(
         self, origin: Origin, utility: UtilityInfo, policy: Mapping[str, object], *, reason: str
     ) -> None:

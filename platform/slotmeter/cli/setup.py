@@ -1,0 +1,405 @@
+"""``slotmeter init``, ``tariff``, ``vending-key``, ``utility``: what is needed before a sale."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from slotmeter.cli import EXIT_OK
+from slotmeter.cli.data_folder import (
+    CONFIG_FILE,
+    DATABASE_FILE,
+    OpenFolder,
+    add_folder_options,
+    make_folder,
+    open_folder,
+    write_secret,
+)
+from slotmeter.cli.user import show_key
+from slotmeter.errors import ConfigError, Conflict, Refused
+
+if TYPE_CHECKING:
+    from slotmeter.cli import Subparsers
+    from slotmeter.services.principals import NewKey
+    from slotmeter.services.registry import UtilityInfo
+
+__all__ = ["register"]
+
+DASHBOARDS_KEY_FILE = "dashboards.key"
+VAULT_FILE = "vault.json"
+DASHBOARDS_NAME = "dashboards"
+DOCUMENT_BYTES_MAX = 1 << 20
+KEY_BYTES = {"01": 8, "02": 8, "04": 20}
+
+CONFIG_TEXT = """\
+# Settings of this slotmeter server; every one is explained in docs/reference/configuration.md.
+# Start it with: slotmeter serve --config {path}
+
+[data]
+folder = "."              # databases, key vault and lock file lie beside this file
+
+[http]
+host = "127.0.0.1"        # put a TLS proxy in front before other machines may reach it
+port = {http_port}               # 0 takes any free port
+
+[dashboards]
+enabled = {dashboards}
+host = "127.0.0.1"
+port = {dashboards_port}
+api_key_file = "{key_file}"
+
+[log]
+level = "info"            # debug, info, warning or error
+format = "text"           # text for people, json for programs
+
+[[entry]]                 # one connection of a medium; repeat the table for more
+medium = "nbiot"          # CoAP over UDP, see docs/reference/nbiot.md
+host = "127.0.0.1"
+port = {nbiot_port}
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add ``init``, ``utility``, ``tariff`` and ``vending-key``."""
+    _register_init(subparsers)
+    _register_utility(subparsers)
+    _register_tariff(subparsers)
+    _register_vending_key(subparsers)
+
+
+def _register_init(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "init",
+        help="make a data folder with a utility and its first administrator",
+        description="Make a data folder: database, key vault, a utility with its head office, the "
+        "first administrator with a key, the dashboards' own key, and slotmeter.toml.",
+    )
+    add_folder_options(parser, utility=False)
+    parser.add_argument("--utility-name", required=True, metavar="NAME", help="for receipts")
+    parser.add_argument("--code", default="utility", help="short name; default %(default)s")
+    parser.add_argument("--currency", default="KES", help="ISO 4217; default %(default)s")
+    parser.add_argument(
+        "--time-zone", default="Africa/Nairobi", metavar="ZONE", help="default %(default)s"
+    )
+    parser.add_argument("--tax-number", default="", help="for receipts")
+    parser.add_argument("--address", default="", help="for receipts")
+    parser.add_argument("--admin", default="admin", metavar="NAME", help="default %(default)s")
+    parser.add_argument(
+        "--admin-key-file",
+        type=Path,
+        metavar="FILE",
+        help="write the administrator's key to a new file, and do not print it",
+    )
+    parser.add_argument("--http-port", type=_port, default=8480, metavar="PORT")
+    parser.add_argument("--dashboards-port", type=_port, default=8481, metavar="PORT")
+    parser.add_argument("--nbiot-port", type=_port, default=5683, metavar="PORT")
+    parser.add_argument("--no-dashboards", action="store_true", help="serve the API only")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_init)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _register_utility(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("utility", help="a utility's rules on cuts and low credit")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    policy = actions.add_parser(
+        "policy",
+        help="set or show protected hours, cuts an hour, low credit",
+        description="Set the policy of a utility from a YAML or JSON document, or print the one "
+        "in force. The keys: docs/reference/cli.md.",
+    )
+    policy.add_argument("--file", type=Path, metavar="FILE", help="the new policy; shows it if not")
+    _add_reason(policy)
+    policy.set_defaults(run=_run_in_folder, action=_policy)
+
+
+def _register_tariff(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("tariff", help="bring in price lists")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    adding = actions.add_parser(
+        "add",
+        help="add a tariff, or its next version, from a YAML file",
+        description="Add a tariff or its next version; docs/tutorial/first-sale.md has one.",
+    )
+    adding.add_argument("file", type=Path, metavar="FILE.yaml")
+    adding.add_argument(
+        "--valid-from",
+        type=_local_time,
+        metavar="WHEN",
+        help="YYYY-MM-DD or YYYY-MM-DDTHH:MM in the utility's time zone; now if left out",
+    )
+    _add_reason(adding)
+    adding.set_defaults(run=_run_in_folder, action=_add_tariff)
+
+
+def _local_time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, got {text!r}"
+        ) from error
+    if at.tzinfo is not None:
+        raise argparse.ArgumentTypeError("give the local time without a time zone")
+    return at
+
+
+def _register_vending_key(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser("vending-key", help="bring vending keys into the vault")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    adding = actions.add_parser(
+        "add",
+        help="add the vending key of a supply group",
+        description="Bring a vending key into the vault. The key is never shown again; compare "
+        "the check value that is printed with the one on the key's paper.",
+    )
+    adding.add_argument("--sgc", required=True, help="supply group code, six digits")
+    adding.add_argument("--krn", type=int, required=True, help="key revision number, 1 to 9")
+    adding.add_argument("--kt", type=int, default=2, help="key type; default %(default)s")
+    adding.add_argument("--dkga", choices=sorted(KEY_BYTES), default="04", help="default 04")
+    adding.add_argument(
+        "--base-date", type=int, choices=(1993, 2014, 2035), default=2014, help="default 2014"
+    )
+    adding.add_argument("--ken", type=int, default=255, help="key expiry number; default 255")
+    source = adding.add_mutually_exclusive_group(required=True)
+    source.add_argument("--key-file", type=Path, metavar="FILE", help="the key as hex digits")
+    source.add_argument(
+        "--generate", action="store_true", help="draw a key, for trials with virtual meters"
+    )
+    _add_reason(adding)
+    adding.set_defaults(run=_run_in_folder, action=_add_vending_key)
+
+
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    add_folder_options(parser)
+    parser.add_argument("--reason", default="by the command line", help="recorded with the act")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+# --- init ---------------------------------------------------------------------------------------
+
+
+def _init(options: argparse.Namespace) -> int:
+    make_folder(options.data)
+    asyncio.run(_init_folder(options))
+    return EXIT_OK
+
+
+async def _init_folder(options: argparse.Namespace) -> None:
+    from slotmeter.security.software import create_vault
+    from slotmeter.storage.database import Database
+
+    if options.admin_key_file is not None and options.admin_key_file.exists():
+        raise ConfigError("file_exists", f"{options.admin_key_file} is there already")
+    database = await Database.open(options.data / DATABASE_FILE)
+    await database.close()
+    async with open_folder(options.data) as folder:
+        there = await folder.registry.utilities()
+        if there:
+            raise Conflict(
+                "utility_exists",
+                f"{options.data} has the utility {there[0].code} already; take another folder",
+            )
+        if not (options.data / VAULT_FILE).exists():
+            create_vault(options.data)
+        config_path = _write_config(options)
+        utility = await _make_utility(options, folder)
+        await _make_dashboards_key(folder, utility)
+        key = await _make_principal(folder, utility, options.admin, kind="person", role="admin")
+        if not options.json:
+            print(
+                f"{options.data} is ready: {utility.name}, {utility.currency}, {config_path.name}"
+            )
+        show_key(key, options.admin, options.admin_key_file, as_json=options.json)
+
+
+def _write_config(options: argparse.Namespace) -> Path:
+    path: Path = options.data / CONFIG_FILE
+    if path.exists():  # the administrator's own; an interrupted init may have left ours
+        return path
+    text = CONFIG_TEXT.format(
+        path=path,
+        http_port=options.http_port,
+        dashboards="false" if options.no_dashboards else "true",
+        dashboards_port=options.dashboards_port,
+        key_file=DASHBOARDS_KEY_FILE,
+        nbiot_port=options.nbiot_port,
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+async def _make_utility(options: argparse.Namespace, folder: OpenFolder) -> UtilityInfo:
+    from slotmeter.services.registry import NewUtility
+
+    new = NewUtility(
+        code=options.code,
+        name=options.utility_name,
+        currency=options.currency,
+        time_zone=options.time_zone,
+        tax_number=options.tax_number,
+        address=options.address,
+    )
+    return await folder.registry.add_utility(folder.origin, new, reason="init")
+
+
+async def _make_principal(
+    folder: OpenFolder, utility: UtilityInfo, name: str, *, kind: str, role: str
+) -> NewKey:
+    await folder.principals.add_principal(
+        folder.origin,
+        utility.id,
+        name=name,
+        kind=kind,
+        roles=[role],
+        branch_code="head-office",
+        reason="init",
+    )
+    return await folder.principals.add_key(
+        folder.origin, utility.id, name=name, label="first key", reason="init"
+    )
+
+
+async def _make_dashboards_key(folder: OpenFolder, utility: UtilityInfo) -> None:
+    key = await _make_principal(folder, utility, DASHBOARDS_NAME, kind="service", role="viewer")
+    path = folder.path / DASHBOARDS_KEY_FILE
+    path.unlink(missing_ok=True)  # of an init that did not get as far as making a utility
+    write_secret(path, key.text)
+
+
+# --- the other commands -------------------------------------------------------------------------
+
+
+def _run_in_folder(options: argparse.Namespace) -> int:
+    asyncio.run(_act(options))
+    return EXIT_OK
+
+
+async def _act(options: argparse.Namespace) -> None:
+    async with open_folder(options.data) as folder:
+        await options.action(options, folder, await folder.utility(options))
+
+
+async def _policy(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> None:
+    from slotmeter.services.protection import parse_policy
+
+    if options.file is None:
+        print(json.dumps(json.loads(utility.policy or "{}"), indent=2))
+        return
+    document = _document(options.file)
+    parse_policy(document)
+    await folder.registry.set_policy(folder.origin, utility, document, reason=options.reason)
+    if options.json:
+        print(json.dumps({"utility": utility.code, "policy": document}))
+    else:
+        print(f"{utility.code} has a new policy")
+
+
+async def _add_tariff(
+    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
+) -> None:
+    valid_from = options.valid_from
+    if valid_from is not None:
+        valid_from = valid_from.replace(tzinfo=utility.zone()).astimezone(UTC)
+    added = await folder.registry.add_tariff(
+        folder.origin,
+        utility,
+        _document(options.file),
+        valid_from=valid_from,
+        reason=options.reason,
+    )
+    if options.json:
+        document = {"tariff": added.code, "version": added.version, "new": added.is_new}
+        print(json.dumps(document))
+    elif added.is_new:
+        print(f"tariff {added.code}, version {added.version}")
+    else:
+        print(f"tariff {added.code}, version {added.version}, says the same; nothing was changed")
+
+
+async def _add_vending_key(
+    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
+) -> None:
+    from slotmeter.services.registry import vending_key_id
+    from slotmeter.vending.sts import VendingKey
+
+    key = VendingKey(
+        key=_key_bytes(options),
+        sgc=options.sgc,
+        krn=options.krn,
+        kt=options.kt,
+        dkga=options.dkga,
+        base_date=options.base_date,
+        ken=options.ken,
+    )
+    async with folder.keys() as module:
+        info = await module.load(vending_key_id(options.sgc, options.krn), key)
+    await folder.registry.record(
+        folder.origin,
+        utility,
+        what="vending_key.add",
+        subject=info.key_id,
+        reason=options.reason,
+        data={"check_value": info.check_value},
+    )
+    if options.json:
+        print(json.dumps({"key_id": info.key_id, "check_value": info.check_value}))
+    else:
+        print(f"vending key {info.key_id} is in the vault; check value {info.check_value}")
+
+
+def _key_bytes(options: argparse.Namespace) -> bytes:
+    if options.generate:
+        drawn = secrets.token_bytes(KEY_BYTES[options.dkga])
+        return drawn if options.dkga == "04" else bytes(map(_with_odd_parity, drawn))
+    text = _bytes_of(options.key_file).decode("utf-8", "replace")
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        # The content is a secret: nothing of it may appear in the message.
+        raise Refused(
+            "bad_key_file", f"{options.key_file} must hold hex digits and nothing else"
+        ) from error
+
+
+def _with_odd_parity(byte: int) -> int:
+    """Set the lowest bit so that the count of ones is odd, as in every byte of a DES key."""
+    return byte ^ 1 if byte.bit_count() % 2 == 0 else byte
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(DOCUMENT_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError("file_unreadable", f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > DOCUMENT_BYTES_MAX:
+        raise Refused("file_too_large", f"{path} is larger than {DOCUMENT_BYTES_MAX} bytes")
+    return content
+
+
+def _document(path: Path) -> Mapping[str, object]:
+    """Read a YAML or JSON document with named values."""
+    import yaml
+
+    content = _bytes_of(path)
+    try:
+        document = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where is not None else ""
+        raise Refused("file_not_yaml", f"{path} cannot be read as YAML{line}") from error
+    if not isinstance(document, Mapping):
+        raise Refused("file_not_yaml", f"{path} needs named values, as in `title: Domestic`")
+    return cast("Mapping[str, object]", document)
