@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from slotmeter.devices.commands import CommandKind
@@ -171,6 +172,11 @@ def _charge_due(tariff: Tariff, rows: Rows, period: str) -> ChargeDue | None:
     )
 
 
+@lru_cache(maxsize=1_000)
+def _tariff(body: str) -> Tariff:
+    return parse_tariff(json.loads(body))
+
+
 def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Priced:
     """Price a purchase from the rows of :func:`quote_reads`.
 
@@ -192,7 +198,7 @@ def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Price
             field="meter",
         )
     version = rows["tariff"][0]
-    tariff = parse_tariff(json.loads(version["body"]))
+    tariff = _tariff(version["body"])
     tender = parse_money(tendered, tariff.currency)
     limit = row["purchase_max_minor"]
     check_tender(tender, tariff, None if limit is None else Money(limit, tariff.currency))
@@ -248,7 +254,7 @@ def _token_values(priced: Priced, rows: Rows, rnd: int, now_us: int) -> dict[str
     )
     return {
         "key_id": priced.row["key_id"],
-        "parameters": compact_json(parameters.to_dict()),
+        "parameters": priced.row["parameters"],
         "request": compact_json(request.to_dict()),
         "tid_minute": minute,
         "tid": tid,
@@ -403,7 +409,7 @@ def _sale_row(
         "currency": priced.sale.tender.currency,
         "channel": request.channel,
         "credit_mode": priced.row["credit_mode"],
-        "priced": compact_json([asdict(line) for line in priced.sale.lines]),
+        "priced": compact_json([line.to_dict() for line in priced.sale.lines]),
         "units": priced.sale.quantity.amount,
         "receipt": None,
         "delivery": _delivery(priced.row),

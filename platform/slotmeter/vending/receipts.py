@@ -7,7 +7,7 @@ for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from html import escape
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -49,6 +49,10 @@ class ReceiptLine:
     quantity: int | None = None
     rate: str | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy; the constructor takes it back by name."""
+        return {name: getattr(self, name) for name in _LINE_FIELDS}
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -88,7 +92,9 @@ class Receipt:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; :meth:`from_dict` reads it."""
-        return asdict(self)
+        body = {name: getattr(self, name) for name in _RECEIPT_FIELDS}
+        body["lines"] = [line.to_dict() for line in self.lines]
+        return body
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -107,7 +113,7 @@ class Receipt:
     def document(self) -> dict[str, object]:
         """Return the receipt for programs: money and units as text, times as ISO 8601 UTC."""
         kind = commodity_quantity(Commodity(self.commodity))
-        body: dict[str, object] = asdict(self)
+        body: dict[str, object] = self.to_dict()
         for name in ("sold_us", "tendered_minor", "quantity", "lines"):
             del body[name]
         body["sold_at"] = iso_utc(self.sold_us)
@@ -129,6 +135,11 @@ class Receipt:
             "rate": line.rate,
             "amount": self.money(line.amount_minor),
         }
+
+
+# Plain tuples: dataclasses.asdict copies deeply, which is a third of a sale's time.
+_LINE_FIELDS = tuple(field.name for field in fields(ReceiptLine))
+_RECEIPT_FIELDS = tuple(field.name for field in fields(Receipt))
 
 
 def _sold_at(receipt: Receipt) -> str:

@@ -149,7 +149,14 @@ class TokenRequest:
 
     def to_dict(self) -> dict[str, int | None]:
         """Return a JSON-able copy; :meth:`from_dict` reads it."""
-        return asdict(self)
+        return {
+            "token_class": self.token_class,
+            "subclass": self.subclass,
+            "tid": self.tid,
+            "rnd": self.rnd,
+            "value": self.value,
+            "manufacturer_code": self.manufacturer_code,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:
