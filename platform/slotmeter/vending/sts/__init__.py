@@ -41,6 +41,8 @@ from slotmeter.vending.sts.keys import (
     VendingKey,
     VendingKeyInfo,
 )
+from slotmeter.vending.sts.meter import StsMeter
+from slotmeter.vending.sts.meter_state import MeterConfig, MeterState
 from slotmeter.vending.sts.pan import (
     check_drn,
     check_pan,
@@ -56,6 +58,7 @@ from slotmeter.vending.sts.results import (
     CreditChanged,
     Effect,
     EntryResult,
+    ExtendedRead,
     FlagSet,
     KeyChanged,
     ProprietaryReceived,
@@ -100,15 +103,19 @@ __all__ = [
     "DerivationOptions",
     "Effect",
     "EntryResult",
+    "ExtendedRead",
     "FlagSet",
     "IssuedToken",
     "KeyChanged",
     "KeyParameters",
     "KeyType",
+    "MeterConfig",
+    "MeterState",
     "ProprietaryReceived",
     "Register",
     "ResultCode",
     "SettingChanged",
+    "StsMeter",
     "TableSet",
     "TamperCleared",
     "TestRequested",

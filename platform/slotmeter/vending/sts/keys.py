@@ -7,7 +7,7 @@ Nothing here computes a key (see :mod:`.dkga`). Types that hold key bytes never 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Final, Self, cast
 
@@ -120,7 +120,18 @@ class KeyParameters:
 
     def to_dict(self) -> dict[str, str | int]:
         """Return a JSON-able copy; :meth:`from_dict` reads it."""
-        return {name: int(v) if isinstance(v, int) else v for name, v in asdict(self).items()}
+        return {
+            "pan": self.pan,
+            "sgc": self.sgc,
+            "krn": self.krn,
+            "kt": int(self.kt),
+            "ti": self.ti,
+            "ken": self.ken,
+            "base_date": self.base_date,
+            "ea": self.ea,
+            "dkga": self.dkga,
+            "table_set": self.table_set,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:

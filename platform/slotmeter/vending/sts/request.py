@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self, cast
 
 from slotmeter.errors import Refused
@@ -211,7 +211,15 @@ class IssuedToken:
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Return a JSON-able copy, digits included; :meth:`from_dict` reads it."""
-        return asdict(self)
+        return {
+            "digits": self.digits,
+            "token_class": self.token_class,
+            "subclass": self.subclass,
+            "tid": self.tid,
+            "rnd": self.rnd,
+            "value_field": self.value_field,
+            "value": self.value,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Self:
