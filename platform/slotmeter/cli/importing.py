@@ -143,9 +143,8 @@ def _summary(options: argparse.Namespace, rows: int, done: Imported, bad_rows: i
     if options.check_only:
         return f"rows: {rows:,}; new: {done.added:,}{there}{bad}; nothing was written"
     if bad_rows and not options.accept_good:
-        return (
-            f"{rows:,} rows, {bad_rows:,} bad; nothing was written (--accept-good takes the rest)"
-        )
+        hint = "nothing was written (--accept-good takes the others)"
+        return f"rows: {rows:,}{bad}; {hint}"
     return f"rows: {rows:,}; meters added: {done.added:,}{there}{bad}"
 
 
