@@ -14,7 +14,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 
 from slotmeter.errors import NotSignedIn
@@ -29,6 +28,7 @@ from slotmeter.ports import (
     Row,
     UnitOfWork,
 )
+from slotmeter.units import epoch_us
 
 __all__ = [
     "KEY_PREFIX",
@@ -213,9 +213,3 @@ def _signed_in(row: Row) -> SignedIn:
 
 def _json(document: object) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
-
-
-def epoch_us(moment: datetime) -> int:
-    """Return UTC epoch microseconds, exact."""
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import (
@@ -24,7 +24,8 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.access import ROLES, Origin, act_row, epoch_us, make_key_text, rights_of
+from slotmeter.services.access import ROLES, Origin, act_row, make_key_text, rights_of
+from slotmeter.units import epoch_us, instant
 
 __all__ = ["KeyInfo", "NewKey", "PrincipalInfo", "Principals"]
 
@@ -321,7 +322,7 @@ class Principals:
                 roles=tuple(json.loads(row["roles"])),
                 branch_code=row["branch_code"],
                 disabled_at=_time(row["disabled_us"]),
-                created_at=_at(row["created_us"]),
+                created_at=instant(row["created_us"]),
             )
             for row in rows["access_principals"]
         ]
@@ -387,15 +388,11 @@ def _key_info(row: Row) -> KeyInfo:
         id=row["id"],
         label=row["label"],
         rights=rights,
-        created_at=_at(row["created_us"]),
+        created_at=instant(row["created_us"]),
         expires_at=_time(row["expires_us"]),
         revoked_at=_time(row["revoked_us"]),
     )
 
 
-def _at(us: int) -> datetime:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)
-
-
 def _time(us: int | None) -> datetime | None:
-    return None if us is None else _at(us)
+    return None if us is None else instant(us)

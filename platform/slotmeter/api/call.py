@@ -1,0 +1,98 @@
+"""One request as a handler sees it, one answer as it gives it, and the services behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from slotmeter.api.metrics import MetricsBoard
+from slotmeter.config import LimitsConfig
+from slotmeter.ports import Caller, Clock, ReadingStore
+
+if TYPE_CHECKING:
+    from slotmeter.api.event_stream import EventFeed
+    from slotmeter.services.access import Access
+    from slotmeter.services.command_requests import CommandRequests
+    from slotmeter.services.queries import Queries
+    from slotmeter.services.selling import Selling
+
+__all__ = ["Answer", "Call", "Nothing", "Services", "json_answer"]
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that handlers use.
+
+    Args:
+        not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
+    """
+
+    access: Access
+    queries: Queries
+    selling: Selling
+    requests: CommandRequests
+    readings: ReadingStore
+    feed: EventFeed
+    clock: Clock
+    metrics: MetricsBoard
+    limits: LimitsConfig
+    not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
+
+
+class Nothing(BaseModel):
+    """Stands for a body or a query that a route does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[BodyT, QueryT]):
+    """One request with its body and query checked.
+
+    Args:
+        signed_in: who calls; None on the few routes that are open to all.
+    """
+
+    request: web.Request
+    services: Services
+    signed_in: Caller | None
+    body: BodyT
+    query: QueryT
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls, on a route that needs a key."""
+        if self.signed_in is None:
+            raise TypeError("this route is open to all: nobody is signed in")
+        return self.signed_in
+
+    def path(self, name: str) -> str:
+        """Return a part of the path."""
+        return self.request.match_info[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler answers.
+
+    Args:
+        status: one that the route declares.
+        content: a model, or bytes already rendered.
+        content_type: of rendered bytes.
+    """
+
+    status: int
+    content: BaseModel | bytes
+    content_type: str = JSON_TYPE
+
+
+def json_answer(content: BaseModel, status: int = 200) -> Answer:
+    """Answer with a model as JSON."""
+    return Answer(status, content)

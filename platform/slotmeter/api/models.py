@@ -1,0 +1,261 @@
+"""The shapes of requests, of sales and of problems; the OpenAPI document is made from these.
+
+Money is text in major units, quantities are text in the unit that is sold, times are ISO 8601 UTC
+with ``Z``. Requests are closed: a field that is not known is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+__all__ = [
+    "ROWS",
+    "ROWS_MAX",
+    "Amount",
+    "Body",
+    "CommandBody",
+    "CommandState",
+    "Commodity",
+    "ConfirmBody",
+    "CreditMode",
+    "Delivery",
+    "Instant",
+    "Money",
+    "Out",
+    "PriceLine",
+    "Problem",
+    "Quote",
+    "QuoteBody",
+    "ReceiptDocument",
+    "Sale",
+    "SaleBody",
+    "SaleLine",
+    "SalesPage",
+    "SupplyState",
+]
+
+ROWS_MAX: Final = 500
+ROWS: Final = 50
+
+MONEY_TEXT_MAX: Final = 32
+
+
+def _money_text(value: object) -> object:
+    """Take text or a whole number; refuse a JSON number with a point, which is inexact."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise PydanticCustomError("not_text", 'expected an amount as text, such as "100.50"')
+    if isinstance(value, float):
+        raise PydanticCustomError(
+            "amount_is_float",
+            'write an amount with decimals as text, such as "100.50": '
+            "a JSON number with a point is not exact",
+        )
+    return str(value) if isinstance(value, int) else value
+
+
+MoneyIn = Annotated[
+    str,
+    BeforeValidator(_money_text),
+    Field(min_length=1, max_length=MONEY_TEXT_MAX),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": MONEY_TEXT_MAX},
+                {"type": "integer"},
+            ],
+            "description": 'Amount in major units: text such as "100.50", or a whole number.',
+        }
+    ),
+]
+Money = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["100.00"])]
+Amount = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["12.3"])]
+Instant = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-21T08:00:00.000000Z"])
+]
+MeterNumber = Annotated[str, Field(min_length=1, max_length=64, examples=["07100000003"])]
+SaleId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Reason = Annotated[str, Field(min_length=1, max_length=200)]
+Commodity = Literal["electricity", "water", "gas"]
+Channel = Literal["till", "web", "phone", "bank"]
+CreditMode = Literal["meter", "platform"]
+SupplyState = Literal["on", "off", "armed", "unknown"]
+CommandState = Literal[
+    "queued",
+    "held",
+    "refused",
+    "sent",
+    "acknowledged",
+    "verified",
+    "failed",
+    "expired",
+    "superseded",
+]
+
+
+class Body(BaseModel):
+    """What a request carries: closed and strict."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Out(BaseModel):
+    """What an answer carries."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class QuoteBody(Body):
+    """What a purchase would cost."""
+
+    meter: MeterNumber
+    tendered: MoneyIn
+
+
+class SaleBody(Body):
+    """A purchase. ``sale_id`` is yours: make it and keep it before you send."""
+
+    sale_id: SaleId
+    meter: MeterNumber
+    tendered: MoneyIn
+    channel: Channel = "till"
+
+
+class CommandBody(Body):
+    """Something to do at a meter."""
+
+    kind: Literal["open_relay", "close_relay", "open_valve", "close_valve", "read_now"]
+    reason: Reason
+    safety: bool = Field(
+        default=False,
+        description="The reason is danger, not debt; only people state this, and it is recorded.",
+    )
+
+
+class ConfirmBody(Body):
+    """The word of the second person."""
+
+    reason: Reason
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+class Problem(BaseModel):
+    """Every answer of 400 or more (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str = Field(pattern=r"^[a-z0-9_]+$", description="Stable; see the table of codes.")
+    detail: str
+    request_id: str
+    field: str | None = Field(default=None, description="The input at fault.")
+
+
+class PriceLine(Out):
+    """One line of how a tender is used."""
+
+    kind: str
+    label: str
+    quantity: Amount | None
+    rate: str | None
+    amount: Money
+
+
+class Quote(Out):
+    """What a purchase would give; nothing is booked."""
+
+    trial: Literal[True] = True
+    meter: str
+    customer: str = Field(description="Masked: enough to recognise, no more.")
+    commodity: Commodity
+    currency: str
+    tendered: Money
+    units: Amount
+    unit: str
+    lines: list[PriceLine]
+
+
+class Delivery(Out):
+    """How far a sale's token has come; every time is the server's clock."""
+
+    state: Literal[
+        "none", "keypad", "pending", "sent", "accepted", "verified", "already_used", "failed"
+    ]
+    sent_at: Instant | None
+    accepted_at: Instant | None
+    verified_at: Instant | None
+
+
+class SaleLine(Out):
+    """A sale in a list."""
+
+    sale_id: str
+    receipt_number: str
+    state: Literal["pending", "issued"]
+    meter: str
+    commodity: Commodity
+    credit_mode: CreditMode
+    channel: str
+    tendered: Money
+    currency: str
+    units: Amount
+    unit: str
+    sold_by: str
+    sold_at: Instant
+    issued_at: Instant | None
+    delivery: Delivery
+
+
+class Sale(Out):
+    """A sale as its seller sees it."""
+
+    sale_id: str
+    receipt_number: str
+    state: Literal["pending", "issued"]
+    meter: str
+    commodity: Commodity
+    credit_mode: CreditMode
+    tendered: Money
+    currency: str
+    units: Amount
+    unit: str
+    token: Annotated[str, Field(pattern=r"^[0-9]{20}$")] | None
+    sold_at: Instant
+    issued_at: Instant | None
+    delivery: Delivery
+    receipt_url: str
+
+
+class SalesPage(Out):
+    """Sales, newest first."""
+
+    items: list[SaleLine]
+    next: int | None = Field(description="Give it as `before` for the page that follows.")
+
+
+class ReceiptDocument(BaseModel):
+    """A receipt with all that is printed on it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    receipt_number: str
+    sale_id: str
+    title: str
+    sold_at: Instant
+    meter_number: str
+    currency: str
+    tendered: Money
+    units: Amount
+    unit: str
+    token: str | None
+    token_grouped: str | None
+    lines: list[PriceLine]

@@ -1,0 +1,366 @@
+"""What people and pages look at: lists and sums, scoped by utility and by the caller's rights.
+
+A vendor sees its own sales, their tokens and their events; who holds ``sales.all`` or ``events``
+sees those of the whole utility. What a caller may not see is left out of lists and is *not found*
+when it is named, so that nobody learns that it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from slotmeter.errors import NotFound
+from slotmeter.ports import Clock, From, Principal, Read, Right, Row, Rows, SqlValue, UnitOfWork
+from slotmeter.units import Commodity, epoch_us
+
+__all__ = [
+    "CONTACT_AGE_US_MAX",
+    "PAGE_ROWS_MAX",
+    "MeterFilter",
+    "OverviewRows",
+    "Page",
+    "Queries",
+    "SalesFilter",
+]
+
+HOUR_US = 3_600_000_000
+PAGE_ROWS_MAX = 500
+LOG_ROWS_MAX = 500
+OVERVIEW_ITEMS = 10
+OVERVIEW_AGE_S_MAX = 1.0
+ID_MAX = 2**63 - 1
+
+CONTACT_AGE_US_MAX = 26 * HOUR_US
+"""A meter counts as online when it was heard within this time: a daily report and its jitter."""
+
+COMMAND_COUNT_AGE_US = 24 * HOUR_US
+"""The overview counts the commands of this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows and where the next ones start; ``next`` is None at the end."""
+
+    rows: Sequence[Row]
+    next: int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFilter:
+    """Which meters; None matches all. ``text`` is part of a number, a name or an address."""
+
+    commodity: str | None = None
+    supply: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SalesFilter:
+    """Which sales; times are UTC epoch microseconds, start included, end excluded."""
+
+    meter: str | None = None
+    from_us: int = 0
+    to_us: int = ID_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewRows:
+    """What the overview is made of, as of one committed state.
+
+    Args:
+        now_us: our clock.
+        day_us: start of the utility's local day.
+        rows: by read: ``look_day_sales``, ``look_meter_counts``, ``look_command_counts`` and so on.
+    """
+
+    now_us: int
+    day_us: int
+    rows: Rows = field(repr=False)
+
+
+class Queries:
+    """Reads for lists and pages; writes nothing."""
+
+    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
+        """Hold the database and the clock."""
+        self._uow = uow
+        self._clock = clock
+        self._overviews: dict[int, tuple[float, OverviewRows]] = {}
+
+    # --- meters -------------------------------------------------------------------------------
+
+    async def meters(
+        self, principal: Principal, wanted: MeterFilter, *, after: str, limit: int
+    ) -> Page:
+        """Return meters by number, those after a number."""
+        params: dict[str, SqlValue | From] = {
+            "utility_id": principal.utility_id,
+            "after": after,
+            "commodity": wanted.commodity,
+            "supply": wanted.supply,
+            "like": _like(wanted.text),
+            "limit": limit + 1,
+        }
+        rows = await self._rows("look_meters", params)
+        return _page(rows, limit, "number")
+
+    async def meter(self, principal: Principal, number: str) -> Row:
+        """Return one meter.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        params: dict[str, SqlValue | From] = {
+            "utility_id": principal.utility_id,
+            "number": number,
+        }
+        rows = await self._rows("look_meter", params)
+        if not rows:
+            raise _unknown_meter(number)
+        return rows[0]
+
+    async def meter_key(self, principal: Principal, number: str) -> tuple[int, Commodity]:
+        """Return the id of a meter and what it measures.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        rows = await self._uow.read([_meter_id_read(principal, number)])
+        row = _meter_of(rows, number)
+        return row["id"], Commodity(row["commodity"])
+
+    async def meter_tokens(
+        self, principal: Principal, number: str, *, before: int | None, limit: int
+    ) -> Page:
+        """Return the tokens sold for a meter, newest first; a vendor's own only.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        return await self._of_meter(
+            "look_meter_tokens",
+            principal,
+            number,
+            {"principal_id": _own_sales(principal), "before": _below(before), "limit": limit + 1},
+            limit,
+        )
+
+    async def meter_commands(
+        self, principal: Principal, number: str, *, before: int | None, limit: int
+    ) -> Page:
+        """Return the commands to a meter, newest first.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        params: dict[str, SqlValue | From] = {"before": _below(before), "limit": limit + 1}
+        return await self._of_meter("look_meter_commands", principal, number, params, limit)
+
+    def online(self, row: Row) -> bool:
+        """Say whether a meter was heard within ``CONTACT_AGE_US_MAX``."""
+        heard_us: int | None = row["last_contact_us"]
+        return heard_us is not None and heard_us >= self._now_us() - CONTACT_AGE_US_MAX
+
+    # --- sales, commands, events, alarms --------------------------------------------------------
+
+    async def sales(
+        self, principal: Principal, wanted: SalesFilter, *, before: int | None, limit: int
+    ) -> Page:
+        """Return sales, newest first; a vendor's own only.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        params: dict[str, SqlValue | From] = {
+            "principal_id": _own_sales(principal),
+            "from_us": wanted.from_us,
+            "to_us": wanted.to_us,
+            "before": _below(before),
+            "limit": limit + 1,
+        }
+        if wanted.meter is not None:
+            return await self._of_meter(
+                "look_sales_of_meter", principal, wanted.meter, params, limit
+            )
+        rows = await self._rows("look_sales", {"utility_id": principal.utility_id, **params})
+        return _page(rows, limit, "id")
+
+    async def commands(
+        self, principal: Principal, *, state: str | None, before: int | None, limit: int
+    ) -> Page:
+        """Return commands, newest first."""
+        params: dict[str, SqlValue | From] = {
+            "utility_id": principal.utility_id,
+            "state": state,
+            "before": _below(before),
+            "limit": limit + 1,
+        }
+        return _page(await self._rows("look_commands", params), limit, "id")
+
+    async def command(self, principal: Principal, command_id: int) -> tuple[Row, Sequence[Row]]:
+        """Return one command and what happened to it, in order.
+
+        Raises:
+            NotFound: ``command_unknown``.
+        """
+        of = {"utility_id": principal.utility_id, "command_id": command_id}
+        rows = await self._uow.read(
+            [Read("look_command", of), Read("look_command_log", {**of, "limit": LOG_ROWS_MAX})]
+        )
+        if not rows["look_command"]:
+            raise NotFound("command_unknown", f"there is no command {command_id}")
+        return rows["look_command"][0], rows["look_command_log"]
+
+    async def events(
+        self, principal: Principal, *, after: int | None, limit: int, meter: str | None = None
+    ) -> Sequence[Row]:
+        """Return events in the order they came: those after an id, or the newest.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+        """
+        params: dict[str, SqlValue | From] = {
+            "utility_id": principal.utility_id,
+            "principal_id": _own_events(principal),
+            "meter_id": None if meter is None else (await self.meter_key(principal, meter))[0],
+            "limit": limit,
+        }
+        if after is None:
+            return list(reversed(await self._rows("look_events_newest", params)))
+        return await self._rows("look_events_after", {**params, "after": after})
+
+    async def last_event_id(self, utility_id: int) -> int:
+        """Return the id of a utility's newest event; 0 when there is none."""
+        rows = await self._rows("look_event_last", {"utility_id": utility_id})
+        return int(rows[0]["id"]) if rows else 0
+
+    async def alarms(
+        self, principal: Principal, *, only_open: bool, before: int | None, limit: int
+    ) -> Page:
+        """Return alarms, newest first."""
+        params: dict[str, SqlValue | From] = {
+            "utility_id": principal.utility_id,
+            "before": _below(before),
+            "limit": limit + 1,
+        }
+        statement = "look_alarms_open" if only_open else "look_alarms_all"
+        return _page(await self._rows(statement, params), limit, "id")
+
+    # --- the overview ---------------------------------------------------------------------------
+
+    async def overview(self, principal: Principal) -> OverviewRows:
+        """Return sums and newest items of a utility, at most ``OVERVIEW_AGE_S_MAX`` old."""
+        now_s = self._clock.monotonic_s()
+        known = self._overviews.get(principal.utility_id)
+        if known is not None and 0 <= now_s - known[0] < OVERVIEW_AGE_S_MAX:
+            return known[1]
+        made = await self._make_overview(principal)
+        self._overviews[principal.utility_id] = (now_s, made)
+        return made
+
+    async def _make_overview(self, principal: Principal) -> OverviewRows:
+        now = self._clock.now()
+        now_us = epoch_us(now)
+        day_us = epoch_us(_midnight(now, principal.time_zone))
+        of: Mapping[str, SqlValue | From] = {"utility_id": principal.utility_id}
+        newest: Mapping[str, SqlValue | From] = {
+            **of,
+            "before": ID_MAX,
+            "limit": OVERVIEW_ITEMS,
+        }
+        rows = await self._uow.read(
+            [
+                Read("look_day_sales", {**of, "day_us": day_us, "to_us": now_us + 1}),
+                Read("look_meter_counts", {**of, "heard_since_us": now_us - CONTACT_AGE_US_MAX}),
+                Read("look_command_counts", {**of, "since_us": now_us - COMMAND_COUNT_AGE_US}),
+                Read("look_commands", {**newest, "state": None}),
+                Read("look_alarms_count", of),
+                Read("look_alarms_open", newest),
+                Read("look_quarantined"),
+                Read("look_ledger_sum", of),
+            ]
+        )
+        return OverviewRows(now_us, day_us, rows)
+
+    # --- shared -------------------------------------------------------------------------------
+
+    async def _of_meter(
+        self,
+        statement: str,
+        principal: Principal,
+        number: str,
+        params: Mapping[str, SqlValue | From],
+        limit: int,
+    ) -> Page:
+        rows = await self._uow.read(
+            [
+                _meter_id_read(principal, number),
+                Read(
+                    statement,
+                    {
+                        "utility_id": principal.utility_id,
+                        "meter_id": From("look_meter_id", "id"),
+                        **params,
+                    },
+                ),
+            ]
+        )
+        _meter_of(rows, number)
+        return _page(rows[statement], limit, "id")
+
+    async def _rows(self, statement: str, params: Mapping[str, SqlValue | From]) -> Sequence[Row]:
+        return (await self._uow.read([Read(statement, params)]))[statement]
+
+    def _now_us(self) -> int:
+        return epoch_us(self._clock.now())
+
+
+def _own_sales(principal: Principal) -> int | None:
+    """Return whose sales a principal may see: its own, or None for all of the utility."""
+    return None if Right.SALES_ALL in principal.rights else principal.id
+
+
+def _own_events(principal: Principal) -> int | None:
+    return None if Right.EVENTS in principal.rights else principal.id
+
+
+def _below(before: int | None) -> int:
+    return ID_MAX if before is None else before
+
+
+def _like(text: str | None) -> str | None:
+    if text is None:
+        return None
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+def _page(rows: Sequence[Row], limit: int, key: str) -> Page:
+    """Cut a page that was read with one row more than wanted."""
+    if len(rows) <= limit:
+        return Page(rows, None)
+    return Page(rows[:limit], rows[limit - 1][key])
+
+
+def _meter_id_read(principal: Principal, number: str) -> Read:
+    return Read("look_meter_id", {"utility_id": principal.utility_id, "number": number})
+
+
+def _meter_of(rows: Rows, number: str) -> Row:
+    if not rows["look_meter_id"]:
+        raise _unknown_meter(number)
+    return rows["look_meter_id"][0]
+
+
+def _unknown_meter(number: str) -> NotFound:
+    return NotFound("meter_unknown", f"there is no meter {number[:32]!r} here", field="meter")
+
+
+def _midnight(now: datetime, time_zone: str) -> datetime:
+    """Return the start of the local day that ``now`` is in."""
+    local = now.astimezone(ZoneInfo(time_zone))
+    return local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
