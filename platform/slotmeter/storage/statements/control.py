@@ -233,6 +233,13 @@ UPDATES: dict[str, UpdateBase] = {
         _command.c.state == bindparam("of_state"),
     )
     .values({name: bindparam(f"to_{name}") for name in _CHANGED}),
+    "control_hold": update(_command)
+    .where(
+        _command.c.utility_id == bindparam("of_utility"),
+        _command.c.id == bindparam("of_command"),
+        _command.c.state == "held",
+    )
+    .values(hold=bindparam("to_hold"), not_before_us=bindparam("to_not_before_us")),
     "control_contact": update(_device)
     .where(
         _device.c.id == bindparam("of_device"),
