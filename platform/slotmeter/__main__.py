@@ -1,0 +1,5 @@
+"""``python -m slotmeter``: the command line."""
+
+from slotmeter.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""``slotmeter serve`` as a child process: started, asked whether it is ready, stopped or killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+__all__ = ["READY_TIMEOUT_S", "STOP_TIMEOUT_S", "Server", "ServerFailed"]
+
+READY_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.05
+LOG_TAIL_BYTES: Final = 4_000
+
+
+class ServerFailed(Exception):
+    """The server ended or did not get ready; the text is the end of its log."""
+
+
+class Server:
+    """One server process at a time on one data folder.
+
+    Args:
+        config: its settings file.
+        port: of the HTTP API on 127.0.0.1.
+        log: file that takes what it writes; appended over restarts.
+        wrapper: words before the command, such as a tracer's.
+    """
+
+    def __init__(self, config: Path, *, port: int, log: Path, wrapper: Sequence[str] = ()) -> None:
+        self._config = config
+        self._port = port
+        self._log = log
+        self._wrapper = tuple(wrapper)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, or None."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code of a process that has ended by itself, else None."""
+        return self._process.poll() if self._process is not None else None
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        command = [*self._wrapper, sys.executable, "-m", "slotmeter"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own program
+                [*command, "serve", "--config", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own: Ctrl-C in the terminal reaches us, and we stop it in order.
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def is_ready(self) -> bool:
+        """Ask once whether it answers requests."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until it answers requests.
+
+        Raises:
+            ServerFailed: it ended, or the time is over.
+        """
+        end_s = time.monotonic() + timeout_s
+        while not self.is_ready():
+            self._check_alive(end_s, timeout_s)
+            time.sleep(POLL_S)
+
+    async def start(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Start the process and wait until it answers requests.
+
+        Raises:
+            ServerFailed: it ended, or the time is over.
+        """
+        self.launch()
+        await asyncio.to_thread(self.wait_until_ready, timeout_s)
+
+    def _check_alive(self, end_s: float, timeout_s: float) -> None:
+        if self.ended is not None:
+            raise ServerFailed(f"the server ended with {self.ended}:\n{self.log_tail()}")
+        if time.monotonic() >= end_s:
+            raise ServerFailed(f"not ready within {timeout_s:g} s:\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        """Return the end of what it wrote."""
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
+            return log.read().decode("utf-8", "replace")
+        return ""
+
+    def kill(self) -> None:
+        """End it as a power cut would, with everything that it has started."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Ask it to stop and return its exit code; it is killed when it does not.
+
+        Raises:
+            ServerFailed: it had to be killed.
+        """
+        if self._process is None:
+            return 0
+        process = self._process
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise ServerFailed(f"it did not stop within {timeout_s:g} s") from error
+        self._process = None
+        return code
