@@ -51,7 +51,11 @@ def parse_digits(digits: str) -> int:
         Refused: ``bad_token_digits``: not 20 digits, or above the largest 66-bit number.
     """
     if len(digits) != DIGITS or not (digits.isascii() and digits.isdigit()):
-        raise Refused("bad_token_digits", f"a token has {DIGITS} digits", field="digits")
+        raise Refused(
+            "bad_token_digits",
+            f"a token has {DIGITS} digits, got {len(digits)} characters",
+            field="digits",
+        )
     token = int(digits)
     if token > TOKEN_MAX:
         raise Refused(

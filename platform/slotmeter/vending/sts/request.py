@@ -72,13 +72,13 @@ class TokenRequest:
 
     def __post_init__(self) -> None:
         """Refuse what is not a token that can be asked for."""
-        for f in fields(self):
-            value = getattr(self, f.name)
-            optional = f.name in ("tid", "rnd") and value is None
-            if not optional and (isinstance(value, bool) or not isinstance(value, int)):
-                raise Refused(
-                    "bad_token_request", f"{f.name} must be an integer, got {value!r}", field=f.name
-                )
+        if not (
+            type(self.token_class) is type(self.subclass) is type(self.value) is int
+            and type(self.manufacturer_code) is int
+            and (self.tid is None or type(self.tid) is int)
+            and (self.rnd is None or type(self.rnd) is int)
+        ):
+            self._require_integers()
         if self.token_class == 2 and self.subclass in KEY_CHANGE_SUBCLASSES:
             raise Refused(
                 "key_change_not_requested_here",
@@ -91,6 +91,15 @@ class TokenRequest:
                 f"there is no token of class {self.token_class}, subclass {self.subclass}",
                 field="subclass",
             )
+
+    def _require_integers(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            optional = f.name in ("tid", "rnd") and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, int)):
+                raise Refused(
+                    "bad_token_request", f"{f.name} must be an integer, got {value!r}", field=f.name
+                )
 
     @property
     def name(self) -> str:
