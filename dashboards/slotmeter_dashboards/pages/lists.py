@@ -1,0 +1,278 @@
+"""The lists behind the numbers: meters, sales, commands, alarms, events. Their address holds all
+of what is chosen, so that a list can be sent to somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta, tzinfo
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from slotmeter_dashboards import words
+from slotmeter_dashboards.client import ApiClient
+from slotmeter_dashboards.model import Page, Sale
+from slotmeter_dashboards.pages.page import Drawn, PageKind
+from slotmeter_dashboards.pages.rows import (
+    alarm_list,
+    command_table,
+    event_list,
+    meter_table,
+    sale_table,
+)
+from slotmeter_dashboards.parts import Body, Piece, View, chips, empty, section
+
+__all__ = ["ALARMS", "COMMANDS", "EVENTS", "METERS", "SALES", "api_day", "chosen"]
+
+ROWS = 50
+EVENTS_SHOWN = 200
+PAGES_SIFTED_MAX = 10
+ANY = "All"
+
+
+def chosen(view_params: dict[str, str], *names: str) -> dict[str, str]:
+    """Return those of a list's filters that the address holds."""
+    return {name: view_params[name] for name in names if view_params.get(name)}
+
+
+def api_day(day: str, zone: tzinfo, now: datetime) -> dict[str, str]:
+    """Return a local day of the utility as the API's ``from`` and ``to``; nothing for no day.
+
+    The day lasts from midnight to midnight on the wall: 23 or 25 hours when clocks change.
+    """
+    if not day:
+        return {}
+    try:
+        first = (
+            now.astimezone(zone).date() if day == "today" else datetime.fromisoformat(day).date()
+        )
+    except ValueError:
+        return {}
+    spans = [datetime.combine(each, time(), zone) for each in (first, first + timedelta(days=1))]
+    return dict(zip(("from", "to"), (each.isoformat() for each in spans), strict=True))
+
+
+def _frame(
+    title: str, note: str, view: View, csv: str = "", search: Piece | None = None
+) -> Component:
+    tools: list[Piece] = [search] if search is not None else []
+    tools.append(section("filters", "filters"))
+    if csv:
+        tools.append(section("csv", "csv"))
+    return html.Div(
+        [
+            html.Div(
+                [html.H1(title, tabIndex="-1"), html.P(note, className="page-note")],
+                className="page-head",
+            ),
+            html.Div(tools, className="toolbar"),
+            html.Section(section("rows"), className="card list-card"),
+            section("paging", "paging"),
+        ],
+        className="page",
+    )
+
+
+def _csv(view: View, subject: str, *names: str) -> Piece:
+    href = view.link(f"csv/{subject}", **chosen(view.params, *names))
+    return html.A("Download CSV", href=href, className="button", download="")
+
+
+def _paging(view: View, path: str, cursor: str, following: str | None, *names: str) -> Body:
+    filters = chosen(view.params, *names)
+    links: list[Piece] = []
+    if view.params.get(cursor):
+        links.append(
+            dcc.Link("Back to the first page", href=view.link(path, **filters), className="button")
+        )
+    if following is not None:
+        href = view.link(path, **filters, **{cursor: following})
+        links.append(dcc.Link("Next page", href=href, className="button"))
+    return links
+
+
+def _options(
+    view: View, path: str, name: str, options: Sequence[tuple[str, str]], *others: str
+) -> Piece:
+    filters = chosen(view.params, *others)
+    here = view.params.get(name, "")
+    return chips(
+        words.plain(name),
+        [
+            (label, view.link(path, **filters, **{name: value or None}), value == here)
+            for value, label in (("", ANY), *options)
+        ],
+    )
+
+
+COMMODITY_OPTIONS = [(name, label) for name, (label, _) in words.COMMODITIES.items()]
+SUPPLY_OPTIONS = [(name, shown.label) for name, shown in words.STATES["supply"].items()]
+COMMAND_OPTIONS = [(name, shown.label) for name, shown in words.STATES["command"].items()]
+
+
+# --- meters --------------------------------------------------------------------------------------
+
+METER_FILTERS = ("commodity", "supply", "q")
+
+
+def _meters_frame(view: View, _: str) -> Component:
+    search = html.Div(
+        [
+            html.Label("Search", htmlFor="search", className="unseen"),
+            dcc.Input(
+                id="search",
+                type="search",
+                value=view.params.get("q", ""),
+                placeholder="Meter number, address or account",
+                debounce=0.3,
+                maxLength=64,
+                className="search",
+            ),
+        ],
+        className="search-box",
+    )
+    return _frame("Meters", "Every meter, where it is and how it is.", view, "meters", search)
+
+
+async def _meters(client: ApiClient, view: View, _: str) -> Drawn:
+    filters = chosen(view.params, *METER_FILTERS)
+    page = await client.meters({**filters, **chosen(view.params, "after"), "limit": str(ROWS)})
+    nothing = (
+        empty("No meter fits.", dcc.Link("Show all meters", href=view.link("meters")))
+        if filters
+        else empty(
+            "No meters yet.",
+            ["Bring some in with ", html.Code("slotmeter import meters FILE.csv"), "."],
+        )
+    )
+    return Drawn(
+        {
+            "filters": [
+                _options(view, "meters", "commodity", COMMODITY_OPTIONS, "supply", "q"),
+                _options(view, "meters", "supply", SUPPLY_OPTIONS, "commodity", "q"),
+            ],
+            "csv": _csv(view, "meters", *METER_FILTERS),
+            "rows": meter_table(page.items, view) if page.items else nothing,
+            "paging": _paging(view, "meters", "after", page.next, *METER_FILTERS),
+        }
+    )
+
+
+METERS = PageKind("Meters", _meters_frame, _meters)
+
+
+# --- sales ---------------------------------------------------------------------------------------
+
+SALE_FILTERS = ("day", "commodity", "meter")
+
+
+def _sales_frame(view: View, _: str) -> Component:
+    note = "What was sold, the newest first."
+    return _frame("Sales", note, view, "sales")
+
+
+async def _sales(client: ApiClient, view: View, _: str) -> Drawn:
+    overview = await client.overview()
+    params = chosen(view.params, "meter", "before")
+    params |= api_day(view.params.get("day", ""), view.zone, overview.as_of)
+    page = await _sales_of(client, params, view.params.get("commodity"))
+    nothing = empty(
+        "No sales here yet.", ["Sell one with ", html.Code("slotmeter sell METER AMOUNT"), "."]
+    )
+    return Drawn(
+        {
+            "filters": [
+                _options(view, "sales", "day", [("today", "Today")], "commodity", "meter"),
+                _options(view, "sales", "commodity", COMMODITY_OPTIONS, "day", "meter"),
+            ],
+            "csv": _csv(view, "sales", *SALE_FILTERS),
+            "rows": sale_table(page.items, view) if page.items else nothing,
+            "paging": _paging(view, "sales", "before", page.next, *SALE_FILTERS),
+        }
+    )
+
+
+async def _sales_of(client: ApiClient, params: dict[str, str], commodity: str | None) -> Page[Sale]:
+    """Return a page of sales of one commodity, which the API itself cannot pick out.
+
+    So pages are read until one is full, at most ``PAGES_SIFTED_MAX``; the cursor leads on from
+    there.
+    """
+    page = await client.sales({**params, "limit": str(ROWS)})
+    if not commodity:
+        return page
+    found = [sale for sale in page.items if sale.commodity == commodity]
+    for _ in range(PAGES_SIFTED_MAX):
+        if page.next is None or len(found) >= ROWS:
+            break
+        page = await client.sales({**params, "before": page.next, "limit": str(ROWS)})
+        found += [sale for sale in page.items if sale.commodity == commodity]
+    return Page(tuple(found), page.next)
+
+
+SALES = PageKind("Sales", _sales_frame, _sales)
+
+
+# --- commands, alarms, events --------------------------------------------------------------------
+
+
+def _commands_frame(view: View, _: str) -> Component:
+    note = "What meters were asked to do, by whom or which rule, and what became of it."
+    return _frame("Commands", note, view, "commands")
+
+
+async def _commands(client: ApiClient, view: View, _: str) -> Drawn:
+    params = chosen(view.params, "state", "before")
+    page = await client.commands({**params, "limit": str(ROWS)})
+    return Drawn(
+        {
+            "filters": _options(view, "commands", "state", COMMAND_OPTIONS),
+            "csv": _csv(view, "commands", "state"),
+            "rows": command_table(page.items, view)
+            if page.items
+            else empty("No command fits." if view.params.get("state") else "No commands yet."),
+            "paging": _paging(view, "commands", "before", page.next, "state"),
+        }
+    )
+
+
+COMMANDS = PageKind("Commands", _commands_frame, _commands)
+
+
+def _alarms_frame(view: View, _: str) -> Component:
+    return _frame("Open alarms", "What waits for somebody, the newest first.", view, "alarms")
+
+
+async def _alarms(client: ApiClient, view: View, _: str) -> Drawn:
+    page = await client.alarms({"open": "true"})
+    return Drawn(
+        {
+            "filters": "",
+            "csv": _csv(view, "alarms"),
+            "rows": alarm_list(page.items, view) if page.items else empty("No open alarms."),
+            "paging": "",
+        }
+    )
+
+
+ALARMS = PageKind("Open alarms", _alarms_frame, _alarms)
+
+
+def _events_frame(view: View, _: str) -> Component:
+    note = f"The newest {EVENTS_SHOWN}, the newest first. The CSV file holds all of them."
+    return _frame("Events", note, view, "events")
+
+
+async def _events(client: ApiClient, view: View, _: str) -> Drawn:
+    events = await client.newest_events(EVENTS_SHOWN)
+    return Drawn(
+        {
+            "filters": "",
+            "csv": _csv(view, "events"),
+            "rows": event_list(events, view) if events else empty("No events yet."),
+            "paging": "",
+        }
+    )
+
+
+EVENTS = PageKind("Events", _events_frame, _events)

@@ -1,0 +1,237 @@
+"""How the rows of each list look: one place for every table of the same things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dash import html
+
+from slotmeter_dashboards import words
+from slotmeter_dashboards.model import Alarm, Command, Event, Meter, Sale, Token
+from slotmeter_dashboards.parts import (
+    Column,
+    Piece,
+    View,
+    ago,
+    badge,
+    commodity,
+    meter_link,
+    moment,
+    table,
+)
+
+__all__ = [
+    "alarm_list",
+    "command_table",
+    "event_list",
+    "meter_table",
+    "sale_table",
+    "token_table",
+]
+
+COMMAND_KINDS = {
+    "load_token": "Load token",
+    "open_relay": "Switch off (open relay)",
+    "close_relay": "Switch on (close relay)",
+    "open_valve": "Open valve",
+    "close_valve": "Close valve",
+    "read_now": "Read now",
+}
+CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person"}
+ACCEPTED_BY = {"delivery": "by delivery", "keypad": "by keypad"}
+
+
+def command_kind(kind: str) -> str:
+    """Return what a command does, in words."""
+    return COMMAND_KINDS.get(kind, words.plain(kind))
+
+
+def _why(command: Command) -> Piece:
+    """Return who or what asked and why, and below it what holds or ended the command."""
+    cause = CAUSES.get(command.cause, words.plain(command.cause))
+    if command.cause == "person" and command.asked_by:
+        cause = command.asked_by
+    asked = f"{cause}: {command.reason}" if command.reason else cause
+    notes = [each[:1].upper() + each[1:] for each in command.hold]
+    if command.result and command.result != "done":
+        notes.append(words.plain(command.result))
+    if not notes:
+        return asked
+    return html.Div([asked, html.Div("; ".join(notes), className="note")])
+
+
+def command_table(commands: Sequence[Command], view: View, *, with_meter: bool = True) -> Piece:
+    """Return commands, the newest first."""
+    columns = [
+        *([Column("Meter")] if with_meter else []),
+        Column("Command"),
+        Column("State"),
+        Column("Cause"),
+        Column("Asked", "time"),
+        *([] if with_meter else [Column("Sent", "time"), Column("Ended", "time")]),
+    ]
+    rows: list[list[Piece]] = []
+    for command in commands:
+        rows.append(
+            [
+                *([meter_link(command.meter, view)] if with_meter else []),
+                command_kind(command.kind),
+                badge("command", command.state),
+                _why(command),
+                ago(command.created_at) if with_meter else moment(command.created_at, view),
+                *(
+                    []
+                    if with_meter
+                    else [moment(command.sent_at, view), moment(command.ended_at, view)]
+                ),
+            ]
+        )
+    return table("Commands to meters", columns, rows)
+
+
+def event_list(events: Sequence[Event], view: View, *, with_meter: bool = True) -> Piece:
+    """Return events as a feed, the newest first."""
+    items = []
+    for event in events:
+        line: list[Piece] = [html.Span(event.text or words.plain(event.kind), className="what")]
+        if with_meter and event.meter is not None:
+            line.append(meter_link(event.meter, view))
+        items.append(
+            html.Li(
+                [
+                    badge("severity", event.severity),
+                    html.Div(line, className="feed-line"),
+                    _time_of(event.at, view),
+                ],
+                className="feed-item",
+            )
+        )
+    return html.Ol(items, className="feed")
+
+
+def _time_of(at: datetime, view: View) -> Piece:
+    return html.Time(
+        ago(at),
+        dateTime=words.iso(at, view.zone),
+        title=f"{words.day_and_clock(at, view.zone)} {view.zone_name}",
+        className="feed-time",
+    )
+
+
+def alarm_list(alarms: Sequence[Alarm], view: View) -> Piece:
+    """Return alarms, each with what it says, its meter and since when."""
+    items = [
+        html.Li(
+            [
+                badge("severity", alarm.severity),
+                html.Div(
+                    [
+                        html.Span(alarm.text or words.plain(alarm.kind), className="what"),
+                        meter_link(alarm.meter, view),
+                    ],
+                    className="feed-line",
+                ),
+                _time_of(alarm.raised_at, view),
+            ],
+            className="feed-item",
+        )
+        for alarm in alarms
+    ]
+    return html.Ol(items, className="feed")
+
+
+def meter_balance(meter: Meter, view: View) -> str:
+    """Return the credit, wherever it is held."""
+    if meter.credit_mode == "platform":
+        return words.money(meter.account_balance, view.currency)
+    return words.quantity(meter.credit_balance, meter.unit)
+
+
+def meter_table(meters: Sequence[Meter], view: View) -> Piece:
+    """Return meters as the list shows them."""
+    columns = [
+        Column("Meter"),
+        Column("Commodity"),
+        Column("Address"),
+        Column("Supply"),
+        Column("Credit", "number"),
+        Column("Last contact", "time"),
+    ]
+    rows: list[list[Piece]] = []
+    for meter in meters:
+        marks: list[Piece] = [badge("supply", meter.supply)]
+        if meter.tamper:
+            marks.append(html.Span("Tamper", className="badge tone-bad"))
+        if meter.critical:
+            marks.append(html.Span("Critical", className="badge tone-info"))
+        rows.append(
+            [
+                meter_link(meter.number, view),
+                commodity(meter.commodity),
+                meter.address or words.MISSING,
+                html.Span(marks, className="marks"),
+                meter_balance(meter, view),
+                ago(meter.last_contact_at),
+            ]
+        )
+    return table("Meters", columns, rows)
+
+
+def sale_table(sales: Sequence[Sale], view: View) -> Piece:
+    """Return sales, the newest first."""
+    columns = [
+        Column("Sold", "time"),
+        Column("Receipt"),
+        Column("Meter"),
+        Column("Commodity"),
+        Column("Money", "number"),
+        Column("Units", "number"),
+        Column("Sold by"),
+        Column("Delivery"),
+    ]
+    rows: list[list[Piece]] = [
+        [
+            moment(sale.sold_at, view),
+            html.Span(sale.receipt_number, className="code"),
+            meter_link(sale.meter, view),
+            commodity(sale.commodity),
+            words.money(sale.tendered, sale.currency),
+            words.quantity(sale.units, sale.unit),
+            sale.sold_by or words.MISSING,
+            badge("delivery", sale.delivery)
+            if sale.state == "issued"
+            else html.Span(words.plain(sale.state), className="badge tone-info"),
+        ]
+        for sale in sales
+    ]
+    return table("Sales", columns, rows)
+
+
+def token_table(tokens: Sequence[Token], view: View) -> Piece:
+    """Return one meter's tokens, masked, and how each was accepted."""
+    columns = [
+        Column("Sold", "time"),
+        Column("Receipt"),
+        Column("Token", "code"),
+        Column("Units", "number"),
+        Column("State"),
+    ]
+    rows: list[list[Piece]] = []
+    for token in tokens:
+        delivered = words.state("delivery", token.delivery).label
+        how = ACCEPTED_BY.get(token.accepted_by or "")
+        note: list[Piece] = [delivered]
+        if how:
+            note = [f"{how} ", moment(token.accepted_at, view), f", {delivered.lower()}"]
+        parts = [badge("token", token.state), html.Span(note, className="note")]
+        rows.append(
+            [
+                moment(token.sold_at, view),
+                html.Span(token.receipt_number, className="code"),
+                token.masked or words.MISSING,
+                words.quantity(token.units, token.unit),
+                html.Div(parts, className="stack"),
+            ]
+        )
+    return table("Tokens", columns, rows)
