@@ -28,7 +28,6 @@ __all__ = ["make_app"]
 LOG = logging.getLogger("slotmeter.api")
 ACCESS_LOG = logging.getLogger("slotmeter.api.access")
 SERVER: Final = "slotmeter"
-REQUEST_ID_KEY: Final = "request_id"
 _NOTHING: Final = Nothing()
 _NO_ROUTE: Final = "none"
 
@@ -72,7 +71,6 @@ def _edge(services: Services, *, access_log: bool) -> Any:
     async def edge(request: web.Request, handler: HttpHandler) -> web.StreamResponse:
         started_s = time.perf_counter()
         request_id = request_id_of(request)
-        request[REQUEST_ID_KEY] = request_id
         REQUEST_ID.set(request_id)
         try:
             response = await handler(request)
@@ -130,7 +128,7 @@ def _handler(route: Route, services: Services, in_work: InWork) -> HttpHandler:
         try:
             if rights is None:
                 return await work(request, None)
-            caller = await sign_in(request, services.access, request[REQUEST_ID_KEY])
+            caller = await sign_in(request, services.access, REQUEST_ID.get())
             check_rights(caller, rights)
             with in_work.one(caller.api_key_id):
                 if not route.timed:
@@ -138,9 +136,9 @@ def _handler(route: Route, services: Services, in_work: InWork) -> HttpHandler:
                 async with asyncio.timeout(timeout_s):
                     return await work(request, caller)
         except _BadInput as error:
-            return invalid_problem(error.cause, request[REQUEST_ID_KEY])
+            return invalid_problem(error.cause, REQUEST_ID.get())
         except TimeoutError:
-            return http_problem(HTTPStatus.SERVICE_UNAVAILABLE, request[REQUEST_ID_KEY])
+            return http_problem(HTTPStatus.SERVICE_UNAVAILABLE, REQUEST_ID.get())
 
     return handle
 

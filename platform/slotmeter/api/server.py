@@ -16,6 +16,8 @@ __all__ = ["make_runner"]
 
 LOG = logging.getLogger("slotmeter.api.server")
 KEEP_ALIVE_S = 75.0
+LINGER_S = 1.0
+"""How long the rest of a body that nobody wants is read before the connection is closed."""
 
 
 class _Connection(RequestHandler):
@@ -55,8 +57,19 @@ class _Runner(web.AppRunner):
 
     async def _make_server(self) -> Any:
         made = await super()._make_server()
+        inner = made.request_handler
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                return await inner(request)
+            except web.HTTPException as error:  # raised before the application's own edge
+                request_id = request_id_of(request)
+                response = http_problem(error.status, request_id)
+                response.headers[REQUEST_ID_HEADER] = request_id
+                return response
+
         return _Server(
-            made.request_handler,
+            answer,
             request_factory=made.request_factory,
             loop=made._loop,
             **made._kwargs,
@@ -72,5 +85,6 @@ def make_runner(app: web.Application, limits: LimitsConfig) -> web.AppRunner:
         max_field_size=limits.header_bytes_max,
         max_headers=limits.headers_max,
         keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
         shutdown_timeout=limits.drain_timeout_s,
     )

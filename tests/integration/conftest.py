@@ -1,0 +1,65 @@
+"""A served small utility whose every answer is checked against the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from slotmeter.api.openapi import openapi_document
+from slotmeter.api.routes import ROUTES
+from slotmeter.config import LimitsConfig
+from slotmeter.testing.api_town import ApiTown, Reply, serve_small_utility
+
+DOCUMENT = openapi_document("test")
+PROBLEM_KEYS = {"type", "title", "status", "code", "detail", "request_id"}
+
+
+def operation_for(method: str, path: str) -> dict[str, Any] | None:
+    """The operation of the document that a request reaches."""
+    given = path.split("/")
+    for route in ROUTES:
+        parts = route.path.split("/")
+        if len(parts) == len(given) and all(
+            want.startswith("{") or want == got for want, got in zip(parts, given, strict=True)
+        ):
+            found: dict[str, Any] | None = DOCUMENT["paths"][route.path].get(method.lower())
+            return found
+    return None
+
+
+def check_reply(method: str, path: str, reply: Reply) -> None:
+    """Fail when an answer is not what the document promises."""
+    assert "X-Request-Id" in reply.headers
+    if reply.status >= 400:
+        assert reply.headers["Content-Type"].startswith("application/problem+json")
+        assert reply.json.keys() >= PROBLEM_KEYS
+        assert reply.json["status"] == reply.status
+        assert reply.json["request_id"] == reply.headers["X-Request-Id"]
+    operation = operation_for(method, path)
+    if operation is None:
+        return
+    name = operation["operationId"]
+    assert str(reply.status) in operation["responses"], f"{name} does not declare {reply.status}"
+    kind = reply.headers["Content-Type"].partition(";")[0]
+    content = operation["responses"][str(reply.status)]["content"]
+    assert kind in content, f"{name} does not declare {kind}"
+    if kind.endswith("json"):
+        schema = {**content[kind]["schema"], "components": DOCUMENT["components"]}
+        Draft202012Validator(schema).validate(reply.json)
+
+
+@pytest.fixture
+def api_limits() -> LimitsConfig:
+    """The server's limits; a test module overrides it for others."""
+    return LimitsConfig(drain_timeout_s=2.0)
+
+
+@pytest.fixture
+async def api(tmp_path: Path, api_limits: LimitsConfig) -> AsyncIterator[ApiTown]:
+    """A served small utility: prices of 20.00 and 16 % tax, nobody and no meter yet."""
+    async with serve_small_utility(tmp_path, api_limits, check_reply) as town:
+        yield town
