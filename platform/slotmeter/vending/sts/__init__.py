@@ -56,6 +56,7 @@ from slotmeter.vending.sts.pan import (
 from slotmeter.vending.sts.request import TOKEN_NAMES, IssuedToken, TokenRequest, token_name
 from slotmeter.vending.sts.results import (
     CreditChanged,
+    DisplayRequested,
     Effect,
     EntryResult,
     ExtendedRead,
@@ -66,7 +67,6 @@ from slotmeter.vending.sts.results import (
     ResultCode,
     SettingChanged,
     TamperCleared,
-    TestRequested,
 )
 from slotmeter.vending.sts.tables import PRODUCTION, SAMPLE, TABLE_SETS, TableSet, parse_table_set
 from slotmeter.vending.sts.tid import (
@@ -101,6 +101,7 @@ __all__ = [
     "DecodedToken",
     "DecoderKey",
     "DerivationOptions",
+    "DisplayRequested",
     "Effect",
     "EntryResult",
     "ExtendedRead",
@@ -118,7 +119,6 @@ __all__ = [
     "StsMeter",
     "TableSet",
     "TamperCleared",
-    "TestRequested",
     "TokenRequest",
     "VendingKey",
     "VendingKeyInfo",

@@ -34,6 +34,7 @@ from slotmeter.vending.sts.meter_state import MeterConfig, MeterState
 from slotmeter.vending.sts.pan import manufacturer_of_pan
 from slotmeter.vending.sts.results import (
     CreditChanged,
+    DisplayRequested,
     Effect,
     EntryResult,
     ExtendedRead,
@@ -44,7 +45,6 @@ from slotmeter.vending.sts.results import (
     ResultCode,
     SettingChanged,
     TamperCleared,
-    TestRequested,
 )
 from slotmeter.vending.sts.tables import TABLE_SETS, TableSet
 from slotmeter.vending.sts.tid import tid_expired
@@ -232,7 +232,7 @@ class StsMeter:
         asked = self.config.tests if token.tests == (0,) else self.config.tests & {*token.tests}
         if not asked:
             return ResultCode.FUNCTION_ERROR, ()
-        return ResultCode.ACCEPT, (TestRequested(tuple(sorted(asked)), token.value_field),)
+        return ResultCode.ACCEPT, (DisplayRequested(tuple(sorted(asked)), token.value_field),)
 
     def _add_credit(self, token: TransferCredit | CurrencyCredit, state: MeterState) -> _Outcome:
         register = Register(token.subclass)

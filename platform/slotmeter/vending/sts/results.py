@@ -9,6 +9,7 @@ from slotmeter.vending.sts.request import token_name
 
 __all__ = [
     "CreditChanged",
+    "DisplayRequested",
     "Effect",
     "EntryResult",
     "ExtendedRead",
@@ -19,7 +20,6 @@ __all__ = [
     "ResultCode",
     "SettingChanged",
     "TamperCleared",
-    "TestRequested",
 ]
 
 
@@ -104,7 +104,7 @@ class TamperCleared:
 
 
 @dataclass(frozen=True, slots=True)
-class TestRequested:
+class DisplayRequested:
     """Tests or displays are to be run; numbers as in IEC 62055-41, ascending."""
 
     tests: tuple[int, ...]
@@ -145,7 +145,7 @@ Effect = (
     | SettingChanged
     | FlagSet
     | TamperCleared
-    | TestRequested
+    | DisplayRequested
     | ExtendedRead
     | ProprietaryReceived
     | KeyChanged
