@@ -20,7 +20,7 @@ from slotmeter_dashboards import words
 from slotmeter_dashboards.model import Bucket, Overview
 from slotmeter_dashboards.theme import base_layout, theme
 
-__all__ = ["Chart", "balance", "consumption", "graph", "sales_by_hour", "used_per_bucket"]
+__all__ = ["Chart", "Look", "balance", "consumption", "graph", "sales_by_hour", "used_per_bucket"]
 
 GRAPH_CONFIG: Any = {
     "displaylogo": False,
@@ -154,10 +154,26 @@ def used_per_bucket(buckets: Sequence[Bucket]) -> tuple[Used, ...]:
     return tuple(used)
 
 
-def consumption(
-    buckets: Sequence[Bucket], unit: str, zone: tzinfo, scheme: str | None, span: str
-) -> Chart:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the charts of one meter are looked at.
+
+    Args:
+        zone: the utility's time zone.
+        scheme: ``light`` or ``dark``.
+        words: the span in words, as ``in 24 hours``.
+        span: its first instant and the first after it; None when nothing was reported yet.
+    """
+
+    zone: tzinfo
+    scheme: str | None
+    words: str
+    span: tuple[datetime, datetime] | None
+
+
+def consumption(buckets: Sequence[Bucket], unit: str, look: Look) -> Chart:
     """Draw what was used in each hour of the meter's time."""
+    zone = look.zone
     used = used_per_bucket(buckets)
     columns = ("Hour from", f"Used, {unit}", "Reading")
     rows = tuple(
@@ -174,12 +190,12 @@ def consumption(
     most = max(used, key=lambda each: each.amount)
     shared = sum(each.shared for each in used)
     summary = (
-        f"{words.quantity(total, unit)} used {span}; the most in one hour was "
+        f"{words.quantity(total, unit)} used {look.words}; the most in one hour was "
         f"{words.quantity(most.amount, unit)}, from {words.day_and_clock(most.start, zone)}."
     )
     if shared:
         summary += f" Hatched: {shared} hours without reports, shared evenly."
-    colours = theme(scheme)
+    colours = theme(look.scheme)
     middle = [each.start + (each.end - each.start) / 2 for each in used]
     bars = {
         "type": "bar",
@@ -205,13 +221,12 @@ def consumption(
             },
         },
     }
-    return Chart({"data": [bars], "layout": _time_layout(scheme, unit)}, summary, columns, rows)
+    return Chart({"data": [bars], "layout": _time_layout(look, unit)}, summary, columns, rows)
 
 
-def balance(
-    buckets: Sequence[Bucket], unit: str, zone: tzinfo, scheme: str | None, span: str
-) -> Chart:
+def balance(buckets: Sequence[Bucket], unit: str, look: Look) -> Chart:
     """Draw the credit that the meter holds, as steps; a gap where nothing was heard."""
+    zone = look.zone
     columns = ("Until", f"Credit left, {unit}")
     if not buckets:
         return Chart(None, "No readings of the credit yet.", columns, ())
@@ -220,22 +235,23 @@ def balance(
     noun = "top-up" if rises == 1 else "top-ups"
     low = min(lowest.first, lowest.last)
     summary = (
-        f"{words.quantity(buckets[-1].last, unit)} left; {rises or 'no'} {noun} {span}, lowest "
-        f"{words.quantity(low, unit)} at {words.day_and_clock(lowest.start, zone)}."
+        f"{words.quantity(buckets[-1].last, unit)} left; {rises or 'no'} {noun} {look.words}, "
+        f"lowest {words.quantity(low, unit)} at {words.day_and_clock(lowest.start, zone)}."
     )
-    lines = [_line(stretch, unit, zone, scheme) for stretch in _stretches(buckets)]
+    lines = [_line(stretch, unit, look) for stretch in _stretches(buckets)]
     rows = tuple(
         (words.day_and_clock(last.end, zone), words.quantity(last.last, "", places=3).strip())
         for last in reversed(_hourly(buckets))
     )
-    return Chart({"data": lines, "layout": _time_layout(scheme, unit)}, summary, columns, rows)
+    return Chart({"data": lines, "layout": _time_layout(look, unit)}, summary, columns, rows)
 
 
-def _line(stretch: Sequence[Bucket], unit: str, zone: tzinfo, scheme: str | None) -> dict[str, Any]:
+def _line(stretch: Sequence[Bucket], unit: str, look: Look) -> dict[str, Any]:
     """Return one unbroken stretch as steps: each value holds until the next."""
     points = [(bucket.start, bucket.first) for bucket in stretch]
     points.append((stretch[-1].end, stretch[-1].last))
-    colours = theme(scheme)
+    zone = look.zone
+    colours = theme(look.scheme)
     return {
         "type": "scatter",
         "mode": "lines",
@@ -252,11 +268,12 @@ def _line(stretch: Sequence[Bucket], unit: str, zone: tzinfo, scheme: str | None
     }
 
 
-def _time_layout(scheme: str | None, unit: str) -> dict[str, Any]:
-    layout = base_layout(scheme, unit)
+def _time_layout(look: Look, unit: str) -> dict[str, Any]:
+    layout = base_layout(look.scheme, unit)
     layout["xaxis"] |= {
         "type": "date",
         "nticks": 7,
+        **({"range": [_wall(at, look.zone) for at in look.span]} if look.span else {}),
         "tickformatstops": [
             {"dtickrange": [None, 43_200_000], "value": "%H:%M\n%-d %b"},
             {"dtickrange": [43_200_000, None], "value": "%-d %b"},

@@ -163,13 +163,13 @@ class ApiClient:
         return parse_meter(await self.ask(f"/meters/{quote(number, safe='')}"))
 
     async def readings(
-        self, number: str, register: str, *, until: datetime, span: timedelta, bucket: timedelta
+        self, number: str, register: str, span: tuple[datetime, datetime], bucket: timedelta
     ) -> tuple[Bucket, ...]:
         """A register of one meter in buckets, over a span of the meter's own time."""
         params = {
             "register": register,
-            "from": _api_time(until - span),
-            "to": _api_time(until),
+            "from": _api_time(span[0]),
+            "to": _api_time(span[1]),
             "bucket": str(int(bucket.total_seconds())),
             "limit": str(VALUES_MAX),
         }

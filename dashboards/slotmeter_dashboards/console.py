@@ -121,7 +121,7 @@ def skeleton(prefix: str) -> list[Component]:
         html.A("Skip to the content", href="#main", className="skip"),
         html.Header(
             [
-                html.Div([brand, section("utility", "utility")], className="bar-start"),
+                html.Div(brand, className="bar-start"),
                 html.Nav(links, className="nav", **named(aria_label="Pages")),
                 html.Div(
                     [
@@ -140,7 +140,7 @@ def skeleton(prefix: str) -> list[Component]:
         ),
         html.Div(id="banner", role="alert"),
         html.Main(html.Div(id="page"), id="main"),
-        html.Footer(section("foot"), className="foot"),
+        html.Footer(section("foot", waits=False), className="foot"),
     ]
 
 
@@ -177,7 +177,7 @@ def _status(overview: Overview, view: View) -> list[Component | str]:
         html.Span("Live", className="badge tone-good live"),
         html.Span(
             [
-                "data as of ",
+                html.Span("data as of ", className="wide-only"),
                 html.Time(
                     words.clock(overview.as_of, view.zone),
                     dateTime=words.iso(overview.as_of, view.zone),
@@ -191,7 +191,6 @@ def _status(overview: Overview, view: View) -> list[Component | str]:
 
 def _shell(overview: Overview, view: View) -> dict[str, object]:
     return {
-        "utility": overview.utility,
         "foot": f"Times are those of {view.zone_name.replace('_', ' ')}. "
         "The times of readings are those of the meter's own clock.",
     }
@@ -200,7 +199,7 @@ def _shell(overview: Overview, view: View) -> dict[str, object]:
 def _not_found(message: str, view: View) -> Component:
     return html.Div(
         [
-            html.H1("Not found", tabIndex="-1"),
+            html.Div(html.H1("Not found", tabIndex="-1"), className="page-head"),
             empty(message[:1].upper() + message[1:], dcc.Link("To the overview", href=view.prefix)),
         ],
         className="page",
@@ -210,11 +209,11 @@ def _not_found(message: str, view: View) -> Component:
 def _broken(error: SlotmeterError, client: ApiClient) -> Component:
     """Say what is wrong and that nobody has to reload the page."""
     if error.code == "api_unreachable":
-        text = f"The platform does not answer at {client.base_url}. What you see is the last known."
+        text = f"The platform does not answer at {client.base_url}."
     else:
         text = f"The platform did not give the data: {error.message}."
     return html.Div(
-        [html.Strong("Not live. "), text, " This page tries again every two seconds."],
+        [html.Strong("Not live. "), text, " This page keeps trying and needs no reload."],
         className="banner",
     )
 
@@ -259,31 +258,43 @@ def _register_pages(app: Dash, client: ApiClient, prefix: str) -> None:
         still = ([no_update] * len(sections), [no_update] * len(figures))
         if shown is None or scheme is None:
             return (*still, no_update, no_update, no_update, no_update)
-        kind, subject = find_page(shown["path"], prefix)
         same = seen is not None and seen.get("of") == shown["id"]
         before: dict[str, str] = seen["parts"] if seen is not None and same else {}
-        lost = before.get("lost")
+        kind, subject = find_page(shown["path"], prefix)
         try:
             overview = await client.overview()
             view = _view(prefix, search, scheme, overview)
-            drawn = await kind.draw(client, view, subject) if kind else Drawn({})
-        except NotFound as error:
-            view = _view(prefix, search, scheme, None)
-            page = no_update if lost else _not_found(error.message, view)
-            return (*still, no_update, "", page, {"of": shown["id"], "parts": {"lost": "yes"}})
+            drawn, lost = await _drawn(client, view, kind, subject)
         except SlotmeterError as error:
             status = html.Span("Not live", className="badge tone-bad")
             return (*still, status, _broken(error, client), no_update, no_update)
-        after: dict[str, str] = {}
+        after = {"lost": "yes"} if lost is not None else {}
+        page: object = no_update
+        if lost is not None and "lost" not in before:
+            page = lost
+        elif lost is None and "lost" in before and kind is not None:
+            page = kind.frame(view, subject)
         parts = {**_shell(overview, view), **drawn.sections}
         return (
             _changed(sections, parts, "section", before, after),
             _changed(figures, drawn.figures, "figure", before, after),
             _status(overview, view),
             "",
-            kind.frame(view, subject) if lost and kind else no_update,
+            page,
             {"of": shown["id"], "parts": after},
         )
+
+
+async def _drawn(
+    client: ApiClient, view: View, kind: PageKind | None, subject: str
+) -> tuple[Drawn, Component | None]:
+    """Return the page's parts, or what to show instead when its subject is not there."""
+    if kind is None:
+        return Drawn({}), None
+    try:
+        return await kind.draw(client, view, subject), None
+    except NotFound as error:
+        return Drawn({}), _not_found(error.message, view)
 
 
 def _register_browser_side(app: Dash) -> None:

@@ -286,7 +286,6 @@ class Overview:
     """The state of the whole utility at one moment."""
 
     as_of: datetime
-    utility: str
     time_zone: str
     currency: str
     sale_count: int
@@ -439,7 +438,6 @@ def parse_overview(answer: Row) -> Overview:
     alarms, commands = _object(answer, "alarms"), _object(answer, "commands")
     return Overview(
         as_of=_time_needed(answer, "as_of"),
-        utility=_text(answer, "utility", ""),
         time_zone=_text(answer, "time_zone", "UTC"),
         currency=_text(answer, "currency"),
         sale_count=_number(sales, "count", 0),

@@ -99,13 +99,10 @@ def figure_id(name: str) -> dict[str, str]:
     return {"type": "figure", "name": name}
 
 
-def section(name: str, class_name: str = "") -> html.Div:
-    """Return a place for a part; it says that it waits until there is data."""
-    return html.Div(
-        html.Div("Waiting for data …", className="waiting"),
-        id=section_id(name),
-        className=class_name,
-    )
+def section(name: str, class_name: str = "", *, waits: bool = True) -> html.Div:
+    """Return a place for a part, with a grey bar in it until there is data."""
+    bar = html.Div(html.Span("Waiting for data", className="unseen"), className="waiting")
+    return html.Div(bar if waits else None, id=section_id(name), className=class_name)
 
 
 def card(
@@ -126,7 +123,7 @@ def chart_card(title: str, unit: str, name: str, class_name: str = "") -> html.S
     body = [
         html.Div(section(f"{name}-summary"), className="chart-summary"),
         html.Div(graph(figure_id(name), dict(EMPTY_FIGURE)), className="chart-box"),
-        section(f"{name}-table"),
+        section(f"{name}-table", waits=False),
     ]
     return card(title, body, more=html.Span(unit, className="card-unit"), class_name=class_name)
 

@@ -94,8 +94,8 @@ def base_layout(scheme: str | None, unit: str) -> dict[str, Any]:
         "annotations": [
             {
                 **{"text": unit, "showarrow": False, "xref": "paper", "yref": "paper"},
-                **{"x": 0, "y": 1, "xanchor": "right", "yanchor": "bottom"},
-                **{"xshift": -3, "yshift": 4},
+                **{"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"},
+                **{"xshift": -4, "yshift": 4},
                 "font": {"color": colours.ink_soft, "size": 12},
             }
         ],

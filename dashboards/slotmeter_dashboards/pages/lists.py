@@ -56,9 +56,9 @@ def _frame(
     title: str, note: str, view: View, csv: str = "", search: Piece | None = None
 ) -> Component:
     tools: list[Piece] = [search] if search is not None else []
-    tools.append(section("filters", "filters"))
+    tools.append(section("filters", "filters", waits=False))
     if csv:
-        tools.append(section("csv", "csv"))
+        tools.append(section("csv", "csv", waits=False))
     return html.Div(
         [
             html.Div(
@@ -67,7 +67,7 @@ def _frame(
             ),
             html.Div(tools, className="toolbar"),
             html.Section(section("rows"), className="card list-card"),
-            section("paging", "paging"),
+            section("paging", "paging", waits=False),
         ],
         className="page",
     )
@@ -123,7 +123,7 @@ def _meters_frame(view: View, _: str) -> Component:
                 id="search",
                 type="search",
                 value=view.params.get("q", ""),
-                placeholder="Meter number, address or account",
+                placeholder="Number, name or address",
                 debounce=0.3,
                 maxLength=64,
                 className="search",

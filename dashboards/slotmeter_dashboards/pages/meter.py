@@ -11,7 +11,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from slotmeter_dashboards import words
-from slotmeter_dashboards.charts import Chart, balance, consumption
+from slotmeter_dashboards.charts import Chart, Look, balance, consumption
 from slotmeter_dashboards.client import ApiClient
 from slotmeter_dashboards.model import Bucket, Meter
 from slotmeter_dashboards.pages.page import Drawn, PageKind
@@ -58,6 +58,7 @@ WINDOWS = {
     "7d": Window("7 days", "in 7 days", timedelta(days=7), timedelta(minutes=30)),
 }
 HOUR = timedelta(hours=1)
+Span = tuple[datetime, datetime]
 
 
 def _window(view: View) -> Window:
@@ -77,7 +78,7 @@ def _frame(view: View, number: str) -> Component:
                     html.Div(
                         [
                             html.H1(["Meter ", html.Span(number, className="code")], tabIndex="-1"),
-                            section("marks", "marks"),
+                            section("marks", "marks", waits=False),
                         ],
                         className="title-row",
                     ),
@@ -86,7 +87,7 @@ def _frame(view: View, number: str) -> Component:
                 className="page-head",
             ),
             section("facts", "facts"),
-            html.Div(section("windows"), className="toolbar"),
+            html.Div(section("windows", waits=False), className="toolbar"),
             html.Div(
                 [
                     chart_card("Credit left", "on the meter", "balance", "half"),
@@ -105,15 +106,17 @@ def _frame(view: View, number: str) -> Component:
 async def _draw(client: ApiClient, view: View, number: str) -> Drawn:
     meter = await client.meter(number)
     window = _window(view)
+    span = _span(meter, window, view)
     (credit, register), tokens, commands, events = await asyncio.gather(
-        _series(client, meter, window),
+        _series(client, meter, window, span),
         client.tokens(number),
         client.meter_commands(number),
         client.newest_events(EVENTS_SHOWN, number),
     )
     unit = meter.unit
-    left = _credit_chart(meter, credit, unit, view, window)
-    used = consumption(register, unit, view.zone, view.scheme, window.words)
+    look = Look(view.zone, view.scheme, window.words, span)
+    left = _credit_chart(meter, credit, unit, view, look)
+    used = consumption(register, unit, look)
     return Drawn(
         sections={
             "marks": _marks(meter),
@@ -138,33 +141,37 @@ async def _draw(client: ApiClient, view: View, number: str) -> Drawn:
     )
 
 
-async def _series(
-    client: ApiClient, meter: Meter, window: Window
-) -> tuple[tuple[Bucket, ...], tuple[Bucket, ...]]:
-    """The credit and the register, up to the newest report by the meter's own clock."""
+def _span(meter: Meter, window: Window, view: View) -> Span | None:
+    """Whole hours of the utility's wall clock, up to the one of the newest report."""
     if meter.measured_at is None:
+        return None
+    hour = meter.measured_at.astimezone(view.zone).replace(minute=0, second=0, microsecond=0)
+    until = hour.astimezone(UTC) + HOUR
+    return until - window.span, until
+
+
+async def _series(
+    client: ApiClient, meter: Meter, window: Window, span: Span | None
+) -> tuple[tuple[Bucket, ...], tuple[Bucket, ...]]:
+    """The credit and the register over a span of the meter's own clock."""
+    if span is None:
         return (), ()
-    until = meter.measured_at + timedelta(seconds=1)
-    use = client.readings(
-        meter.number, REGISTERS.get(meter.commodity, "volume"),
-        until=until, span=window.span, bucket=HOUR,
-    )  # fmt: skip
+    name = REGISTERS.get(meter.commodity, "volume")
+    use = client.readings(meter.number, name, span, HOUR)
     if meter.credit_mode == "platform":
         return (), await use
-    credit = client.readings(
-        meter.number, "credit_balance", until=until, span=window.span, bucket=window.balance_bucket
-    )
+    credit = client.readings(meter.number, "credit_balance", span, window.balance_bucket)
     both = await asyncio.gather(credit, use)
     return both[0], both[1]
 
 
 def _credit_chart(
-    meter: Meter, credit: tuple[Bucket, ...], unit: str, view: View, window: Window
+    meter: Meter, credit: tuple[Bucket, ...], unit: str, view: View, look: Look
 ) -> Chart:
     if meter.credit_mode == "platform":
         held = words.money(meter.account_balance, view.currency)
         return Chart(None, f"This meter's credit is money on its account: {held} now.", (), ())
-    return balance(credit, unit, view.zone, view.scheme, window.words)
+    return balance(credit, unit, look)
 
 
 def _summary(chart: Chart) -> Body:

@@ -31,8 +31,8 @@ from slotmeter_dashboards.parts import (
 
 __all__ = ["OVERVIEW"]
 
-EVENTS_SHOWN = 12
-COMMANDS_SHOWN = 6
+EVENTS_SHOWN = 9
+COMMANDS_SHOWN = 10
 ALARMS_SHOWN = 5
 SELL_HINT = "slotmeter sell METER AMOUNT"
 
@@ -55,7 +55,7 @@ def _frame(view: View, _: str) -> Component:
                     ),
                     card(
                         "Command queue",
-                        [section("command-states"), section("commands")],
+                        [section("command-states", waits=False), section("commands")],
                         more=dcc.Link("All commands", href=view.link("commands"), className="more"),
                         class_name="span-2",
                     ),

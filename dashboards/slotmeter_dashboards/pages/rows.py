@@ -39,7 +39,7 @@ COMMAND_KINDS = {
     "read_now": "Read now",
 }
 CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person"}
-ACCEPTED_BY = {"delivery": "by delivery", "keypad": "by keypad"}
+ACCEPTED_BY = {"delivery": "By delivery", "keypad": "By keypad"}
 
 
 def command_kind(kind: str) -> str:
@@ -208,6 +208,16 @@ def sale_table(sales: Sequence[Sale], view: View) -> Piece:
     return table("Sales", columns, rows)
 
 
+def _accepted_when(token: Token, view: View) -> str:
+    """Return when a token was accepted; the time alone when it was the day of the sale."""
+    if token.accepted_at is None:
+        return words.MISSING
+    local = token.accepted_at.astimezone(view.zone)
+    if local.date() == token.sold_at.astimezone(view.zone).date():
+        return local.strftime("%H:%M")
+    return words.day_and_clock(token.accepted_at, view.zone)
+
+
 def token_table(tokens: Sequence[Token], view: View) -> Piece:
     """Return one meter's tokens, masked, and how each was accepted."""
     columns = [
@@ -223,7 +233,8 @@ def token_table(tokens: Sequence[Token], view: View) -> Piece:
         how = ACCEPTED_BY.get(token.accepted_by or "")
         note: list[Piece] = [delivered]
         if how:
-            note = [f"{how} ", moment(token.accepted_at, view), f", {delivered.lower()}"]
+            when = _accepted_when(token, view)
+            note = [f"{how} {when}, {delivered.lower()}"]
         parts = [badge("token", token.state), html.Span(note, className="note")]
         rows.append(
             [
