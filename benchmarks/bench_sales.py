@@ -1,0 +1,405 @@
+"""Durable sales over HTTP, next to what the same web server does with one durable insert a request.
+
+    python benchmarks/bench_sales.py [--clients 32] [--measure 30] [--warm-up 5] [--runs 3]
+
+The server is ``slotmeter serve`` on a data folder made by commands. The generator is a process of
+its own on the same machine: 32 clients on kept-open connections, each sends its next sale when the
+one before is answered. Meters are drawn at random; every answer is checked: 201, the meter asked
+for, 20 digits. The peer is an aiohttp server whose handler makes one durable SQLite insert.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp import web
+
+from slotmeter.testing.server import Server
+from slotmeter.testing.site import KRN, SGC, Site, free_ports, make_site
+from slotmeter.testing.town import TARIFFS
+from slotmeter.vending.sts import luhn_digit
+
+SALES_PER_S_MIN = 600
+PEER_SHARE_MIN = 0.15
+METERS = 1_000
+AMOUNTS = ("50", "100", "200.00", "500", "1000.50")
+SEED = 20_240_607
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a generator does.
+
+    Args:
+        port: of the server on 127.0.0.1.
+        path: of the request.
+        key: API key; "" for a server that asks for none.
+        clients: connections, each with one request at a time.
+        warm_up_s: not measured.
+        measure_s: measured.
+        run: makes sale ids unique over runs.
+        meters: numbers to draw from.
+    """
+
+    port: int
+    path: str
+    key: str
+    clients: int
+    warm_up_s: float
+    measure_s: float
+    run: str
+    meters: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a generator saw; times in milliseconds."""
+
+    answers: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+# --- the generator: a process of its own ----------------------------------------------------------
+
+
+class Client(asyncio.Protocol):
+    """One connection that always has one request on its way."""
+
+    def __init__(self, make: Callable[[], tuple[bytes, str]], until_s: float) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered_s: list[tuple[float, float]] = []
+        self._make = make
+        self._until_s = until_s
+        self._buffer = b""
+        self._meter = ""
+        self._sent_s = 0.0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server closed a connection"))
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])  # type: ignore[index]  # an answer without it breaks the run
+        if len(rest) < length:
+            return
+        self._buffer = rest[length:]
+        try:
+            check_answer(head, rest[:length], self._meter)
+        except ValueError as error:
+            self.done.set_exception(error)
+            return
+        now_s = time.perf_counter()
+        self.answered_s.append((now_s, now_s - self._sent_s))
+        if now_s < self._until_s:
+            self._send()
+        else:
+            self.done.set_result(None)
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        request, self._meter = self._make()
+        self._sent_s = time.perf_counter()
+        self._transport.write(request)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def check_answer(head: bytes, body: bytes, meter: str) -> None:
+    """Refuse anything but a new sale of this meter with 20 digits.
+
+    Raises:
+        ValueError: what came instead.
+    """
+    if not head.startswith(b"HTTP/1.1 201 "):
+        raise ValueError(f"expected 201, got {head[:40]!r} {body[:300]!r}")
+    sale = json.loads(body)
+    token = sale.get("token")
+    if sale.get("meter") != meter or not (isinstance(token, str) and len(token) == 20):
+        raise ValueError(f"expected a token for {meter}, got another answer")
+
+
+async def generate(load: Load) -> Measured:
+    random = Random(f"{SEED}/{load.run}")
+    numbers = iter(range(10**9))
+    key = f"Authorization: Bearer {load.key}\r\n" if load.key else ""
+    head = (
+        f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\n{key}"
+        "Content-Type: application/json\r\nContent-Length: "
+    )
+
+    def make() -> tuple[bytes, str]:
+        meter = random.choice(load.meters)
+        body = json.dumps(
+            {
+                "sale_id": f"{load.run}-{next(numbers)}",
+                "meter": meter,
+                "tendered": random.choice(AMOUNTS),
+            }
+        )
+        return f"{head}{len(body)}\r\n\r\n{body}".encode(), meter
+
+    loop = asyncio.get_running_loop()
+    start_s = time.perf_counter() + load.warm_up_s
+    end_s = start_s + load.measure_s
+    clients: list[Client] = []
+    try:
+        for _ in range(load.clients):
+            _, client = await loop.create_connection(
+                lambda: Client(make, end_s), "127.0.0.1", load.port
+            )
+            clients.append(client)
+        await asyncio.gather(*(client.done for client in clients))
+    finally:
+        for client in clients:
+            client.close()
+    took_ms = sorted(
+        took_s * 1_000
+        for client in clients
+        for at_s, took_s in client.answered_s
+        if start_s <= at_s < end_s
+    )
+    return Measured(
+        answers=len(took_ms),
+        per_s=len(took_ms) / load.measure_s,
+        p50_ms=took_ms[len(took_ms) // 2],
+        p99_ms=took_ms[len(took_ms) * 99 // 100],
+    )
+
+
+def in_own_process(load: Load) -> Measured:
+    """Run the generator as a process; the load goes in and the figures come out as JSON."""
+    process = subprocess.run(
+        [sys.executable, __file__, "--generate"],
+        input=json.dumps(asdict(load)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode != 0:
+        raise SystemExit(f"the generator failed:\n{process.stderr.strip()[-2_000:]}")
+    return Measured(**json.loads(process.stdout))
+
+
+# --- the peer: the same web server, one durable insert a request ---------------------------------
+
+
+def serve_peer(database: Path, port: int) -> None:
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(
+        "CREATE TABLE sale (id INTEGER PRIMARY KEY, sale_id TEXT UNIQUE, meter TEXT, tendered TEXT)"
+    )
+
+    async def sell(request: web.Request) -> web.Response:
+        asked = await request.json()
+        cursor = connection.execute(  # commits by itself, with its own sync
+            "INSERT INTO sale (sale_id, meter, tendered) VALUES (?, ?, ?)",
+            (asked["sale_id"], asked["meter"], asked["tendered"]),
+        )
+        answer = {"sale_id": asked["sale_id"], "meter": asked["meter"]}
+        return web.json_response({**answer, "token": f"{cursor.lastrowid:020d}"}, status=201)
+
+    app = web.Application()
+    app.router.add_post("/sales", sell)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+@contextmanager
+def running_peer(folder: Path) -> Iterator[int]:
+    [port] = free_ports(1)
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--peer", str(folder / "peer.db"), str(port)]
+    )
+    try:
+        wait_for(port, process)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    import socket
+
+    for _ in range(200):
+        if process.poll() is not None:
+            raise SystemExit(f"the peer ended with {process.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit("the peer does not answer")
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+def meter_numbers(count: int) -> list[str]:
+    digits = [f"07{20_000_000 + serial:08d}" for serial in range(count)]
+    return [each + luhn_digit(each) for each in digits]
+
+
+def meter_file(numbers: Sequence[str], *, with_devices: bool) -> str:
+    lines = [
+        "meter,commodity,customer_number,customer_name,area,address,tariff,installed_on,sgc,krn,"
+        "medium,address_on_medium,driver"
+    ]
+    for at, number in enumerate(numbers):
+        device = f"nbiot,ep-{number},slotmeter_virtual" if with_devices else ",,"
+        lines.append(
+            f"{number},electricity,C-{at},Customer {at},Nairobi,Road {at},DOM-E,2025-01-01,"
+            f"{SGC},{KRN},{device}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def running_server(folder: Path, numbers: Sequence[str], *, with_devices: bool) -> Iterator[Site]:
+    site = make_site(
+        folder,
+        meter_file=meter_file(numbers, with_devices=with_devices),
+        tariffs=TARIFFS,
+        principals={"till": ("service", "vendor")},
+        ports=(0, -1, 0),
+    )
+    server = Server(site.config, port=site.http_port, log=folder / "serve.log")
+    server.launch()
+    try:
+        server.wait_until_ready()
+        yield site
+    finally:
+        server.stop()
+
+
+def synchronous_of(site: Site) -> str:
+    """Return the setting that the server itself reads from its database connection."""
+    with urllib.request.urlopen(f"{site.api}/metrics", timeout=10) as answer:  # noqa: S310  loopback, http
+        text = answer.read().decode()
+    found = re.search(r'synchronous="(\w+)"', text)
+    return found[1] if found else "unknown"
+
+
+def is_durable(synchronous: str) -> bool:
+    """Say whether an answer under this setting waits for the disk."""
+    return synchronous in {"FULL", "EXTRA"}
+
+
+# --- the figures ---------------------------------------------------------------------------------
+
+
+def show(name: str, runs: Sequence[Measured]) -> float:
+    per_s = sorted(run.per_s for run in runs)
+    median = statistics.median(per_s)
+    p50 = statistics.median(run.p50_ms for run in runs)
+    p99 = statistics.median(run.p99_ms for run in runs)
+    print(
+        f"{name:34} {median:8,.0f}/s  ({per_s[0]:,.0f} to {per_s[-1]:,.0f} in {len(runs)} runs)"
+        f"   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms",
+        flush=True,
+    )
+    return median
+
+
+def measure(options: argparse.Namespace, folder: Path) -> int:
+    numbers = meter_numbers(options.meters)
+
+    def load(port: int, path: str, key: str, run: str) -> Load:
+        warm_up_s, measure_s = options.warm_up, options.measure
+        return Load(port, path, key, options.clients, warm_up_s, measure_s, run, numbers)
+
+    print(
+        f"{options.clients} clients, {options.meters:,} meters, {options.warm_up:g} s warm-up, "
+        f"{options.measure:g} s measured, {os.cpu_count()} cores, "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        flush=True,
+    )
+    with running_server(folder / "data", numbers, with_devices=options.devices) as site:
+        synchronous = synchronous_of(site)
+        print(f"synchronous = {synchronous} (read from the server's database)", flush=True)
+        if not is_durable(synchronous):
+            print("no sale figure: sales are not durable under this setting")
+            return 1
+        key = site.key_of("till")
+        sales = [
+            in_own_process(load(site.http_port, "/api/v1/sales", key, f"run{run}"))
+            for run in range(options.runs)
+        ]
+    with running_peer(folder) as port:
+        inserts = [
+            in_own_process(load(port, "/sales", "", f"peer{run}")) for run in range(options.runs)
+        ]
+    sold = show("durable sales over HTTP", sales)
+    inserted = show("one durable insert over HTTP", inserts)
+    share = sold / inserted
+    print(f"share of the peer: {share:.2f}")
+    held = sold >= SALES_PER_S_MIN and share >= PEER_SHARE_MIN
+    verdict = "held" if held else "MISSED"
+    print(f"wanted: {SALES_PER_S_MIN}/s and {PEER_SHARE_MIN} of the peer: {verdict}")
+    return 0 if held or options.no_limits else 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure durable sales over HTTP.")
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--meters", type=int, default=METERS)
+    parser.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS")
+    parser.add_argument("--measure", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--keypad", dest="devices", action="store_false", help="meters without NB-IoT"
+    )
+    parser.add_argument("--no-limits", action="store_true", help="exit 0 whatever was measured")
+    parser.add_argument("--generate", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peer", nargs=2, metavar=("DATABASE", "PORT"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    if options.generate:
+        asked: dict[str, Any] = json.load(sys.stdin)
+        json.dump(asdict(asyncio.run(generate(Load(**asked)))), sys.stdout)
+        return 0
+    if options.peer:
+        serve_peer(Path(options.peer[0]), int(options.peer[1]))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="slotmeter-bench-") as folder:
+        return measure(options, Path(folder))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""What the demo shows while it runs: a live screen on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from slotmeter.testing.simulators import Fleet
+from slotmeter.testing.site import Site
+from slotmeter.testing.town_life import Happened
+
+__all__ = ["View"]
+
+LINES_SHOWN = 10
+REFRESHES_PER_S = 4
+PLAIN_EVERY_S = 5.0
+
+
+class View:
+    """Follows a town.
+
+    Args:
+        options: of the command.
+        site: whose addresses are shown.
+        fleet: the meters.
+    """
+
+    def __init__(self, options: argparse.Namespace, site: Site, fleet: Fleet) -> None:
+        self._options = options
+        self._site = site
+        self._fleet = fleet
+        self._lines: deque[str] = deque(maxlen=LINES_SHOWN)
+        self._happened = Happened()
+        self._began_s = time.monotonic()
+        self._doing = "running"
+        self._console = Console()
+
+    def tell(self, sentence: str) -> None:
+        """Take a sentence of what happened."""
+        self._lines.append(f"{self._elapsed():6.1f} s  {sentence}")
+
+    def say(self, doing: str) -> None:
+        """Say what the demo does now."""
+        self._doing = doing
+        if not self._console.is_terminal or self._options.plain:
+            print(f"{self._elapsed():6.1f} s  {doing}", flush=True)
+
+    @contextmanager
+    def shown(self, happened: Happened) -> Iterator[None]:
+        """Show what happens until the block ends."""
+        self._happened = happened
+        self._began_s = time.monotonic()
+        if self._console.is_terminal and not self._options.plain:
+            with Live(
+                get_renderable=self._screen,
+                console=self._console,
+                refresh_per_second=REFRESHES_PER_S,
+            ):
+                yield
+            return
+        for line in self._addresses():
+            print(line)
+        sys.stdout.flush()
+        ended = threading.Event()
+        printing = threading.Thread(target=self._print_lines, args=(ended,), daemon=True)
+        printing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            printing.join()
+            print(self._summary(), flush=True)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began_s
+
+    def _addresses(self) -> list[str]:
+        options, site = self._options, self._site
+        pages = [] if options.no_dashboards else [f"  pages      {site.pages}"]
+        length = "until Ctrl-C" if options.for_s is None else f"for {options.for_s:g} s"
+        return [
+            *pages,
+            f"  API        {site.api}/api/v1  (keys: {site.folder}/*.key)",
+            f"  documents  {site.api}/api/v1/openapi.json, {site.api}/metrics",
+            f"  {options.meters} meters, {length}, {options.speed} times as fast as life, "
+            f"seed {options.seed}",
+        ]
+
+    def _summary(self) -> str:
+        happened = self._happened
+        links = self._fleet.links.values()
+        supply = Counter(link.meter.supply.value for link in links)
+        away = sum(not link.online for link in links)
+        states = ", ".join(f"{count} {state}" for state, count in sorted(supply.items()))
+        return (
+            f"{self._elapsed():6.1f} s  {happened.sold} sales, {happened.money:.2f} taken, "
+            f"{happened.typed} typed; {happened.dark} cuts, {happened.back} reconnections; "
+            f"meters {states}, {away} offline; {self._fleet.stats.reports} reports"
+        )
+
+    def _print_lines(self, ended: threading.Event) -> None:
+        while not ended.wait(PLAIN_EVERY_S):
+            print(self._summary(), flush=True)
+
+    def _screen(self) -> Group:
+        happened, stats = self._happened, self._fleet.stats
+        links = self._fleet.links.values()
+        supply = Counter(link.meter.supply.value for link in links)
+        table = Table.grid(padding=(0, 3))
+        table.add_row(
+            f"[bold]{happened.sold}[/] sales, {happened.money:.2f} taken",
+            f"{happened.typed} tokens typed",
+            f"{happened.dark} cuts, {happened.back} reconnections",
+        )
+        table.add_row(
+            f"[green]{supply['on']} on[/], [red]{supply['off']} off[/], {supply['armed']} armed",
+            f"{sum(not link.online for link in links)} offline",
+            f"{stats.reports} reports, {stats.commands} commands",
+        )
+        title = Text(f"slotmeter demo, {self._doing}, {self._elapsed():.0f} s", style="bold")
+        addresses = Text("\n".join(self._addresses()))
+        lines = Text("\n".join(self._lines), style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(title, addresses, Text(), table, Text(), lines)

@@ -1,0 +1,299 @@
+"""What must be true when a town has come to rest: pure, on what people, meters and platform say."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from slotmeter.testing.till import SaleRecord
+from slotmeter.testing.town import TARIFFS, SaleFate
+from slotmeter.testing.virtual_meter import VirtualMeter
+from slotmeter.units import commodity_quantity
+
+__all__ = ["Finding", "Platform", "check_town", "delivery_times_s"]
+
+Json = Mapping[str, Any]
+
+SHOWN_MAX: Final = 3
+IN_WORK: Final = frozenset({"queued", "sent", "acknowledged"})
+ARRIVED: Final = frozenset({"verified", "already_used"})
+CUTS: Final = frozenset({"open_relay", "close_valve"})
+RESTORES: Final = frozenset({"close_relay", "open_valve"})
+MINOR: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence, whether it held, and what was seen."""
+
+    sentence: str
+    held: bool
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What the platform says through its API, as parsed JSON.
+
+    Args:
+        sales: every sale of the utility.
+        meters: every meter.
+        tokens: tokens of each meter, by its number.
+        commands: every command.
+        events: every event.
+        quarantined: frames that could not be used.
+    """
+
+    sales: Sequence[Json]
+    meters: Sequence[Json]
+    tokens: Mapping[str, Sequence[Json]]
+    commands: Sequence[Json]
+    events: Sequence[Json]
+    quarantined: int
+    by_number: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Index meters by number."""
+        self.by_number.update({meter["number"]: meter for meter in self.meters})
+
+
+def check_town(
+    records: Sequence[SaleRecord],
+    meters: Sequence[VirtualMeter],
+    platform: Platform,
+    *,
+    asked_by_till: str,
+) -> list[Finding]:
+    """Check a town at rest: every meter online, nothing on its way.
+
+    Args:
+        records: what the till knows.
+        meters: the virtual meters themselves.
+        platform: what the platform says.
+        asked_by_till: name of the principal that the till sells as.
+    """
+    return [
+        _sold_once(records, platform, asked_by_till),
+        _same_answer(records),
+        _one_token(records),
+        _arrived(records, platform),
+        _credited_once(records, meters, platform),
+        _charged_for_use(records, platform),
+        _cuts_have_causes(platform),
+        _cuts_were_seen(meters, platform),
+        _nothing_waits(platform),
+        _all_understood(meters, platform),
+    ]
+
+
+def delivery_times_s(records: Sequence[SaleRecord], platform: Platform) -> list[float]:
+    """Return, for sales to meters online, the seconds from *sold* to *balance risen*.
+
+    Both times are the platform's own clock.
+    """
+    online = {record.sale_id for record in records if record.online and not record.typed}
+    return sorted(
+        (_at(sale["delivery"]["verified_at"]) - _at(sale["sold_at"])).total_seconds()
+        for sale in platform.sales
+        if sale["sale_id"] in online and sale["delivery"]["verified_at"]
+    )
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _finding(sentence: str, wrong: Iterable[str], seen: str) -> Finding:
+    listed = list(wrong)
+    if not listed:
+        return Finding(sentence, held=True, seen=seen)
+    more = f" and {len(listed) - SHOWN_MAX} more" if len(listed) > SHOWN_MAX else ""
+    return Finding(sentence, held=False, seen="; ".join(listed[:SHOWN_MAX]) + more)
+
+
+def _sold_once(records: Sequence[SaleRecord], platform: Platform, till: str) -> Finding:
+    booked = Counter(sale["sale_id"] for sale in platform.sales if sale["sold_by"] == till)
+    asked = {record.sale_id for record in records}
+    wrong = [
+        f"{sale_id} booked {booked[sale_id]} times" for sale_id in asked if booked[sale_id] != 1
+    ]
+    wrong += [f"{sale_id} was never asked for" for sale_id in booked if sale_id not in asked]
+    by_id = {sale["sale_id"]: sale for sale in platform.sales}
+    wrong += [
+        f"{record.sale_id}: {record.tendered} paid, {by_id[record.sale_id]['tendered']} booked"
+        for record in records
+        if record.sale_id in by_id
+        and Decimal(by_id[record.sale_id]["tendered"]) != Decimal(record.tendered)
+    ]
+    fates = Counter(record.fate for record in records)
+    seen = (
+        f"{len(records)} sales, {fates[SaleFate.DOUBLED]} asked twice, "
+        f"{fates[SaleFate.LOST]} lost answers"
+    )
+    return _finding("every sale that was asked for is booked once, and no other", wrong, seen)
+
+
+def _same_answer(records: Sequence[SaleRecord]) -> Finding:
+    wrong: list[str] = []
+    repeated = 0
+    for record in records:
+        repeated += record.tries > 1
+        told = {(sale["receipt_number"], sale["token"]) for _, sale in record.answers}
+        made = sum(status == 201 for status, _ in record.answers)
+        if len(told) != 1 or made > 1:
+            wrong.append(f"{record.sale_id} got {len(told)} receipts, {made} of them as new")
+    seen = f"{repeated} sales asked for more than once"
+    return _finding("a repeated request gets the same receipt and the same token", wrong, seen)
+
+
+def _one_token(records: Sequence[SaleRecord]) -> Finding:
+    wrong: list[str] = []
+    tokens: Counter[str] = Counter()
+    payments = 0
+    for record in records:
+        sale, token = record.sale, record.token
+        if sale["credit_mode"] == "platform":
+            payments += 1
+            if token is not None:
+                wrong.append(f"{record.sale_id} has a token but pays into an account")
+        elif token is None or len(token) != 20 or not token.isdigit():
+            wrong.append(f"{record.sale_id} has no token")
+        else:
+            tokens[token] += 1
+    wrong += [f"a token was sold {count} times" for count in tokens.values() if count > 1]
+    seen = f"{len(tokens)} tokens, {payments} payments into accounts"
+    return _finding("every sale has its own token, or is a payment", wrong, seen)
+
+
+def _arrived(records: Sequence[SaleRecord], platform: Platform) -> Finding:
+    wrong: list[str] = []
+    states: Counter[str] = Counter()
+    by_id = {sale["sale_id"]: sale for sale in platform.sales}
+    for record in records:
+        sale = by_id.get(record.sale_id)
+        if sale is None or sale["credit_mode"] == "platform":
+            continue
+        state = sale["delivery"]["state"]
+        states[state] += 1
+        if state not in ARRIVED or (record.typed and state != "already_used"):
+            how = "typed on the keypad" if record.typed else "sent"
+            wrong.append(f"{record.sale_id} was {how} and ended as {state}")
+    seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+    return _finding("every token reached its meter, typed or sent", wrong, seen)
+
+
+def _credited_once(
+    records: Sequence[SaleRecord], meters: Sequence[VirtualMeter], platform: Platform
+) -> Finding:
+    sold: dict[str, Decimal] = defaultdict(Decimal)
+    for record in records:
+        if record.token is not None:
+            sold[record.meter] += Decimal(record.sale["units"])
+    wrong: list[str] = []
+    for meter in meters:
+        if meter.credit_total is None:
+            continue
+        kind = commodity_quantity(meter.commodity)
+        took = kind(meter.credit_total).sold
+        accepted = [each for each in platform.tokens[meter.number] if each["state"] == "accepted"]
+        known = sum((Decimal(each["units"]) for each in accepted), Decimal())
+        says = platform.by_number[meter.number]["credit_total"] or "0"
+        if not took == sold[meter.number] == known == Decimal(says):
+            wrong.append(
+                f"meter {meter.number}: sold {sold[meter.number]}, the meter took {took}, "
+                f"the platform says {known} by tokens and {says} by report"
+            )
+    count = sum(meter.credit_total is not None for meter in meters)
+    seen = f"{count} meters, each equal to the sum of its tokens"
+    return _finding("every token was credited once", wrong, seen)
+
+
+def _charged_for_use(records: Sequence[SaleRecord], platform: Platform) -> Finding:
+    """Platform-held credit: what is left is what was paid less the price of what was used."""
+    paid: dict[str, Decimal] = defaultdict(Decimal)
+    for record in records:
+        if record.token is None:
+            paid[record.meter] += Decimal(record.tendered)
+    wrong: list[str] = []
+    count = 0
+    for meter in platform.meters:
+        if meter["credit_mode"] != "platform":
+            continue
+        count += 1
+        price = _price(meter["commodity"])
+        charged = paid[meter["number"]] - Decimal(meter["account_balance"] or 0)
+        # The use before the first report is nobody's; so charges may be less, never more.
+        most = (Decimal(meter["register"] or 0) * price).quantize(MINOR) + MINOR
+        if not 0 <= charged <= most:
+            wrong.append(f"meter {meter['number']}: charged {charged}, used for at most {most}")
+    seen = f"{count} meters whose credit the platform holds"
+    return _finding("nobody was charged for more than was used", wrong, seen)
+
+
+def _price(commodity: str) -> Decimal:
+    tariff = next(each for each in TARIFFS if each["commodity"] == commodity)
+    tax = Decimal(tariff.get("tax", {}).get("percent", 0))
+    return Decimal(tariff["price"]) * (100 + tax) / 100
+
+
+def _cuts_have_causes(platform: Platform) -> Finding:
+    wrong = [
+        f"command {each['id']} ({each['kind']}) has no reason"
+        for each in platform.commands
+        if each["kind"] in CUTS | RESTORES and not each["reason"]
+    ]
+    wrong += [
+        f"command {each['id']} is {each['state']} without a cause"
+        for each in platform.commands
+        if each["state"] in {"held", "refused"} and not each["causes"]
+    ]
+    done = Counter(each["kind"] for each in platform.commands if each["state"] == "verified")
+    kinds = ", ".join(f"{done[kind]} {kind}" for kind in sorted(CUTS | RESTORES) if done[kind])
+    seen = f"commands done: {kinds or 'none'}"
+    return _finding("every cut and reconnection by the platform has its reason", wrong, seen)
+
+
+def _cuts_were_seen(meters: Sequence[VirtualMeter], platform: Platform) -> Finding:
+    """Each meter's supply, as the platform shows it, is what the meter really lets through."""
+    wrong = [
+        f"meter {meter.number} is {meter.supply.value}, the platform shows "
+        f"{platform.by_number[meter.number]['supply']}"
+        for meter in meters
+        if platform.by_number[meter.number]["supply"] != meter.supply.value
+    ]
+    states = Counter(meter.supply.value for meter in meters)
+    seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return _finding("the platform shows every supply as it is", wrong, seen)
+
+
+def _nothing_waits(platform: Platform) -> Finding:
+    wrong = [
+        f"command {each['id']} ({each['kind']}) is {each['state']}"
+        for each in platform.commands
+        if each["state"] in IN_WORK
+    ]
+    wrong += [
+        f"sale {sale['sale_id']} is {sale['state']}"
+        for sale in platform.sales
+        if sale["state"] != "issued"
+    ]
+    states = Counter(each["state"] for each in platform.commands)
+    seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no commands"
+    return _finding("nothing is stuck", wrong, seen)
+
+
+def _all_understood(meters: Sequence[VirtualMeter], platform: Platform) -> Finding:
+    wrong = [
+        f"meter {meter.number} lost {meter.news_lost} news" for meter in meters if meter.news_lost
+    ]
+    if platform.quarantined:
+        wrong.append(f"{platform.quarantined} frames in quarantine")
+    heard = sum(bool(meter["last_contact_at"]) for meter in platform.meters)
+    if heard != len(meters):
+        wrong.append(f"{len(meters) - heard} meters were never heard")
+    seen = f"{heard} meters heard, {len(platform.events)} events"
+    return _finding("every meter was heard and understood", wrong, seen)
