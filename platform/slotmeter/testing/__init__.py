@@ -10,15 +10,20 @@ from slotmeter.testing.consumption import Household
 from slotmeter.testing.meter_body import CreditMode
 from slotmeter.testing.meter_clock import ManualClock, MeterClock, SpeedClock
 from slotmeter.testing.meter_reports import MeterReport
+from slotmeter.testing.simulators import Fleet, FleetStats, MeterLink, Simulator
 from slotmeter.testing.token_maker import TokenMaker
 from slotmeter.testing.virtual_meter import VirtualMeter
 
 __all__ = [
     "CreditMode",
+    "Fleet",
+    "FleetStats",
     "Household",
     "ManualClock",
     "MeterClock",
+    "MeterLink",
     "MeterReport",
+    "Simulator",
     "SpeedClock",
     "TokenMaker",
     "VirtualMeter",
