@@ -100,7 +100,11 @@ class Database:
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="slotmeter-read")
-        self._thread = threading.Thread(target=self._write_loop, name="slotmeter-write")
+        self._thread = threading.Thread(
+            target=self._write_loop,
+            name="slotmeter-write",
+            daemon=True,  # a program that forgot to close must still end; a crash is safe anyway
+        )
         self._waiting = 0
         self._units = 0
         self._commits = 0
