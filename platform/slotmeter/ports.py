@@ -362,7 +362,7 @@ class CreditView:
         warned: a low-credit notice was recorded since the last payment.
         cut_pending: a cutting command is on its way (queued, held, sent or acknowledged).
         restore_pending: a restoring command is on its way.
-        cut_by_credit: the last cut was for lack of credit, not by a person.
+        cut_by_credit: the last cut, done or on its way, was for lack of credit, not by a person.
     """
 
     commodity: Commodity

@@ -39,10 +39,12 @@ __all__ = [
     "RestoreVerdict",
     "Target",
     "Verdict",
+    "cutting_kind",
     "fits",
     "may_cut",
     "may_restore",
     "queue_steps",
+    "restoring_kind",
 ]
 
 _RELAY: Final = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY})
@@ -236,6 +238,20 @@ def fits(kind: CommandKind, commodity: Commodity) -> bool:
     return kind not in _VALVE or commodity is not Commodity.ELECTRICITY
 
 
+def cutting_kind(commodity: Commodity) -> CommandKind:
+    """Return what takes supply away from a meter of this commodity."""
+    if commodity is Commodity.ELECTRICITY:
+        return CommandKind.OPEN_RELAY
+    return CommandKind.CLOSE_VALVE
+
+
+def restoring_kind(commodity: Commodity) -> CommandKind:
+    """Return what gives supply back to a meter of this commodity."""
+    if commodity is Commodity.ELECTRICITY:
+        return CommandKind.CLOSE_RELAY
+    return CommandKind.OPEN_VALVE
+
+
 # --- queueing ------------------------------------------------------------------------------------
 
 
@@ -320,18 +336,11 @@ class _Plan:
     expires_us: int
 
 
-def _kind_that(commodity: Commodity) -> CommandKind:
-    """Return what takes supply away from a meter of this commodity."""
-    if commodity is Commodity.ELECTRICITY:
-        return CommandKind.OPEN_RELAY
-    return CommandKind.CLOSE_VALVE
-
-
 def _plan_cut(cut: Cut, target: Target, now_us: int) -> _Plan:
     verdict = cut.verdict
     if verdict.meter_id != target.meter_id or verdict.at_us != now_us:
         raise TypeError("the verdict is about another meter or another moment")
-    kind = _kind_that(target.commodity)
+    kind = cutting_kind(target.commodity)
     state = {
         Verdict.ALLOWED: CommandState.QUEUED,
         Verdict.HELD: CommandState.HELD,

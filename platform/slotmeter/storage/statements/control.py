@@ -173,7 +173,7 @@ READS: dict[str, Select[Any]] = {
         _command.c.id != bindparam("but_id"),
         or_(_command.c.hold.is_(None), _command.c.hold.not_like("%confirmed_by_second_person%")),
     ),
-    "control_last_cut": select(_command.c.cause, _command.c.state, _command.c.hold)
+    "control_last_cut": select(_command.c.cause, _command.c.created_us)
     .where(
         _command.c.utility_id == bindparam("utility_id"),
         _command.c.meter_id == bindparam("meter_id"),
@@ -182,9 +182,7 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command.c.created_us.desc(), _command.c.id.desc())
     .limit(1),
-    "control_last_refused": select(
-        _command.c.kind, _command.c.hold, _command.c.created_us, _command.c.cause
-    )
+    "control_last_refused": select(_command.c.kind, _command.c.hold, _command.c.created_us)
     .where(
         _command.c.utility_id == bindparam("utility_id"),
         _command.c.meter_id == bindparam("meter_id"),

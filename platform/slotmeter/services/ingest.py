@@ -1,0 +1,329 @@
+"""From the durable frame log to its consumers, each with a cursor in the store that it writes.
+
+A frame is in the log before its device is answered. The consumer of devices moves its cursor in the
+same unit as a frame's effects, so a frame takes effect exactly once, whenever the process dies.
+What cannot be read is set aside with its cause and never stops the next frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from slotmeter.devices.drivers import Driver
+from slotmeter.devices.frames import PAYLOAD_BYTES_MAX, Frame, Report
+from slotmeter.errors import FrameError, Refused, Unavailable
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    Insert,
+    NewId,
+    Read,
+    ReadingRow,
+    ReadingStore,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    UnitOfWork,
+    Update,
+)
+from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded, FrameLogged
+from slotmeter.services.device_effects import (
+    ReportDone,
+    check_report,
+    decide_report,
+    report_reads,
+)
+from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.units import epoch_us
+
+__all__ = [
+    "ADDRESS_CHARACTERS_MAX",
+    "BATCH_FRAMES_MAX",
+    "HANDLER_ATTEMPTS_MAX",
+    "POLL_S",
+    "DeviceConsumer",
+    "Frames",
+    "ReadingsConsumer",
+]
+
+BATCH_FRAMES_MAX: Final = 200
+"""Frames read at once; their units share commits."""
+
+POLL_S: Final = 3.0
+"""A consumer that nobody wakes looks into the log this often."""
+
+HANDLER_ATTEMPTS_MAX: Final = 3
+"""A frame that makes its handler fail is set aside after this many attempts."""
+
+ADDRESS_CHARACTERS_MAX: Final = 255
+MESSAGE_CHARACTERS_MAX: Final = 300
+CURSOR: Final = "devices"
+
+_DRIVER_FAULTS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
+"""What a driver that does not keep its promise raises on bytes it did not expect."""
+
+_log = logging.getLogger(__name__)
+
+
+class Frames:
+    """The durable frame log; implements ``ports.Frames``."""
+
+    def __init__(self, uow: UnitOfWork, *, metrics: DeviceMetrics, bus: Bus) -> None:
+        """Join the parts."""
+        self._uow = uow
+        self._metrics = metrics
+        self._bus = bus
+
+    async def hand_in(self, frame: Frame) -> int:
+        """Write a frame to the log and return its id; see ``ports.Frames``.
+
+        Raises:
+            Refused: ``payload_too_large`` or ``address_too_long``.
+            Unavailable: the log cannot take it now.
+        """
+        if len(frame.payload) > PAYLOAD_BYTES_MAX:
+            raise Refused(
+                "payload_too_large",
+                f"expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(frame.payload)}",
+            )
+        if max(len(frame.address), len(frame.path)) > ADDRESS_CHARACTERS_MAX:
+            raise Refused(
+                "address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters"
+            )
+        row: dict[str, SqlValue] = {
+            "medium": frame.medium,
+            "address": frame.address,
+            "path": frame.path,
+            "payload": frame.payload,
+            "received_us": epoch_us(frame.received_at),
+        }
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[int]:
+            frame_id = new_id()
+            return Changes(frame_id, [Insert("frame", {"id": frame_id, **row})])
+
+        frame_id = await self._uow.run([], decide)
+        self._metrics.frames.labels(frame.medium).inc()
+        self._bus.publish(FrameLogged(frame_id))
+        return frame_id
+
+
+def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
+    """Read a logged frame with its device's driver.
+
+    Raises:
+        FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``, or what the driver
+            says.
+    """
+    if row["device_id"] is None:
+        raise FrameError("device_unknown", "no device with this address is registered")
+    driver = drivers.get(row["driver"])
+    if driver is None:
+        raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
+    try:
+        return check_report(driver.decode(row["path"], row["payload"]))
+    except _DRIVER_FAULTS as error:
+        raise FrameError(
+            "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _SetAside:
+    """A frame that could not be read."""
+
+    code: str
+    message: str
+
+
+class DeviceConsumer:
+    """Turns frames into what the platform knows of devices; run :meth:`run` as a task."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        clock: Clock,
+        *,
+        drivers: Mapping[str, Driver],
+        metrics: DeviceMetrics,
+        bus: Bus,
+    ) -> None:
+        """Join the parts."""
+        self._uow = uow
+        self._clock = clock
+        self._drivers = drivers
+        self._metrics = metrics
+        self._bus = bus
+        self._failed: tuple[int, int] = (0, 0)  # a frame, and how often its handler failed
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        with self._bus.subscribe(FrameLogged) as wakes:
+            while True:
+                if await self.step() < BATCH_FRAMES_MAX:
+                    await wakes.next(POLL_S)
+
+    async def step(self) -> int:
+        """Handle the next frames of the log; return how many were there.
+
+        Raises:
+            Exception: whatever the handling of a frame raised; frames before it are done. The same
+                frame is set aside when it failed ``HANDLER_ATTEMPTS_MAX`` times.
+        """
+        position = await self._position()
+        params = {"after": position, "limit": BATCH_FRAMES_MAX}
+        found = (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]
+        self._metrics.frames_waiting.labels(CURSOR).set(len(found))
+        if not found:
+            return 0
+        # Units are queued in order and share commits; each is guarded by the one before, so that
+        # after a failure nothing behind it takes effect.
+        before = [position, *(frame["id"] for frame in found[:-1])]
+        results = await asyncio.gather(
+            *(self._handle(frame, at) for frame, at in zip(found, before, strict=True)),
+            return_exceptions=True,
+        )
+        for frame, result in zip(found, results, strict=True):
+            if isinstance(result, BaseException):
+                self._remember(frame["id"], result)
+                raise result
+            self._count(result)
+        return len(found)
+
+    async def _position(self) -> int:
+        rows = (await self._uow.read([Read("ingest_cursor", {"name": CURSOR}, "cursor")]))["cursor"]
+        if rows:
+            position: int = rows[0]["position"]
+            return position
+        row: dict[str, SqlValue] = {"name": CURSOR, "position": 0, "at_us": self._now_us()}
+        return await self._uow.run([], lambda _rows, _new_id: Changes(0, [Insert("cursor", row)]))
+
+    async def _handle(self, frame: Row, before: int) -> ReportDone | _SetAside:
+        now_us = self._now_us()
+        if self._failed == (frame["id"], HANDLER_ATTEMPTS_MAX):
+            failed = FrameError("handler_failed", "handling the frame failed; see the log")
+            return await self._set_aside(frame, before, failed, now_us)
+        try:
+            report = decode(frame, self._drivers)
+        except FrameError as error:
+            return await self._set_aside(frame, before, error, now_us)
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[ReportDone]:
+            changes = decide_report(frame, report, rows, new_id, now_us=now_us)
+            return Changes(changes.result, [*changes.steps, _moved(frame, before, now_us)])
+
+        return await self._uow.run(report_reads(frame, report, now_us), decide)
+
+    async def _set_aside(
+        self, frame: Row, before: int, error: FrameError, now_us: int
+    ) -> _SetAside:
+        row: dict[str, SqlValue] = {
+            "frame_id": frame["id"],
+            "code": error.code,
+            "message": error.message[:MESSAGE_CHARACTERS_MAX],
+            "at_us": now_us,
+        }
+        steps: Sequence[Step] = [Insert("quarantine", row), _moved(frame, before, now_us)]
+        aside = _SetAside(error.code, error.message)
+        return await self._uow.run([], lambda _rows, _new_id: Changes(aside, steps))
+
+    def _remember(self, frame_id: int, error: BaseException) -> None:
+        """Count how often handling one frame failed; a silent database is not its fault."""
+        if not isinstance(error, Unavailable):
+            known, times = self._failed
+            self._failed = (frame_id, times + 1 if known == frame_id else 1)
+
+    def _count(self, result: ReportDone | _SetAside) -> None:
+        if isinstance(result, _SetAside):
+            self._metrics.quarantined.labels(result.code).inc()
+            return
+        self._metrics.reports.labels("newest" if result.is_newest else "late").inc()
+        for state in result.commands:
+            self._metrics.commands.labels(state).inc()
+        for code in result.ignored:
+            self._metrics.ignored.labels(code).inc()
+        for kind in result.alarms:
+            self._metrics.alarms.labels(kind).inc()
+        if result.charged:
+            self._metrics.charges.inc()
+        if result.is_platform_credit:
+            self._bus.publish(CreditChanged(result.meter_id))
+        self._bus.publish(EventsRecorded())
+
+    def _now_us(self) -> int:
+        return epoch_us(self._clock.now())
+
+
+def _moved(frame: Row, before: int, now_us: int) -> Update:
+    return Update(
+        "ingest_cursor_move",
+        {
+            "of_name": CURSOR,
+            "of_position": before,
+            "to_position": frame["id"],
+            "to_at_us": now_us,
+        },
+    )
+
+
+class ReadingsConsumer:
+    """Copies register values into the readings store; run :meth:`run` as a task."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        store: ReadingStore,
+        *,
+        drivers: Mapping[str, Driver],
+        metrics: DeviceMetrics,
+        bus: Bus,
+    ) -> None:
+        """Join the parts."""
+        self._uow = uow
+        self._store = store
+        self._drivers = drivers
+        self._metrics = metrics
+        self._bus = bus
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        with self._bus.subscribe(FrameLogged) as wakes:
+            while True:
+                if await self.step() < BATCH_FRAMES_MAX:
+                    await wakes.next(POLL_S)
+
+    async def step(self) -> int:
+        """Store the readings of the next frames; return how many frames were there."""
+        params = {"after": await self._store.cursor(), "limit": BATCH_FRAMES_MAX}
+        found = (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]
+        self._metrics.frames_waiting.labels("readings").set(len(found))
+        if not found:
+            return 0
+        rows = [row for frame in found for row in self._rows_of(frame)]
+        new = await self._store.append(rows, cursor=found[-1]["id"])
+        self._metrics.readings.inc(new)
+        return len(found)
+
+    def _rows_of(self, frame: Row) -> list[ReadingRow]:
+        try:
+            report = decode(frame, self._drivers)
+        except FrameError:
+            return []  # the consumer of devices sets it aside and counts it
+        return [
+            ReadingRow(
+                meter_id=frame["meter_id"],
+                register=reading.register,
+                measured_us=epoch_us(reading.measured_at),
+                value=reading.value,
+                frame_id=frame["id"],
+            )
+            for reading in report.readings
+        ]

@@ -1,0 +1,69 @@
+"""Proof that a meter took credit: its total rose by exactly what it accepted; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Accepted", "Proof", "prove"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A token that the meter says it took, but that is not proven yet.
+
+    Args:
+        token_id: the token.
+        amount: what it carries, in Wh or mL.
+        is_new: told by this very report.
+    """
+
+    token_id: int
+    amount: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a report's credit total proves.
+
+    Args:
+        proven: tokens that are in the meter's credit now.
+        explained: as much of the total as known tokens explain, for the next report.
+        mismatch: the total and the known tokens differ.
+    """
+
+    proven: frozenset[int]
+    explained: int
+    mismatch: bool
+
+
+def prove(
+    total: int, total_before: int | None, explained: int | None, accepted: Sequence[Accepted]
+) -> Proof:
+    """Compare how far a meter's credit total rose with what it says it accepted.
+
+    A token is proven when the rise since the last report is the sum of the tokens told with this
+    report, or when all that was left open adds up, since a rise and the token behind it may come in
+    different reports. The first report of a meter is only a baseline, unless known tokens explain
+    all of it.
+
+    Args:
+        total: all credit the meter ever accepted, Wh or mL.
+        total_before: the same in the report before; None at the first.
+        explained: of the proof before; None at the first.
+        accepted: tokens accepted and not proven yet, those of this report among them.
+    """
+    everything = frozenset(token.token_id for token in accepted)
+    waiting = sum(token.amount for token in accepted)
+    if total_before is None or explained is None:
+        adds_up = total == waiting
+        proven = everything if adds_up else frozenset[int]()
+        return Proof(proven, total, mismatch=bool(accepted) and not adds_up)
+    if total - explained == waiting:
+        return Proof(everything, total, mismatch=False)
+    new = [token for token in accepted if token.is_new]
+    rise = total - total_before
+    if new and rise == sum(token.amount for token in new):
+        return Proof(frozenset(token.token_id for token in new), explained + rise, mismatch=True)
+    return Proof(frozenset(), explained, mismatch=True)

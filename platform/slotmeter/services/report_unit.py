@@ -1,0 +1,179 @@
+"""One report of one device while it is being decided: what is known, and what will be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slotmeter.devices.frames import Report
+from slotmeter.ports import Insert, NewId, Row, Rows, SqlValue, Step, Update
+from slotmeter.services.command_queue import sale_steps
+from slotmeter.services.delivery import Delivery, Happening, after
+from slotmeter.services.events import Event, event_step
+from slotmeter.units import epoch_us
+
+__all__ = ["ReportUnit"]
+
+
+@dataclass(slots=True)
+class ReportUnit:
+    """Collects the steps of one report.
+
+    Args:
+        frame: the frame with its device and meter, as ``ingest_frames`` gives it.
+        report: what the frame says.
+        rows: what was read in this unit.
+        new_id: the unit's source of ids.
+        now_us: our clock.
+        steps: what will be written, in order.
+        commands: states that commands reached, for counting.
+        ignored: codes of what was not taken, for counting.
+        alarms_raised: kinds, for counting.
+        charged: whether the ledger was charged.
+        explained: supply states whose cause has been told.
+    """
+
+    frame: Row
+    report: Report
+    rows: Rows
+    new_id: NewId
+    now_us: int
+    steps: list[Step] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    alarms_raised: list[str] = field(default_factory=list)
+    charged: bool = False
+    explained: set[str] = field(default_factory=set)
+    _deliveries: dict[int, str] = field(default_factory=dict)
+    _open_alarms: dict[str, int] | None = None
+
+    @property
+    def device(self) -> Row:
+        """The device as it is in this unit."""
+        return self.rows["device"][0]
+
+    @property
+    def utility_id(self) -> int:
+        """Whose meter it is."""
+        owner: int = self.frame["utility_id"]
+        return owner
+
+    @property
+    def meter_id(self) -> int:
+        """The meter."""
+        meter: int = self.frame["meter_id"]
+        return meter
+
+    @property
+    def measured_us(self) -> int:
+        """The meter's clock."""
+        return epoch_us(self.report.measured_at)
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether no report with a later time of the meter came before."""
+        known: int | None = self.device["measured_us"]
+        return known is None or self.measured_us >= known
+
+    def reading(self, *registers: str) -> int | None:
+        """Return the value of the first of some registers that the report has."""
+        values = {reading.register: reading.value for reading in self.report.readings}
+        return next((values[name] for name in registers if name in values), None)
+
+    def event(
+        self, kind: str, text: str, *, severity: str = "info", data: Mapping[str, object]
+    ) -> None:
+        """Tell something about this meter."""
+        event = Event(
+            utility_id=self.utility_id,
+            at_us=self.now_us,
+            kind=kind,
+            text=text,
+            severity=severity,
+            meter_id=self.meter_id,
+            data=data,
+        )
+        self.steps.append(event_step(event, self.new_id))
+
+    def sale(self, row: Row, happening: Happening, detail: str = "") -> None:
+        """Move the delivery of a token's sale on, if the token has a sale."""
+        sale_row_id: int | None = row["sale_row_id"]
+        if sale_row_id is None:
+            return
+        before: str = self._deliveries.get(sale_row_id) or row["sale_delivery"]
+        current = {**row, "sale_delivery": before}
+        self.steps += sale_steps(current, happening, detail, now_us=self.now_us, new_id=self.new_id)
+        self._deliveries[sale_row_id] = after(Delivery(before), happening).value
+
+    def _alarms(self) -> dict[str, int]:
+        if self._open_alarms is None:
+            self._open_alarms = {row["kind"]: row["id"] for row in self.rows["alarms"]}
+        return self._open_alarms
+
+    def raise_alarm(
+        self, kind: str, text: str, *, severity: str = "alarm", data: Mapping[str, object]
+    ) -> None:
+        """Raise an alarm for this meter, unless one of the kind is open."""
+        alarms = self._alarms()
+        if kind in alarms:
+            return
+        alarm_id = self.new_id()
+        row: dict[str, SqlValue] = {
+            "id": alarm_id,
+            "utility_id": self.utility_id,
+            "meter_id": self.meter_id,
+            "kind": kind,
+            "severity": severity,
+            "text": text,
+            "raised_us": self.now_us,
+            "cleared_us": None,
+        }
+        alarms[kind] = alarm_id
+        self.steps.append(Insert("alarm", row))
+        self.alarms_raised.append(kind)
+        self.event(kind, text, severity=severity, data=data)
+
+    def clear_alarm(self, kind: str, text: str, *, data: Mapping[str, object]) -> None:
+        """Clear the open alarm of a kind, if there is one."""
+        alarm_id = self._alarms().pop(kind, None)
+        if alarm_id is None:
+            return
+        params: dict[str, SqlValue] = {
+            "of_utility": self.utility_id,
+            "of_alarm": alarm_id,
+            "to_cleared_us": self.now_us,
+        }
+        self.steps.append(Update("ingest_alarm_clear", params))
+        self.event(f"{kind}_cleared", text, data=data)
+
+    def notice(self, kind: str, routes: Sequence[str]) -> None:
+        """Record that the customer was told."""
+        self.steps += notice_steps(
+            self.utility_id, self.meter_id, kind, routes, now_us=self.now_us, new_id=self.new_id
+        )
+
+
+def notice_steps(
+    utility_id: int,
+    meter_id: int,
+    kind: str,
+    routes: Sequence[str],
+    *,
+    now_us: int,
+    new_id: NewId,
+) -> list[Step]:
+    """Return the rows that record a notice, one for each route it went by."""
+    return [
+        Insert(
+            "notice",
+            {
+                "id": new_id(),
+                "utility_id": utility_id,
+                "meter_id": meter_id,
+                "kind": kind,
+                "route": route,
+                "at_us": now_us,
+            },
+        )
+        for route in routes
+    ]

@@ -1,0 +1,243 @@
+"""What a report says of commands and tokens, and what its credit total proves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from slotmeter.devices.commands import (
+    CUTTING,
+    ENDED,
+    RESTORING,
+    CommandKind,
+    CommandResult,
+    CommandState,
+    Outcome,
+)
+from slotmeter.devices.entities import SupplyState
+from slotmeter.devices.frames import TokenEntry
+from slotmeter.ports import Row, Update
+from slotmeter.services.command_rows import change, log_step
+from slotmeter.services.delivery import Happening
+from slotmeter.services.proof import Accepted, prove
+from slotmeter.services.report_unit import ReportUnit
+
+__all__ = ["TokenEffects"]
+
+_TO_SENT: Final[Mapping[str, tuple[CommandState, ...]]] = {
+    # The lease ran out and the command went back before the answer came after all.
+    "held": (CommandState.QUEUED, CommandState.SENT),
+    "queued": (CommandState.SENT,),
+    "sent": (),
+}
+_DONE: Final = frozenset({Outcome.DONE, Outcome.WAITING})
+_SHOWS: Final[Mapping[CommandKind, frozenset[SupplyState]]] = {
+    **dict.fromkeys(CUTTING, frozenset({SupplyState.OFF})),
+    **dict.fromkeys(RESTORING, frozenset({SupplyState.ON, SupplyState.ARMED})),
+}
+"""What the meter's own report must show before a command counts as verified."""
+
+
+@dataclass(slots=True)
+class TokenEffects:
+    """Takes a report's results and entries, in that order of need.
+
+    Args:
+        unit: the report being decided.
+        acknowledged: commands that wait for proof, by id.
+        accepted: tokens that the meter told of with this report, by id.
+    """
+
+    unit: ReportUnit
+    acknowledged: dict[int, Row] = field(default_factory=dict)
+    accepted: dict[int, Row] = field(default_factory=dict)
+
+    def take(self) -> None:
+        """Decide everything."""
+        self.acknowledged = {row["id"]: row for row in self.unit.rows["acknowledged"]}
+        for entry in self.unit.report.entries:
+            self._entry(entry)
+        for result in self.unit.report.results:
+            self._result(result)
+        if self.unit.is_newest:
+            self._verify_supply()
+
+    # --- the keypad ------------------------------------------------------------------------------
+
+    def _entry(self, entry: TokenEntry) -> None:
+        token = self._token_of(entry)
+        if entry.outcome is Outcome.DONE and token is not None:
+            self._accept(token, "keypad", Happening.TYPED)
+
+    def _token_of(self, entry: TokenEntry) -> Row | None:
+        found = self.unit.rows[f"token.{entry.tid}"] if entry.tid is not None else ()
+        return found[0] if found else None
+
+    def _accept(self, token: Row, by: str, happening: Happening) -> None:
+        """Mark a token as taken by the meter, once."""
+        if token["accepted_by"] is not None or token["id"] in self.accepted:
+            return
+        self.accepted[token["id"]] = token
+        self.unit.steps.append(
+            Update(
+                "ingest_token_accept",
+                {
+                    "of_utility": self.unit.utility_id,
+                    "of_token": token["id"],
+                    "to_accepted_by": by,
+                    "to_accepted_us": self.unit.now_us,
+                },
+            )
+        )
+        self.unit.sale(token, happening)
+
+    # --- commands --------------------------------------------------------------------------------
+
+    def _result(self, result: CommandResult) -> None:
+        found = self.unit.rows[f"command.{result.command_id}"]
+        if not found or found[0]["device_id"] != self.unit.frame["device_id"]:
+            # Also another utility's command: an id proves nothing, the device it was sent to does.
+            self.unit.ignored.append("foreign_result")
+            return
+        row = found[0]
+        state = CommandState(row["state"])
+        if state in ENDED and state is not CommandState.VERIFIED:
+            self._late(row, result)
+        elif row["id"] in self.acknowledged or state is CommandState.VERIFIED:
+            self.unit.ignored.append("repeated_result")
+        elif result.outcome in _DONE:
+            self._done(row, result)
+        else:
+            self._not_done(row, result)
+
+    def _change(self, row: Row, state: CommandState, detail: str, **columns: int | str) -> Row:
+        after, steps = change(
+            row, state, detail, now_us=self.unit.now_us, new_id=self.unit.new_id, **columns
+        )
+        self.unit.steps += steps
+        self.unit.commands.append(state.value)
+        return after
+
+    def _sent(self, row: Row) -> Row:
+        """Bring a command that was put back to where it was when the meter took it."""
+        for state in _TO_SENT[row["state"]]:
+            row = self._change(row, state, "the meter had taken it")
+        return row
+
+    def _done(self, row: Row, result: CommandResult) -> None:
+        kind = CommandKind(row["kind"])
+        row = self._change(
+            self._sent(row),
+            CommandState.ACKNOWLEDGED,
+            f"the meter says {result.outcome}",
+            acknowledged_us=self.unit.now_us,
+            result=result.outcome.value,
+        )
+        if kind is CommandKind.READ_NOW:
+            self._change(row, CommandState.VERIFIED, "the reading is here")
+            return
+        self.acknowledged[row["id"]] = row
+        if kind is CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE:
+            self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
+
+    def _not_done(self, row: Row, result: CommandResult) -> None:
+        self._change(
+            self._sent(row),
+            CommandState.FAILED,
+            f"the meter says {result.outcome}",
+            result=result.outcome.value,
+        )
+        if row["kind"] != CommandKind.LOAD_TOKEN:
+            self.unit.event(
+                "command_failed",
+                f"The meter did not do {row['kind']}: {result.outcome}",
+                severity="warning",
+                data={"command_id": row["id"], "result": result.outcome.value},
+            )
+        elif result.outcome is Outcome.ALREADY_USED:
+            self.unit.sale(row, Happening.ALREADY_USED)
+        else:
+            self.unit.sale(row, Happening.GAVE_UP, f"the meter says {result.outcome}")
+
+    def _late(self, row: Row, result: CommandResult) -> None:
+        """The command was given up, but the meter has done it: the credit counts all the same."""
+        is_credit = row["kind"] == CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE
+        if not is_credit or row["token_accepted_by"] is not None:
+            self.unit.ignored.append("repeated_result")
+            return
+        self.unit.steps.append(
+            log_step(
+                row,
+                row["state"],
+                f"late answer of the meter: {result.outcome}",
+                now_us=self.unit.now_us,
+                new_id=self.unit.new_id,
+            )
+        )
+        self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
+
+    # --- proof -----------------------------------------------------------------------------------
+
+    def _verify_supply(self) -> None:
+        supply = self.unit.report.supply
+        for row in list(self.acknowledged.values()):
+            kind = CommandKind(row["kind"])
+            if supply is None or supply not in _SHOWS.get(kind, ()):
+                continue
+            self._change(row, CommandState.VERIFIED, f"the meter reports supply {supply}")
+            del self.acknowledged[row["id"]]
+            is_cut = kind in CUTTING
+            self.unit.explained.add(supply.value)
+            self.unit.event(
+                "supply_cut" if is_cut else "supply_restored",
+                f"Supply {'cut' if is_cut else 'given back'} by command "
+                f"({row['cause']}: {row['reason']})",
+                severity="warning" if is_cut else "info",
+                data={"command_id": row["id"], "cause": row["cause"], "supply": supply.value},
+            )
+
+    def prove_credit(self) -> int | None:
+        """Compare the credit total with what was accepted; return what is explained of it now."""
+        unit = self.unit
+        explained: int | None = unit.device["credit_proven"]
+        total = unit.reading("credit_total")
+        if total is None:
+            return explained
+        waiting = {row["id"]: row for row in unit.rows["unproven"]} | {
+            key: row for key, row in self.accepted.items() if row["sale_row_id"] is not None
+        }
+        accepted = [
+            Accepted(key, row["amount"], key in self.accepted) for key, row in waiting.items()
+        ]
+        proof = prove(total, unit.device["credit_total"], explained, accepted)
+        for key in sorted(proof.proven):
+            self._proven(waiting[key])
+        data = {"credit_total": total, "explained": proof.explained}
+        if proof.mismatch:
+            unit.raise_alarm(
+                "credit_mismatch",
+                "The meter's credit did not rise by what it accepted",
+                data=data,
+            )
+        else:
+            unit.clear_alarm("credit_mismatch", "The meter's credit is explained again", data=data)
+        return proof.explained
+
+    def _proven(self, token: Row) -> None:
+        self.unit.sale(token, Happening.PROVEN)
+        for row in list(self.acknowledged.values()):
+            if row["token_id"] == token["id"]:
+                self._change(row, CommandState.VERIFIED, "the meter's credit rose by it")
+                del self.acknowledged[row["id"]]
+
+
+def _token_in(command: Row) -> Row:
+    """Return the token of a command in the shape of a token row."""
+    return {
+        **command,
+        "id": command["token_id"],
+        "tid": command["token_tid"],
+        "amount": command["token_amount"],
+        "accepted_by": command["token_accepted_by"],
+    }

@@ -1,0 +1,285 @@
+"""The readings store in one SQLite file, keyed by day, meter, register and time.
+
+The day comes first in the key, so that an hour's readings of all meters lie together: ordered by
+meter first, each reading would dirty a page of its own. One thread writes, another reads over a
+connection of its own; a commit is synced before ``append`` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from slotmeter.errors import ConfigError, Unavailable
+from slotmeter.ports import Aggregate, ReadingRow, StoreStats
+
+__all__ = ["DAY_US", "EmbeddedReadings"]
+
+T = TypeVar("T")
+
+DAY_US: Final = 86_400_000_000
+"""A day of the key, UTC, in microseconds."""
+
+PAGE_BYTES: Final = 8_192
+FORMAT: Final = 1
+"""Kept in the file's ``user_version``."""
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS reading (
+    day INTEGER NOT NULL,
+    meter_id INTEGER NOT NULL,
+    register TEXT NOT NULL,
+    measured_us INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    frame_id INTEGER NOT NULL,
+    PRIMARY KEY (day, meter_id, register, measured_us)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS consumed (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER);
+INSERT OR IGNORE INTO consumed VALUES (1, 0);
+"""
+
+# What is stored stays: the same frame may come again, and a register has one value at a time.
+_INSERT: Final = "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?, ?)"
+
+# Only days that exist are visited, each by a step down the key.
+_DAYS: Final = """
+WITH RECURSIVE days(day) AS (
+    SELECT min(day) FROM reading WHERE day >= :first_day
+    UNION ALL
+    SELECT (SELECT min(day) FROM reading WHERE day > days.day) FROM days
+    WHERE days.day < :last_day
+)
+"""
+_RANGE: Final = (
+    _DAYS
+    + """
+SELECT r.meter_id, r.register, r.measured_us, r.value, r.frame_id
+FROM days CROSS JOIN reading AS r
+WHERE r.day = days.day AND days.day <= :last_day
+    AND r.meter_id = :meter_id AND r.register = :register
+    AND r.measured_us >= :start_us AND r.measured_us < :end_us
+ORDER BY r.day, r.measured_us
+LIMIT :limit
+"""
+)
+_LAST: Final = """
+WITH RECURSIVE days(day) AS (
+    SELECT max(day) FROM reading
+    UNION ALL
+    SELECT (SELECT max(day) FROM reading WHERE day < days.day) FROM days WHERE days.day IS NOT NULL
+)
+SELECT r.meter_id, r.register, r.measured_us, r.value, r.frame_id
+FROM days CROSS JOIN reading AS r
+WHERE r.day = days.day AND r.meter_id = :meter_id AND r.register = :register
+ORDER BY r.day DESC, r.measured_us DESC
+LIMIT 1
+"""
+_STATS: Final = """
+SELECT count(*), count(DISTINCT meter_id), min(measured_us), max(measured_us) FROM reading
+"""
+_LARGEST: Final = 2**63 - 1
+
+
+class EmbeddedReadings:
+    """Implements ``ports.ReadingStore`` on SQLite."""
+
+    def __init__(self, path: Path) -> None:
+        """Prepare; use :meth:`open`."""
+        self._path = path
+        self._write = ThreadPoolExecutor(1, thread_name_prefix="slotmeter-readings-write")
+        self._read = ThreadPoolExecutor(1, thread_name_prefix="slotmeter-readings-read")
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open or create the file.
+
+        Raises:
+            ConfigError: ``readings_unusable`` or ``readings_newer``.
+        """
+        store = cls(path)
+        try:
+            await store._in(store._write, store._open)
+        except sqlite3.Error as error:
+            await store.close()
+            raise ConfigError(
+                "readings_unusable",
+                f"the readings store {path.name} cannot be opened for writing ({error}); check "
+                "that the data folder exists, is writable and has space",
+            ) from error
+        except ConfigError:
+            await store.close()
+            raise
+        return store
+
+    def _open(self) -> None:
+        self._writer = writer = _connect(self._path)
+        found: int = writer.execute("PRAGMA user_version").fetchone()[0]
+        if found > FORMAT:
+            raise ConfigError(
+                "readings_newer",
+                f"{self._path.name} was made by a newer slotmeter (format {found}, this version "
+                f"knows up to {FORMAT})",
+            )
+        writer.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.execute("PRAGMA synchronous=FULL")
+        writer.executescript(_TABLES)
+        writer.execute(f"PRAGMA user_version={FORMAT}")
+        self._reader = _connect(self._path)
+        self._reader.execute("PRAGMA query_only=ON")
+
+    async def append(self, rows: Sequence[ReadingRow], *, cursor: int | None = None) -> int:
+        """Store rows and the cursor in one commit; see ``ports``.
+
+        The first value stored for a meter, register and time stays. The cursor never goes back.
+
+        Raises:
+            Unavailable: ``readings_unavailable``; nothing was written.
+        """
+        # Sorting brings values of one key together; what came first must win, as over two calls.
+        first: dict[tuple[int, int, str, int], tuple[int, int]] = {}
+        for row in rows:
+            key = (row.measured_us // DAY_US, row.meter_id, row.register, row.measured_us)
+            first.setdefault(key, (row.value, row.frame_id))
+        keyed = sorted((*key, *value) for key, value in first.items())
+        return await self._in(self._write, lambda: self._append(keyed, cursor))
+
+    def _append(
+        self, rows: Sequence[tuple[int, int, str, int, int, int]], cursor: int | None
+    ) -> int:
+        writer = _opened(self._writer)
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            before = writer.total_changes
+            writer.executemany(_INSERT, rows)
+            new = writer.total_changes - before
+            if cursor is not None:
+                writer.execute("UPDATE consumed SET position = max(position, ?)", (cursor,))
+            writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            raise Unavailable(
+                "readings_unavailable", f"no reading was written: {error}; try again"
+            ) from error
+        return new
+
+    async def cursor(self) -> int:
+        """Return the newest cursor that ``append`` was given; 0 at first."""
+        rows = await self._query("SELECT position FROM consumed", {})
+        position: int = rows[0][0]
+        return position
+
+    async def range(
+        self, meter_id: int, register: str, start_us: int, end_us: int, *, limit: int
+    ) -> Sequence[ReadingRow]:
+        """Return the values with start <= time < end in time order; see ``ports``."""
+        if end_us <= start_us or limit <= 0:
+            return []
+        params: dict[str, int | str] = {
+            "first_day": start_us // DAY_US,
+            "last_day": (end_us - 1) // DAY_US,
+            "meter_id": meter_id,
+            "register": register,
+            "start_us": start_us,
+            "end_us": end_us,
+            "limit": limit,
+        }
+        return [ReadingRow(*row) for row in await self._query(_RANGE, params)]
+
+    async def aggregate(
+        self, meter_id: int, register: str, start_us: int, end_us: int, *, bucket_us: int
+    ) -> Sequence[Aggregate]:
+        """Return non-empty buckets aligned to ``start_us``, in time order; see ``ports``.
+
+        Raises:
+            ValueError: ``bucket_us`` is not positive.
+        """
+        if bucket_us <= 0:
+            raise ValueError(f"expected a bucket of at least 1 µs, got {bucket_us}")
+        rows = await self.range(meter_id, register, start_us, end_us, limit=_LARGEST)
+        return list(_buckets(rows, start_us, bucket_us))
+
+    async def last(self, meter_id: int, register: str) -> ReadingRow | None:
+        """Return the newest value by the meter's clock."""
+        rows = await self._query(_LAST, {"meter_id": meter_id, "register": register})
+        return ReadingRow(*rows[0]) if rows else None
+
+    async def retain(self, before_us: int) -> int:
+        """Drop whole days that end at or before the given time; return rows dropped."""
+        first_day_kept = before_us // DAY_US
+        dropped = 0
+        # One day at a time keeps the log short and lets appends in between.
+        while (count := await self._in(self._write, lambda: self._drop_day(first_day_kept))) > 0:
+            dropped += count
+        return dropped
+
+    def _drop_day(self, first_day_kept: int) -> int:
+        return (
+            _opened(self._writer)
+            .execute(
+                "DELETE FROM reading WHERE day = (SELECT min(day) FROM reading) AND day < ?",
+                (first_day_kept,),
+            )
+            .rowcount
+        )
+
+    async def stats(self) -> StoreStats:
+        """Return how much is stored."""
+        rows = await self._query(_STATS, {})
+        return StoreStats(*rows[0])
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the file; once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for executor in (self._read, self._write):
+            await loop.run_in_executor(None, executor.shutdown)
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+
+    async def _query(self, text: str, params: Mapping[str, int | str]) -> list[tuple[Any, ...]]:
+        return await self._in(
+            self._read, lambda: _opened(self._reader).execute(text, params).fetchall()
+        )
+
+    async def _in(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise Unavailable("readings_closed", "the server is shutting down")
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time; open and close happen elsewhere.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
+    assert connection is not None, "the store is used before it was opened"  # noqa: S101  invariant
+    return connection
+
+
+def _buckets(rows: Iterable[ReadingRow], start_us: int, bucket_us: int) -> Iterable[Aggregate]:
+    for number, group in groupby(rows, key=lambda row: (row.measured_us - start_us) // bucket_us):
+        values = [row.value for row in group]
+        begin_us = start_us + number * bucket_us
+        yield Aggregate(
+            start_us=begin_us,
+            end_us=begin_us + bucket_us,
+            count=len(values),
+            minimum=min(values),
+            maximum=max(values),
+            first=values[0],
+            last=values[-1],
+        )
