@@ -1,0 +1,5 @@
+"""The composition root: the only place that knows all concrete parts, and starts and stops them."""
+
+from slotmeter.runtime.server import Runtime
+
+__all__ = ["Runtime"]

@@ -1,0 +1,103 @@
+"""The device side of a server: frame log, consumers, command queue, and the media on top."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TypedDict
+
+from slotmeter.api.metrics import MetricsBoard
+from slotmeter.config import EntryConfig
+from slotmeter.devices.drivers import Driver
+from slotmeter.ports import Clock, Medium, MediumSetup, PluginContext, ReadingStore
+from slotmeter.runtime.plugins import load_rules
+from slotmeter.services.bus import Bus
+from slotmeter.services.command_queue import CommandQueue, Contacts
+from slotmeter.services.command_requests import CommandRequests
+from slotmeter.services.command_sweep import CommandSweep
+from slotmeter.services.credit import CreditControl
+from slotmeter.services.driver_packs import load_drivers
+from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
+from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.tasks import TaskOwner
+from slotmeter.storage.database import Database
+
+__all__ = ["DeviceSide"]
+
+
+class _Shared(TypedDict):
+    """What every part of the device side is given by name."""
+
+    drivers: Mapping[str, Driver]
+    metrics: DeviceMetrics
+    bus: Bus
+
+
+class DeviceSide:
+    """Builds and owns what stands between media and the database."""
+
+    def __init__(
+        self,
+        database: Database,
+        readings: ReadingStore,
+        clock: Clock,
+        *,
+        board: MetricsBoard,
+        metrics: DeviceMetrics,
+        bus: Bus,
+        tasks: TaskOwner,
+    ) -> None:
+        """Build the parts; nothing runs yet.
+
+        Raises:
+            ConfigError: there are no rules, or more than one pack of them.
+        """
+        self._database = database
+        self._clock = clock
+        self._board = board
+        self._metrics = metrics
+        self._bus = bus
+        self._tasks = tasks
+        self._drivers = load_drivers()
+        self._contacts = Contacts(database)
+        self._frames = Frames(database, metrics=metrics, bus=bus)
+        shared = _Shared(drivers=self._drivers, metrics=metrics, bus=bus)
+        self.requests = CommandRequests(database, clock, **shared)
+        self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
+        self._consumer = DeviceConsumer(database, clock, **shared)
+        self._readings = ReadingsConsumer(database, readings, **shared)
+        self._sweep = CommandSweep(
+            database, clock, contacts=self._contacts, metrics=metrics, bus=bus
+        )
+
+    def start(self) -> None:
+        """Run the consumers as tasks."""
+        self._tasks.keep("device consumer", self._consumer.run)
+        self._tasks.keep("readings consumer", self._readings.run)
+        self._tasks.keep("command sweep", self._sweep.run)
+        self._tasks.keep("credit control", self.credit.run)
+
+    async def add_medium(self, medium: Medium, entry: EntryConfig) -> MediumSetup:
+        """Let a medium listen.
+
+        Raises:
+            ConfigError: an option is unknown or cannot work.
+        """
+        queue = CommandQueue(
+            medium.key,
+            self._database,
+            self._clock,
+            drivers=self._drivers,
+            contacts=self._contacts,
+            metrics=self._metrics,
+            bus=self._bus,
+        )
+        context = PluginContext(
+            frames=self._frames,
+            commands=queue,
+            tasks=self._tasks,
+            clock=self._clock,
+            log=logging.getLogger(f"slotmeter.media.{medium.key}"),
+            metrics=self._board.plugin(medium.key),
+        )
+        return await medium.setup(context, entry.options)

@@ -1,0 +1,245 @@
+"""A server: every part built, joined, started in order, and stopped in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from aiohttp import web
+
+from slotmeter.api.app import make_app
+from slotmeter.api.call import Services
+from slotmeter.api.event_stream import EventFeed
+from slotmeter.api.metrics import MetricsBoard
+from slotmeter.api.server import make_runner
+from slotmeter.config import Config
+from slotmeter.errors import ConfigError, SlotmeterError
+from slotmeter.ports import Clock
+from slotmeter.runtime.console import Console, cannot_listen, check_key_file, choose_port
+from slotmeter.runtime.data_lock import DataLock
+from slotmeter.runtime.devices import DeviceSide
+from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
+from slotmeter.security.software import SoftwareSecurityModule
+from slotmeter.services.access import Access
+from slotmeter.services.bus import Bus, EventsRecorded
+from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.queries import Queries
+from slotmeter.services.selling import Selling
+from slotmeter.services.system_clock import SystemClock
+from slotmeter.services.tasks import TaskOwner
+from slotmeter.storage.database import Database
+from slotmeter.storage.readings_embedded import EmbeddedReadings
+
+__all__ = ["DATABASE_FILE", "READINGS_FILE", "Listener", "Runtime"]
+
+LOG = logging.getLogger("slotmeter.runtime")
+DATABASE_FILE: Final = "slotmeter.db"
+READINGS_FILE: Final = "readings.db"
+RECOVER_AGAIN_S: Final = 30.0
+FEED_WAIT_S: Final = 60.0
+BACKLOG: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Something that can be reached: ``what`` for people and programs, and its address."""
+
+    what: str
+    address: str
+
+
+@dataclass(slots=True)
+class Runtime:
+    """A running server; use :meth:`start` and :meth:`stop`.
+
+    Args:
+        config: as checked by ``config.load``.
+        clock: real time, unless a test gives another.
+    """
+
+    config: Config
+    clock: Clock = field(default_factory=SystemClock)
+    listeners: list[Listener] = field(default_factory=list)
+    _not_ready: list[str] = field(default_factory=lambda: ["the server is starting"])
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @classmethod
+    async def started(cls, config: Config, clock: Clock | None = None) -> Self:
+        """Return a server that is ready."""
+        runtime = cls(config) if clock is None else cls(config, clock)
+        await runtime.start()
+        return runtime
+
+    async def start(self) -> None:
+        """Start everything; what was begun is undone when something cannot start.
+
+        Raises:
+            ConfigError: why this configuration cannot run here.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._not_ready.clear()
+
+    async def stop(self) -> None:
+        """Stop listening, finish what is in work, stop all parts, close all files."""
+        self._not_ready.append("the server is stopping")
+        await self._stack.aclose()
+        LOG.info("stopped")
+
+    # --- in order -------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        folder = self.config.data.folder
+        lock = DataLock.take(folder)
+        self._stack.callback(lock.release)
+        database = await self._open_database()
+        security = await asyncio.to_thread(SoftwareSecurityModule.open, folder)
+        self._stack.push_async_callback(security.close)
+        readings = await EmbeddedReadings.open(folder / READINGS_FILE)
+        self._stack.push_async_callback(readings.close)
+
+        board = MetricsBoard()
+        metrics = DeviceMetrics(board.registry)
+        bus = Bus(metrics.wakes_dropped.inc)
+        tasks = TaskOwner(metrics)
+        devices = DeviceSide(
+            database, readings, self.clock, board=board, metrics=metrics, bus=bus, tasks=tasks
+        )
+        selling = Selling(
+            database,
+            security,
+            self.clock,
+            draw_rnd=lambda: secrets.randbits(4),
+            after_payment=devices.credit.after_payment,
+            on_issued=lambda: bus.publish(EventsRecorded()),
+        )
+        feed = EventFeed(self.config.limits.event_streams_max)
+        services = Services(
+            access=Access(database, self.clock),
+            queries=Queries(database, self.clock),
+            selling=selling,
+            requests=devices.requests,
+            readings=readings,
+            feed=feed,
+            clock=self.clock,
+            metrics=board,
+            limits=self.config.limits,
+            not_ready=lambda: self._not_ready,
+        )
+        _show_gauges(board, database, feed)
+        await self._recover(selling, tasks)
+        self._stack.push_async_callback(tasks.stop)
+        tasks.keep("event feed", lambda: _follow(bus, feed))
+        devices.start()
+        for entry in self.config.entries:
+            running = await devices.add_medium(load_medium(entry.medium), entry)
+            self._stack.push_async_callback(running.stop)
+            what = entry.title or entry.medium
+            self.listeners += [Listener(what, address) for address in running.addresses]
+        await self._start_consoles(await self._listen(services))
+
+    async def _open_database(self) -> Database:
+        path = self.config.data.folder / DATABASE_FILE
+        if not path.exists():
+            raise ConfigError(
+                "data_folder_empty",
+                f"there is no {DATABASE_FILE} in {path.parent}; make it with: "
+                f"slotmeter init --data {path.parent}",
+                field="data.folder",
+            )
+        database = await Database.open(path)
+        self._stack.push_async_callback(database.close)
+        return database
+
+    async def _recover(self, selling: Selling, tasks: TaskOwner) -> None:
+        """Complete the sales that a crash stopped; what cannot be completed is tried again."""
+        try:
+            completed = await selling.recover()
+        except SlotmeterError as error:
+            LOG.error("sales wait for their tokens: %s", error.message)  # noqa: TRY400  expected
+            tasks.start("recover sales", _recover_again(selling))
+        else:
+            if completed:
+                LOG.info("completed %s sales that had stopped between their commits", completed)
+
+    async def _listen(self, services: Services) -> str:
+        http = self.config.http
+        app = make_app(services, access_log=http.access_log)
+        runner = make_runner(app, self.config.limits)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, http.host, http.port, backlog=BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise cannot_listen(http.host, http.port, error, "http.port") from error
+        host, port = runner.addresses[0][:2]
+        url = url_of(host, port)
+        self.listeners.append(Listener("api", url))
+        return url
+
+    async def _start_consoles(self, api_url: str) -> None:
+        config = self.config.dashboards
+        if not config.enabled:
+            return
+        for point in consoles():
+            missing = missing_requirements(point)
+            if missing:
+                LOG.warning(
+                    "the %s are not started: %s is not installed; install slotmeter[%s], or set "
+                    "dashboards.enabled = false",
+                    point.name,
+                    " and ".join(missing),
+                    point.name,
+                )
+                continue
+            key_file = self.config.dashboards_key_path
+            check_key_file(key_file)
+            port = choose_port(config)
+            at = ["--host", config.host, "--port", str(port)]
+            console = Console(point, ["--api", api_url, "--key-file", str(key_file), *at])
+            task = asyncio.create_task(console.run(), name=f"console {point.name}")
+            self._stack.push_async_callback(_cancel, task)
+            self.listeners.append(Listener(point.name, url_of(config.host, port)))
+
+
+def url_of(host: str, port: int) -> str:
+    """Write an address as people open it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _follow(bus: Bus, feed: EventFeed) -> None:
+    with bus.subscribe(EventsRecorded) as wakes:
+        while True:
+            if await wakes.next(FEED_WAIT_S):
+                feed.wake()
+
+
+async def _recover_again(selling: Selling) -> None:
+    while True:
+        await asyncio.sleep(RECOVER_AGAIN_S)
+        try:
+            await selling.recover()
+        except SlotmeterError as error:
+            LOG.error("sales still wait for their tokens: %s", error.message)  # noqa: TRY400  expected
+        else:
+            return
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _show_gauges(board: MetricsBoard, database: Database, feed: EventFeed) -> None:
+    board.gauge("event_streams", "Event streams open", lambda: feed.streams)
+    board.gauge("database_units_waiting", "Units of work that wait", lambda: database.stats.waiting)
+    board.gauge("database_units", "Units of work done", lambda: database.stats.units)
+    board.gauge("database_commits", "Commits done", lambda: database.stats.commits)
