@@ -34,7 +34,7 @@ help: ## list these commands
 setup: $(FOR_WORK) ## make .venv with everything for working on slotmeter
 
 demo: $(FOR_RUNNING) ## run a small town with virtual meters (DEMO_ARGS="--for 2m --meters 30")
-	@$(BIN)/slotmeter --version
+	@$(BIN)/slotmeter demo $(DEMO_ARGS)
 
 test: check ## run all checks, then all tests (TEST_ARGS="-k words" narrows the tests)
 	@printf '== pytest\n'
