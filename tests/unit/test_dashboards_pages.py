@@ -1,0 +1,366 @@
+"""The dashboards' pages from the API's answers, without a browser."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from dash import dcc
+from dash.development.base_component import Component
+
+import slotmeter_dashboards
+from slotmeter.errors import NotFound
+from slotmeter_dashboards.client import ApiClient
+from slotmeter_dashboards.console import PAGES, find_page, skeleton, title_of
+from slotmeter_dashboards.downloads import csv_lines
+from slotmeter_dashboards.pages.lists import SALES, api_day
+from slotmeter_dashboards.pages.meter import METER
+from slotmeter_dashboards.pages.overview import OVERVIEW
+from slotmeter_dashboards.pages.page import PageKind
+from slotmeter_dashboards.parts import View
+
+AT = "2026-11-21T08:00:00.000000Z"
+METER_ROW = {
+    "number": "07100000003", "commodity": "electricity", "credit_mode": "meter", "area": "north",
+    "address": "1 Acacia Road", "customer": "Thandi Mbeki", "account": "A1", "critical": False,
+    "supply": "on", "unit": "kWh", "register": "120.0", "credit_balance": "3.2",
+    "credit_total": "90", "account_balance": None, "currency": "ZAR", "tamper": False,
+    "online": True, "last_contact_at": AT, "measured_at": AT, "driver": "slotmeter_virtual",
+    "medium": "nbiot", "state": "active",
+}  # fmt: skip
+SALE_ROW = {
+    "sale_id": "t:1", "receipt_number": "R1", "state": "issued", "meter": "07100000003",
+    "commodity": "electricity", "tendered": "50.00", "currency": "ZAR", "units": "12.5",
+    "unit": "kWh", "sold_by": "till-1", "sold_at": AT, "delivery": {"state": "verified"},
+}  # fmt: skip
+TOKEN_ROW = {
+    "receipt_number": "R1", "sold_at": AT, "units": "12.5", "unit": "kWh", "state": "accepted",
+    "delivery": "already_used", "accepted_by": "keypad", "accepted_at": AT,
+    "token_masked": "****...4321",
+}  # fmt: skip
+COMMAND_ROW = {
+    "id": 7, "meter": "07100000003", "kind": "open_relay", "state": "held", "cause": "rule",
+    "reason": "credit at zero", "causes": [{"code": "c", "text": "protected hours"}],
+    "created_at": AT,
+}  # fmt: skip
+EVENT_ROW = {"id": 5, "at": AT, "kind": "tamper", "severity": "alarm", "text": "cover opened",
+             "meter": "07100000003"}  # fmt: skip
+ALARM_ROW = {**EVENT_ROW, "raised_at": AT}
+OVERVIEW_DOCUMENT = {
+    "as_of": AT, "time_zone": "Africa/Johannesburg", "currency": "ZAR",
+    "sales": {"count": 1, "tendered": "50.00", "units": {"electricity": "12.5"}},
+    "sales_by_hour": [{"hour": AT, "count": 1, "tendered": "50.00"}],
+    "meters": {"total": 1, "heard": 1, "by_supply": {"on": 1, "off": 0}},
+    "alarms": {"open": 1, "items": [ALARM_ROW]},
+    "commands": {"by_state": {"held": 1}, "items": [COMMAND_ROW]},
+    "quarantined": 0, "ledger_balanced": True,
+}  # fmt: skip
+EMPTY_OVERVIEW = {**OVERVIEW_DOCUMENT, "sales": {}, "sales_by_hour": [], "alarms": {},
+                  "commands": {}, "meters": {}}  # fmt: skip
+BUCKET = {"start": AT, "end": "2026-11-21T09:00:00Z", "first": 1_000, "last": 2_000}
+
+
+def listed(*rows: Mapping[str, Any]) -> dict[str, Any]:
+    return {"items": list(rows), "next": None}
+
+
+class Answers(ApiClient):
+    """A client whose platform is a dictionary of paths; it keeps what was asked."""
+
+    def __init__(self, **changed: Mapping[str, Any]) -> None:
+        super().__init__("http://127.0.0.1:1", "smk_test")
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        number = METER_ROW["number"]
+        self.documents: dict[str, Mapping[str, Any]] = {
+            "/overview": OVERVIEW_DOCUMENT,
+            "/meters": listed(METER_ROW),
+            f"/meters/{number}": METER_ROW,
+            f"/meters/{number}/readings": {"unit": "Wh", "buckets": [BUCKET]},
+            f"/meters/{number}/tokens": listed(TOKEN_ROW),
+            f"/meters/{number}/commands": listed(COMMAND_ROW),
+            "/sales": listed(SALE_ROW),
+            "/commands": listed(COMMAND_ROW),
+            "/alarms": listed(ALARM_ROW),
+            "/events": listed(EVENT_ROW),
+        }
+        self.documents |= {f"/{name}": document for name, document in changed.items()}
+
+    async def ask(self, path: str, params: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+        self.asked.append((path, dict(params or {})))
+        if path not in self.documents:
+            raise NotFound("unknown", "there is no such thing")
+        return self.documents[path]
+
+
+def view(**params: str) -> View:
+    zone = "Africa/Johannesburg"
+    return View("/", params, "light", ZoneInfo(zone), zone, "ZAR")
+
+
+def walk(part: object) -> Iterator[Component]:
+    if isinstance(part, list | tuple):
+        for each in part:
+            yield from walk(each)
+    elif isinstance(part, Component):
+        yield part
+        yield from walk(getattr(part, "children", None))
+
+
+def text_of(part: object) -> str:
+    if isinstance(part, list | tuple):
+        return " ".join(text_of(each) for each in part)
+    if isinstance(part, Component):
+        return text_of(getattr(part, "children", None))
+    return "" if part is None else str(part)
+
+
+def links_of(part: object) -> set[str]:
+    links = (each for each in walk(part) if isinstance(each, dcc.Link))
+    return {each.to_plotly_json()["props"]["href"] for each in links}
+
+
+def places(part: object, kind: str) -> set[str]:
+    identities = (getattr(each, "id", None) for each in walk(part))
+    return {
+        identity["name"]
+        for identity in identities
+        if isinstance(identity, dict) and identity["type"] == kind
+    }
+
+
+EVERY_PAGE = [*((kind, "") for kind in PAGES.values()), (METER, str(METER_ROW["number"]))]
+PAGE_NAMES = [kind.title for kind, _ in EVERY_PAGE]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), EVERY_PAGE, ids=lambda each: getattr(each, "title", "")
+)
+async def test_what_a_page_draws_and_the_places_of_its_frame_are_the_same(
+    kind: PageKind, subject: str
+) -> None:
+    frame = kind.frame(view(), subject)
+
+    drawn = await kind.draw(Answers(), view(), subject)
+
+    assert set(drawn.sections) == places(frame, "section")
+    assert set(drawn.figures) == places(frame, "figure")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), EVERY_PAGE, ids=lambda each: getattr(each, "title", "")
+)
+def test_no_chart_of_a_page_offers_to_send_its_data_away(kind: PageKind, subject: str) -> None:
+    graphs = [each for each in walk(kind.frame(view(), subject)) if isinstance(each, dcc.Graph)]
+
+    for chart in graphs:
+        assert chart.config["showSendToCloud"] is False
+        assert chart.config["plotlyServerURL"] == ""
+        assert chart.config["displaylogo"] is False
+
+
+def test_charts_are_made_in_one_place_only() -> None:
+    folder = Path(slotmeter_dashboards.__file__).parent
+    makers = [
+        path.name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "Graph"
+    ]
+
+    assert makers == ["charts.py"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), EVERY_PAGE, ids=lambda each: getattr(each, "title", "")
+)
+async def test_a_page_stays_small_enough_to_draw_at_once(kind: PageKind, subject: str) -> None:
+    drawn = await kind.draw(Answers(), view(), subject)
+
+    parts = {"sections": drawn.sections, "figures": drawn.figures}
+    sent = json.dumps(parts, default=lambda each: each.to_plotly_json())
+
+    assert len(sent) < 300_000
+
+
+async def test_each_number_of_the_overview_leads_to_its_list() -> None:
+    drawn = await OVERVIEW.draw(Answers(), view(), "")
+
+    links = {
+        each.href for each in walk(list(drawn.sections.values())) if isinstance(each, dcc.Link)
+    }
+    assert {
+        "/sales?day=today",
+        "/sales?day=today&commodity=electricity",
+        "/meters",
+        "/meters?supply=off",
+        "/alarms",
+        "/commands?state=held",
+        "/meters/07100000003",
+    } <= links_of(list(drawn.sections.values()))
+
+
+async def test_a_day_without_anything_says_what_to_do_next() -> None:
+    drawn = await OVERVIEW.draw(Answers(overview=EMPTY_OVERVIEW, events=listed()), view(), "")
+
+    assert "slotmeter sell" in text_of(drawn.sections["sales-summary"])
+    assert "No open alarms" in text_of(drawn.sections["alarms"])
+    assert "queue is empty" in text_of(drawn.sections["commands"])
+    assert "Nothing has happened" in text_of(drawn.sections["events"])
+
+
+async def test_a_ledger_that_does_not_balance_is_said_in_words() -> None:
+    document = {**OVERVIEW_DOCUMENT, "ledger_balanced": False}
+
+    drawn = await OVERVIEW.draw(Answers(overview=document), view(), "")
+
+    assert "Not balanced" in text_of(drawn.sections["tiles"])
+
+
+async def test_a_held_command_shows_what_holds_it() -> None:
+    drawn = await OVERVIEW.draw(Answers(), view(), "")
+
+    assert "Protected hours" in text_of(drawn.sections["commands"])
+
+
+async def test_a_meter_shows_how_its_token_was_taken_and_not_the_token() -> None:
+    drawn = await METER.draw(Answers(), view(), "07100000003")
+
+    shown = text_of(drawn.sections["tokens"])
+    assert "****...4321" in shown
+    assert "By keypad" in shown
+    assert "already used" in shown
+
+
+async def test_readings_are_asked_for_in_whole_hours_by_the_meters_own_clock() -> None:
+    client = Answers()
+
+    await METER.draw(client, view(), "07100000003")
+
+    spans = {
+        (params["register"], params["from"], params["to"])
+        for path, params in client.asked
+        if path.endswith("/readings")
+    }
+    day = ("2026-11-20T09:00:00.000000Z", "2026-11-21T09:00:00.000000Z")
+    assert spans == {("energy_import", *day), ("credit_balance", *day)}
+
+
+async def test_a_meter_whose_credit_is_money_has_no_chart_of_credit() -> None:
+    row = {
+        **METER_ROW,
+        "credit_mode": "platform",
+        "credit_balance": None,
+        "account_balance": "9.50",
+    }
+    client = Answers(**{"meters/07100000003": row})
+
+    drawn = await METER.draw(client, view(), "07100000003")
+
+    registers = [params.get("register") for _, params in client.asked]
+    assert "credit_balance" not in registers
+    assert "9.50" in text_of(drawn.sections["balance-summary"])
+    assert drawn.figures["balance"]["data"] == []
+
+
+async def test_a_meter_that_never_reported_is_shown_without_asking_for_readings() -> None:
+    row = {**METER_ROW, "measured_at": None, "last_contact_at": None, "supply": "unknown"}
+    client = Answers(**{"meters/07100000003": row})
+
+    drawn = await METER.draw(client, view(), "07100000003")
+
+    assert not [path for path, _ in client.asked if path.endswith("/readings")]
+    assert "has not reported yet" in text_of(drawn.sections["windows"])
+    assert "never" in text_of(drawn.sections["facts"])
+
+
+@pytest.mark.parametrize(
+    ("measured_at", "ahead"), [("2026-11-23T08:00:00Z", True), ("2026-11-21T08:00:03Z", False)]
+)
+async def test_a_meters_clock_that_runs_ahead_is_explained(measured_at: str, ahead: bool) -> None:
+    client = Answers(**{"meters/07100000003": {**METER_ROW, "measured_at": measured_at}})
+
+    drawn = await METER.draw(client, view(), "07100000003")
+
+    assert ("runs ahead" in text_of(drawn.sections["windows"])) is ahead
+
+
+async def test_sales_of_one_commodity_are_picked_out_of_all() -> None:
+    gas = {**SALE_ROW, "commodity": "gas", "receipt_number": "R2"}
+
+    drawn = await SALES.draw(Answers(sales=listed(SALE_ROW, gas)), view(commodity="gas"), "")
+
+    assert "R2" in text_of(drawn.sections["rows"])
+    assert "R1" not in text_of(drawn.sections["rows"])
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-11-21", 24)]
+)
+def test_a_day_lasts_from_midnight_to_midnight_on_the_wall(day: str, hours: int) -> None:
+    span = api_day(day, ZoneInfo("Europe/Berlin"), datetime(2026, 11, 21, tzinfo=UTC))
+
+    begin, end = (datetime.fromisoformat(span[name]).astimezone(UTC) for name in ("from", "to"))
+    assert (end - begin).total_seconds() == hours * 3_600
+
+
+def test_today_is_the_utilitys_day_and_not_that_of_utc() -> None:
+    late = datetime(2026, 11, 21, 23, tzinfo=UTC)
+
+    span = api_day("today", ZoneInfo("Africa/Johannesburg"), late)
+
+    assert span["from"] == "2026-11-22T00:00:00+02:00"
+
+
+@pytest.mark.parametrize("day", ["", "soon", "2026-13-01"])
+def test_a_day_that_is_none_filters_nothing(day: str) -> None:
+    assert api_day(day, UTC, datetime(2026, 11, 21, tzinfo=UTC)) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "title"),
+    [
+        ("/", "/", "Today"),
+        ("/console/", "/console/", "Today"),
+        ("/console/meters", "/console/", "Meters"),
+        ("/meters/07100000003", "/", "Meter {}"),
+        ("/meters/", "/", "Meters"),
+    ],
+)
+def test_an_address_leads_to_its_page(path: str, prefix: str, title: str) -> None:
+    kind, _ = find_page(path, prefix)
+
+    assert kind is not None
+    assert kind.title == title
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/sales/5", "/meters/1/2", "/meters/1/tokens"])
+def test_an_address_that_leads_nowhere_has_no_page(path: str) -> None:
+    assert find_page(path, "/") == (None, "")
+
+
+def test_the_windows_title_names_the_meter() -> None:
+    assert title_of(METER, "07100000003") == "Meter 07100000003 · Slotmeter"
+
+
+def test_links_of_the_bar_stay_under_the_prefix() -> None:
+    links = links_of(skeleton("/console/"))
+
+    assert links
+    assert all(href.startswith("/console/") for href in links)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+27", "-x", "@cmd", "\t=1"])
+def test_a_cell_that_a_spreadsheet_would_run_is_made_text(cell: str) -> None:
+    assert csv_lines([[cell]]).strip('"\r\n').startswith("'")
+
+
+def test_numbers_keep_their_sign_in_a_file() -> None:
+    assert csv_lines([[-5, None, "a,b"]]) == '-5,,"a,b"\r\n'
