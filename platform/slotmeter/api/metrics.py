@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 __all__ = ["CONTENT_TYPE", "HttpMetrics", "MetricsBoard", "PluginMetrics"]
 
@@ -81,6 +81,10 @@ class MetricsBoard:
     def gauge(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show a value that is asked for at each scrape."""
         Gauge(f"slotmeter_{name}", about, registry=self.registry).set_function(value)
+
+    def info(self, name: str, about: str, **facts: str) -> None:
+        """Show facts that never change while the server runs."""
+        Info(f"slotmeter_{name}", about, registry=self.registry).info(facts)
 
     def text(self) -> bytes:
         """Return the page that Prometheus reads."""

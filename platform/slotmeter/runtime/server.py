@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from slotmeter import __version__
 from slotmeter.api.app import make_app
 from slotmeter.api.call import Services
 from slotmeter.api.event_stream import EventFeed
@@ -239,6 +240,8 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _show_gauges(board: MetricsBoard, database: Database, feed: EventFeed) -> None:
+    board.info("database", "The core database", synchronous=database.stats.synchronous)
+    board.info("build", "This server", version=__version__)
     board.gauge("event_streams", "Event streams open", lambda: feed.streams)
     board.gauge("database_units_waiting", "Units of work that wait", lambda: database.stats.waiting)
     board.gauge("database_units", "Units of work done", lambda: database.stats.units)
