@@ -35,7 +35,7 @@ from slotmeter.testing.consumption import Household
 from slotmeter.testing.meter_body import CreditMode, MeterBody
 from slotmeter.testing.meter_reports import MeterReport, Pending, time_of, us
 from slotmeter.testing.meter_tokens import TOKEN_UNITS, outcome_of, token_side
-from slotmeter.units import Commodity, commodity_quantity
+from slotmeter.units import Commodity
 from slotmeter.vending.sts import CreditChanged, DecoderKey, KeyParameters, TamperCleared
 from slotmeter.vending.sts.meter import StsMeter
 
@@ -227,10 +227,9 @@ class VirtualMeter:
     @property
     def display(self) -> str:
         """What the display shows: credit or use, then warnings and the newest answer."""
-        kind, body = commodity_quantity(self.commodity), self._body
-        lines = [
-            f"CREDIT {kind(body.credit)}" if body.holds_credit else f"USED {kind(body.register)}"
-        ]
+        body = self._body
+        credit, used = self._shown(body.credit), self._shown(body.register)
+        lines = [f"CREDIT {credit}" if body.holds_credit else f"USED {used}"]
         if body.supply is SupplyState.ARMED:
             lines.append("PRESS TO OPEN")
         elif body.supply is SupplyState.OFF:
@@ -266,7 +265,7 @@ class VirtualMeter:
         self._pending.add(entry)
         self._message = _SHOWN[outcome]
         if amount:
-            self._message += f" {commodity_quantity(self.commodity)(amount)}"
+            self._message += f" {self._shown(amount)}"
         self._message_until_us = self._body.at_us + MESSAGE_S * 1_000_000
         return entry
 
@@ -394,6 +393,12 @@ class VirtualMeter:
         return meter
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _shown(self, amount: int) -> str:
+        """Return an amount as displays show it, cut at 10 Wh or 1 L and never rounded up."""
+        if self.commodity is Commodity.ELECTRICITY:
+            return f"{amount // 1_000}.{amount % 1_000 // 10:02d} kWh"
+        return f"{amount // 1_000_000}.{amount % 1_000_000 // 1_000:03d} m³"
 
     def _tell(self, kind: DeviceEventKind) -> None:
         self._pending.add(DeviceEvent(kind, self.at))
