@@ -15,7 +15,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
-from slotmeter.testing.consumption import Household
+from slotmeter.testing.consumption import SLOT_US, Household
 from slotmeter.testing.site import KRN, SGC
 from slotmeter.units import Commodity
 from slotmeter.vending.sts import KeyParameters, luhn_digit, pan_of_drn
@@ -39,6 +39,7 @@ DEVICE_MEDIUM: Final = "nbiot"
 HOMES_MAX: Final = 5_000
 UTC_OFFSET_MINUTES: Final = 180
 FATES_PER_BLOCK: Final = 20
+HOUR_US: Final = 3_600_000_000
 
 TARIFFS: Final[tuple[Mapping[str, Any], ...]] = (
     {
@@ -108,7 +109,7 @@ class Home:
         customer: the name on receipts.
         household: who uses what it meters.
         habit: when it buys.
-        opening_s: seconds of the demo after which the opening credit is used up on average.
+        opening_s: seconds of the demo after which the opening credit is used up.
         purchase_s: seconds of the demo that a purchase is meant to last.
         patience_s: seconds from noticing to buying.
         offline_from_s: second of each cycle at which the meter loses the network; None for never.
@@ -142,20 +143,22 @@ class Home:
             return None
         return KeyParameters(pan=pan_of_drn(self.number), sgc=SGC, krn=KRN, kt=2, ti=1)
 
-    def daily_use(self) -> int:
-        """Return the average use of a day in Wh or mL."""
-        start = 19_000 * 86_400_000_000  # any days will do; the average is over four weeks
-        quarter = 900_000_000
-        slots = 28 * 96
-        rates = (
-            self.household.rate_per_hour(self.commodity, start + slot * quarter)
-            for slot in range(slots)
-        )
-        return sum(rates) * 24 // slots
+    def use_of(self, seconds: float, speed: int, from_us: int) -> int:
+        """Return the use, in Wh or mL, of real seconds at a speed; at least 1.
 
-    def use_of(self, seconds: float, speed: int) -> int:
-        """Return the average use, in Wh or mL, of real seconds at a speed; at least 1."""
-        return max(1, int(self.daily_use() * seconds * speed / 86_400))
+        Args:
+            seconds: real ones.
+            speed: meter seconds per real second.
+            from_us: the meter's time at the start, UTC epoch microseconds.
+        """
+        span_us = int(seconds * speed * 1_000_000)
+        end_us, at_us, used = from_us + span_us, from_us, 0
+        while at_us < end_us:
+            slot_end_us = min(end_us, (at_us // SLOT_US + 1) * SLOT_US)
+            rate = self.household.rate_per_hour(self.commodity, at_us)
+            used += rate * (slot_end_us - at_us)
+            at_us = slot_end_us
+        return max(1, used // HOUR_US)
 
 
 class SaleFate(StrEnum):

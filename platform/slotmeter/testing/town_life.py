@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from slotmeter.devices.entities import SupplyState
 from slotmeter.testing.meter_clock import MeterClock
+from slotmeter.testing.meter_reports import us
 from slotmeter.testing.simulators import MeterLink
 from slotmeter.testing.till import SaleRecord, Till
 from slotmeter.testing.town import TARIFFS, Habit, Home, Town
@@ -100,19 +101,19 @@ def _make_meter(home: Home, key: VendingKey, speed: int, made_at: datetime) -> V
         parameters=parameters,
         household=home.household,
         made_at=made_at,
-        opening_credit=0 if parameters is None else home.use_of(home.opening_s, speed),
+        opening_credit=0 if parameters is None else home.use_of(home.opening_s, speed, us(made_at)),
     )
-    meter.low_credit = max(1, home.use_of(home.purchase_s, speed) // LOW_SHARE)
+    meter.low_credit = home.use_of(home.purchase_s, speed, us(made_at)) // LOW_SHARE
     return meter
 
 
-def amount_for(home: Home, speed: int) -> str:
+def amount_for(home: Home, speed: int, at: datetime) -> str:
     """Return the money that lasts a household about as long as it wants, in major units."""
     tariff: Mapping[str, Any] = next(
         each for each in TARIFFS if each["commodity"] == home.commodity.value
     )
     kind = commodity_quantity(home.commodity)
-    units = Decimal(home.use_of(home.purchase_s, speed)) / kind.per_sold_unit
+    units = Decimal(home.use_of(home.purchase_s, speed, us(at))) / kind.per_sold_unit
     tax = Decimal(tariff.get("tax", {}).get("percent", 0))
     price = Decimal(tariff["price"]) * (100 + tax) / 100
     charge = FIRST_CHARGE if home.commodity is Commodity.ELECTRICITY else Decimal(0)
@@ -172,8 +173,9 @@ class TownLife:
 
     async def buy(self, home: Home) -> SaleRecord:
         """Buy for a household."""
-        amount = amount_for(home, self._speed)
-        online = self._links[home.number].online
+        link = self._links[home.number]
+        amount = amount_for(home, self._speed, link.clock.now())
+        online = link.online
         record = await self._till.sell(home.number, amount)
         record.online = online
         self.happened.sold += 1
