@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from typing import Any, Final
 
 import aiocoap  # type: ignore[import-untyped]  # ships no types
@@ -42,7 +41,7 @@ class CoapServer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._port = options.port
+        self._listens_at = ("", 0)
         self._coap: aiocoap.Context | None = None
 
     @classmethod
@@ -54,7 +53,7 @@ class CoapServer:
         """
         server = cls(context, options)
         sock = await bind_socket(options.host, options.port)
-        server._port = sock.getsockname()[1]
+        server._listens_at = sock.getsockname()[:2]
         server._coap = await open_server(
             sock,
             server,
@@ -67,9 +66,9 @@ class CoapServer:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens."""
-        host = self._options.host
-        shown = f"[{host}]" if _is_ipv6(host) else host
-        return (f"coap://{shown}:{self._port}",)
+        host, port = self._listens_at
+        shown = host.removeprefix("::ffff:") if "." in host else f"[{host}]"
+        return (f"coap://{shown}:{port}",)
 
     async def stop(self) -> None:
         """Refuse new requests, answer those that were begun, let go of the socket."""
@@ -195,11 +194,3 @@ def _with_commands(code: Any, payload: bytes, content_format: Any) -> aiocoap.Me
         return aiocoap.Message(code=code)
     spoken = CBOR if content_format is None else int(content_format)
     return aiocoap.Message(code=code, payload=payload, content_format=spoken)
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        socket.inet_pton(socket.AF_INET6, host)
-    except OSError:
-        return False
-    return True

@@ -49,28 +49,41 @@ async def bind_socket(host: str, port: int) -> socket.socket:
     An IPv4 address is bound as an IPv4-mapped IPv6 address: 127.0.0.1 is then 127.0.0.1 only.
 
     Raises:
-        ConfigError: ``host_unknown``, ``port_in_use``, ``port_not_allowed``, ``host_not_here`` or
-            ``cannot_listen``.
+        ConfigError: ``host_unknown``, ``port_in_use``, ``port_not_allowed``, ``host_not_here``,
+            ``no_ipv6`` or ``cannot_listen``.
     """
-    loop = asyncio.get_running_loop()
+    address = await _resolve(host, port)
     try:
-        found = await loop.getaddrinfo(
-            host, port, family=socket.AF_INET6, type=socket.SOCK_DGRAM, flags=socket.AI_V4MAPPED
-        )
-    except socket.gaierror as error:
+        sock = socket.socket(family=socket.AF_INET6, type=socket.SOCK_DGRAM)
+    except OSError as error:
         raise ConfigError(
-            "host_unknown", f"{host!r} is not an address to listen on: {error.strerror}"
+            "no_ipv6", "this machine has no IPv6 sockets, which are needed also for IPv4"
         ) from error
-    sock = socket.socket(family=socket.AF_INET6, type=socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(found[0][4])
+        sock.bind(address)
     except OSError as error:
         sock.close()
         code, reason = _BIND_ERRORS.get(error.errno or 0, ("cannot_listen", str(error)))
         raise ConfigError(code, f"UDP port {port} of {host} {reason}", field="port") from error
     sock.setblocking(False)
     return sock
+
+
+async def _resolve(host: str, port: int) -> tuple[Any, ...]:
+    """Return the socket address of a host; a name that has an IPv4 address means that one."""
+    loop = asyncio.get_running_loop()
+    for family, mapped in ((socket.AF_INET, "::ffff:"), (socket.AF_INET6, "")):
+        try:
+            found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+        except socket.gaierror as error:
+            reason = error.strerror
+            continue
+        first, *rest = found[0][4]
+        return (f"{mapped}{first}", *rest)
+    raise ConfigError(
+        "host_unknown", f"{host!r} is not an address to listen on: {reason}", field="host"
+    )
 
 
 async def open_server(

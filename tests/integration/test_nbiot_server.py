@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -376,10 +377,25 @@ async def test_a_port_that_another_program_shares_out_is_still_refused(
     assert error.value.code == "port_in_use"
 
 
-async def test_loopback_means_loopback_only() -> None:
-    sock = await bind_socket("127.0.0.1", 0)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_loopback_means_ipv4_loopback_only(host: str) -> None:
+    sock = await bind_socket(host, 0)
     with sock:
         assert sock.getsockname()[0] == "::ffff:127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "[::1]")],  # noqa: S104  shown
+)
+async def test_a_server_says_the_address_it_is_bound_to(
+    fake: FakePluginContext, host: str, shown: str
+) -> None:
+    setup = await MEDIUM.setup(fake.context, {"host": host, "port": 0})
+    address = setup.addresses[0]
+    await setup.stop()
+
+    assert re.fullmatch(rf"coap://{re.escape(shown)}:[1-9][0-9]+", address)
 
 
 @pytest.mark.parametrize(
