@@ -97,7 +97,14 @@ class DemoRun:
                 clock.stop()
                 await self._settle(fleet)
             platform = await self._ask()
-            self._findings += check_town(till.records, meters, platform, asked_by_till="till")
+            self._findings += check_town(
+                till.records,
+                meters,
+                platform,
+                asked_by_till="till",
+                dark=life.happened.dark,
+                back=life.happened.back,
+            )
             self._find_delivery_times(till, platform)
 
     @contextlib.asynccontextmanager

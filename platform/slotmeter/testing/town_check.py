@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ Json = Mapping[str, Any]
 SHOWN_MAX: Final = 3
 IN_WORK: Final = frozenset({"queued", "sent", "acknowledged"})
 ARRIVED: Final = frozenset({"verified", "already_used"})
-CUTS: Final = frozenset({"open_relay", "close_valve"})
-RESTORES: Final = frozenset({"close_relay", "open_valve"})
+SWITCHING: Final = frozenset({"open_relay", "close_valve", "close_relay", "open_valve"})
+CUT_EVENT: Final = "supply_cut"
+BACK_EVENT: Final = "supply_restored"
+CAUSE: Final = re.compile(r": ([^():]+)\)?$")
 MINOR: Final = Decimal("0.01")
 
 
@@ -67,6 +70,8 @@ def check_town(
     platform: Platform,
     *,
     asked_by_till: str,
+    dark: int,
+    back: int,
 ) -> list[Finding]:
     """Check a town at rest: every meter online, nothing on its way.
 
@@ -75,6 +80,8 @@ def check_town(
         meters: the virtual meters themselves.
         platform: what the platform says.
         asked_by_till: name of the principal that the till sells as.
+        dark: how often a household found its supply gone.
+        back: how often it found it back.
     """
     return [
         _sold_once(records, platform, asked_by_till),
@@ -83,7 +90,7 @@ def check_town(
         _arrived(records, platform),
         _credited_once(records, meters, platform),
         _charged_for_use(records, platform),
-        _cuts_have_causes(platform),
+        _cuts_have_causes(platform, dark=dark, back=back),
         _cuts_were_seen(meters, platform),
         _nothing_waits(platform),
         _all_understood(meters, platform),
@@ -240,21 +247,38 @@ def _price(commodity: str) -> Decimal:
     return Decimal(tariff["price"]) * (100 + tax) / 100
 
 
-def _cuts_have_causes(platform: Platform) -> Finding:
-    wrong = [
-        f"command {each['id']} ({each['kind']}) has no reason"
-        for each in platform.commands
-        if each["kind"] in CUTS | RESTORES and not each["reason"]
-    ]
+def _cuts_have_causes(platform: Platform, *, dark: int, back: int) -> Finding:
+    """Whatever people saw go and come back is an event with its cause; nothing was held in silence.
+
+    A household looks now and then, so it may miss a short cut; the platform may not.
+    """
+    causes: dict[str, Counter[str]] = {kind: Counter() for kind in (CUT_EVENT, BACK_EVENT)}
+    wrong: list[str] = []
+    for event in platform.events:
+        if event["kind"] not in causes:
+            continue
+        cause = CAUSE.search(event["text"])
+        if cause is None:
+            wrong.append(f"event {event['id']} names no cause: {event['text']}")
+        else:
+            causes[event["kind"]][cause[1]] += 1
+    for kind, seen in ((CUT_EVENT, dark), (BACK_EVENT, back)):
+        if causes[kind].total() < seen:
+            wrong.append(f"people saw {seen} times {kind}, the platform {causes[kind].total()}")
     wrong += [
-        f"command {each['id']} is {each['state']} without a cause"
+        f"command {each['id']} ({each['kind']}) is {each['state']} without a cause"
         for each in platform.commands
-        if each["state"] in {"held", "refused"} and not each["causes"]
+        if (each["kind"] in SWITCHING and not each["reason"])
+        or (each["state"] in {"held", "refused"} and not each["causes"])
     ]
-    done = Counter(each["kind"] for each in platform.commands if each["state"] == "verified")
-    kinds = ", ".join(f"{done[kind]} {kind}" for kind in sorted(CUTS | RESTORES) if done[kind])
-    seen = f"commands done: {kinds or 'none'}"
-    return _finding("every cut and reconnection by the platform has its reason", wrong, seen)
+    seen_text = "; ".join(
+        f"{count} {kind.removeprefix('supply_')} as {cause}"
+        for kind, counted in causes.items()
+        for cause, count in sorted(counted.items())
+    )
+    return _finding(
+        "every cut and reconnection has its cause", wrong, seen_text or "there were none"
+    )
 
 
 def _cuts_were_seen(meters: Sequence[VirtualMeter], platform: Platform) -> Finding:
