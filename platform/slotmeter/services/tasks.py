@@ -45,6 +45,8 @@ class TaskOwner:
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run work once, until it ends or the owner stops; a failure is logged and counted."""
+        if self._stopped:
+            work.close()
         self._own(name, self._once(name, work))
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
