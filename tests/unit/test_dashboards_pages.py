@@ -120,9 +120,13 @@ def text_of(part: object) -> str:
     return "" if part is None else str(part)
 
 
+def props(part: object, kind: type[Component], name: str) -> list[Any]:
+    """One property of all components of a kind."""
+    return [getattr(each, name) for each in walk(part) if isinstance(each, kind)]
+
+
 def links_of(part: object) -> set[str]:
-    links = (each for each in walk(part) if isinstance(each, dcc.Link))
-    return {each.to_plotly_json()["props"]["href"] for each in links}
+    return set(props(part, dcc.Link, "href"))
 
 
 def places(part: object, kind: str) -> set[str]:
@@ -152,11 +156,7 @@ async def test_what_a_page_draws_and_the_places_of_its_frame_are_the_same(
 
 def test_no_chart_of_any_page_offers_to_send_its_data_away() -> None:
     frames = [kind.frame(view(), subject) for kind, subject in EVERY_PAGE]
-    configs = [
-        each.to_plotly_json()["props"]["config"]
-        for each in walk(frames)
-        if isinstance(each, dcc.Graph)
-    ]
+    configs = props(frames, dcc.Graph, "config")
 
     assert len(configs) == 3
     for config in configs:

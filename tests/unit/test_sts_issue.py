@@ -18,6 +18,7 @@ from slotmeter.vending.sts import (
     DerivationOptions,
     IssuedToken,
     KeyParameters,
+    Register,
     TokenRequest,
     VendingKey,
     change_due,
@@ -279,6 +280,12 @@ def test_a_request_holds_integers(field: str, value: object) -> None:
 
     with refused("bad_token_request", field):
         TokenRequest.from_dict({**stored, field: value})
+
+
+def test_a_register_may_stand_for_its_subclass() -> None:
+    request = TokenRequest.credit(Register.GAS, units=1, tid=1, rnd=1)
+
+    assert request == TokenRequest(0, 2, 1, 1, 1)
 
 
 def test_a_request_survives_being_stored() -> None:

@@ -104,6 +104,7 @@ KEY_CHANGE = FIRST_OF_KIND["key_change_2_tokens"]
         (CREDIT, "inputs.vending_key", "ab", "inputs.vending_key"),
         (CREDIT, "inputs.vending_key", "zz" * 20, "inputs.vending_key"),
         (CREDIT, "inputs.issued_at", "yesterday", "inputs.issued_at"),
+        (CREDIT, "inputs.issued_at", ..., "inputs.issued_at"),
         (CREDIT, "inputs.subclass", 1, "inputs.subclass"),
         (CREDIT, "inputs.token_class", 1, "inputs.subclass"),
         (CREDIT, "inputs.amount_units", "1", "inputs.amount_units"),
@@ -193,6 +194,38 @@ def test_a_rollover_that_is_not_given_follows_from_the_base_dates() -> None:
     )
 
     assert check_vector(changed(later, "inputs.new.rollover", ...)).differences == ()
+
+
+def test_an_identifier_may_be_given_in_place_of_a_time() -> None:
+    vector = changed(changed(CREDIT, "inputs.issued_at", ...), "inputs.tid", 85_740)
+
+    assert check_vector(vector).differences == ()
+
+
+def test_a_currency_token_can_be_checked_from_its_decoder_key_alone() -> None:
+    inputs = {
+        "ea": 11,
+        "decoder_key": CURRENCY["expected"]["decoder_key"],
+        "token_class": 0,
+        "subclass": 4,
+        "tid": CURRENCY["expected"]["tid"],
+        "amount_currency": CURRENCY["inputs"]["amount_currency"],
+    }
+    vector = {**FIRST_OF_KIND["credit_token_from_decoder_key"], "inputs": inputs}
+
+    checked = check_vector({**vector, "expected": {"token": CURRENCY["expected"]["token"]}})
+
+    assert checked.differences == ()
+
+
+def test_a_pan_that_is_wrong_has_no_drn() -> None:
+    vector = changed(FIRST_OF_KIND["pan_luhn"], "inputs.pan", "600727000000000008")
+
+    wanted_drn = check_vector(vector)
+    told = check_vector({**vector, "expected": {"valid": False, "drn": None}})
+
+    assert [difference.name for difference in wanted_drn.differences] == ["valid", "drn"]
+    assert told.differences == ()
 
 
 def test_makers_own_class_2_tokens_can_be_checked() -> None:

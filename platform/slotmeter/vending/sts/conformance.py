@@ -77,18 +77,13 @@ def _tables(inputs: Inputs) -> TableSet:
 
 
 def _parameters(inputs: Inputs) -> KeyParameters:
-    ti = inputs.data.get("ti")
-    if isinstance(ti, str) and ti.isascii() and ti.isdigit():
-        tariff_index = int(inputs.text("ti"))
-    else:
-        tariff_index = inputs.integer("ti")
     try:
         return KeyParameters(
             pan=inputs.text("pan"),
             sgc=inputs.text("sgc"),
             krn=inputs.integer("krn"),
             kt=inputs.integer("key_type"),
-            ti=tariff_index,
+            ti=inputs.number("ti"),
             ken=inputs.integer("ken") if inputs.has("ken") else 255,
             base_date=inputs.integer("base_date"),
             ea=inputs.integer("ea"),
@@ -133,7 +128,9 @@ def _token_got(token: Token, key: DecoderKey, tables: TableSet) -> Got:
 
 
 def _tid(inputs: Inputs, base_date: int) -> int:
-    """Return the TID that an ordinary token issued at that time gets: not the reserved minute."""
+    """Return the TID given, or that of an ordinary token: not the reserved minute."""
+    if inputs.has("tid") and not inputs.has("issued_at"):
+        return inputs.integer("tid")
     return tid_of_minute(
         next_tid_minute(minute_1993_of(inputs.instant("issued_at")), ()), base_date
     )
@@ -184,7 +181,7 @@ def _extended_value(inputs: Inputs) -> int:
             raise inputs.wrong("flag_index", "an index from 0 to 511")
         return index << 10 | flag_index << 1 | inputs.bit("flag_value")
     name = "control_value" if inputs.has("control_value") else "value"
-    value = inputs.integer(name)
+    value = inputs.number(name)
     if not 0 <= value < 1024:
         raise inputs.wrong(name, "a value from 0 to 1023")
     return index << 10 | value
@@ -236,8 +233,8 @@ def _from_decoder_key(inputs: Inputs, kind: str) -> Got:
 
 def _key_change(inputs: Inputs, kind: str) -> Got:
     current_inputs = inputs.part("current")
-    carried = {n: current_inputs.data.get(n) for n in ("pan", "dkga", "ea")}
-    new_inputs = inputs.part("new", {n: v for n, v in carried.items() if v is not None})
+    carried = {n: v for n, v in current_inputs.data.items() if n in ("pan", "dkga", "ea")}
+    new_inputs = inputs.part("new", carried)
     current, new = _parameters(current_inputs), _parameters(new_inputs)
     key, new_key = _decoder_key(current_inputs, current), _decoder_key(new_inputs, new)
     rolls_over = new_inputs.bit("rollover") if new_inputs.has("rollover") else None
@@ -295,13 +292,13 @@ def _crc16(inputs: Inputs, kind: str) -> Got:
 def _pan_luhn(inputs: Inputs, kind: str) -> Got:
     pan = inputs.text("pan")
     valid = pan_valid(pan)
-    return {"valid": valid, "drn": drn_of_pan(pan) if valid else "none, for the PAN is wrong"}
+    return {"valid": valid, "drn": drn_of_pan(pan) if valid else None}
 
 
 def _drn_luhn(inputs: Inputs, kind: str) -> Got:
     drn = inputs.text("drn")
     valid = drn_valid(drn)
-    return {"valid": valid, "pan": pan_of_drn(drn) if valid else "none, for the DRN is wrong"}
+    return {"valid": valid, "pan": pan_of_drn(drn) if valid else None}
 
 
 def _misty1_block(inputs: Inputs, kind: str) -> Got:
@@ -399,7 +396,7 @@ def check_vector(vector: Mapping[str, object]) -> Checked:
 
 def _comparable(name: str, value: object, like: object) -> object:
     """Return a value for comparison: letters of hex do not count, types do."""
-    if type(value) is not type(like):
+    if type(value) is not type(like) and like is not None:
         raise VectorError(
             "vector_field_wrong",
             f"expected {type(like).__name__}, got {value!r}"[:120],

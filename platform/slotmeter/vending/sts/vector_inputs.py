@@ -61,6 +61,13 @@ class Inputs:
             raise self.wrong(name, "an integer")
         return value
 
+    def number(self, name: str) -> int:
+        """Read an integer, or one written as a string of decimal digits."""
+        value = self._value(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            return int(value)
+        return self.integer(name)
+
     def bit(self, name: str) -> bool:
         """Read 0 or 1."""
         value = self._value(name)
