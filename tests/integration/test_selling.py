@@ -17,8 +17,8 @@ import pytest
 from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.ports import Caller, Changes, NewId, Read, Row, Rows
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
+from slotmeter.services.sale_begin import begin_reads, begin_sale
 from slotmeter.services.selling import SaleView, Selling, SellRequest
-from slotmeter.services.selling_steps import begin_reads, begin_sale
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.small_utility import (

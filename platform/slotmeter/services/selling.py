@@ -27,15 +27,9 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
-from slotmeter.services.selling_steps import (
-    SellRequest,
-    begin_reads,
-    begin_sale,
-    issue_reads,
-    issue_sale,
-    price,
-    quote_reads,
-)
+from slotmeter.services.pricing import price, quote_reads
+from slotmeter.services.sale_begin import SellRequest, begin_reads, begin_sale
+from slotmeter.services.sale_issue import issue_reads, issue_sale
 from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us
 from slotmeter.vending.accounts import masked_name
 from slotmeter.vending.receipts import Receipt, ReceiptLine
@@ -190,7 +184,7 @@ class Selling:
         Raises:
             Conflict: ``sale_id_reused``: the id was used for another purchase.
             NotFound: ``meter_unknown``.
-            Refused: see ``selling_steps``; nothing was written.
+            Refused: see ``pricing`` and ``sale_begin``; nothing was written.
             Unavailable: ``token_not_made``: the sale is kept; send the same request again.
         """
         check_request(request)

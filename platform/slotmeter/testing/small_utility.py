@@ -39,6 +39,9 @@ VENDING_KEY = VendingKey(
 """A key for trying things out; its bytes are those of the published STS test suite."""
 
 
+_METER_TABLES = ("customer", "account", "supply_point", "meter", "installation")
+
+
 def meter_number(serial: int) -> str:
     """Return an 11-digit meter number (DRN) with its check digit."""
     digits = f"07{serial:08d}"
@@ -211,79 +214,7 @@ class SmallUtility:
             )
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[SmallMeter]:
-            ids = {
-                name: new_id()
-                for name in ("customer", "account", "supply_point", "meter", "device", "install")
-            }
-            own = {"utility_id": self.utility_id}
-            made = {**own, "created_us": self.now_us}
-            rows: list[tuple[str, dict[str, Any]]] = [
-                (
-                    "customer",
-                    {
-                        **made,
-                        "id": ids["customer"],
-                        "number": f"C{serial:04d}",
-                        "name": "Amina Otieno",
-                        "phone": "",
-                        "address": f"{serial} Lake Road",
-                    },
-                ),
-                (
-                    "account",
-                    {
-                        **made,
-                        "id": ids["account"],
-                        "customer_id": ids["customer"],
-                        "number": f"A{serial:04d}",
-                        "currency": "KES",
-                        "critical_until_us": critical_until_us,
-                        "critical_reason": None if critical_until_us is None else "oxygen",
-                    },
-                ),
-                (
-                    "supply_point",
-                    {
-                        **made,
-                        "id": ids["supply_point"],
-                        "account_id": ids["account"],
-                        "tariff_id": tariff_id,
-                        "number": f"S{serial:04d}",
-                        "commodity": commodity,
-                        "area": "Town/North",
-                        "address": f"{serial} Lake Road",
-                    },
-                ),
-                (
-                    "meter",
-                    {
-                        **made,
-                        "id": ids["meter"],
-                        "number": number,
-                        "commodity": commodity,
-                        "credit_mode": credit_mode,
-                        "purchase_max_minor": purchase_max_minor,
-                        "parameters": None
-                        if parameters is None
-                        else json.dumps(parameters.to_dict()),
-                        "key_id": None if parameters is None else KEY_ID,
-                        "state": "active",
-                    },
-                ),
-                (
-                    "installation",
-                    {
-                        **own,
-                        "id": ids["install"],
-                        "supply_point_id": ids["supply_point"],
-                        "meter_id": ids["meter"],
-                        "from_us": self.now_us,
-                        "to_us": None,
-                    },
-                ),
-            ]
-            if online:
-                rows.append(("device", self._device_row(ids["device"], ids["meter"], number)))
+            ids = {name: new_id() for name in (*_METER_TABLES, "device")}
             meter = SmallMeter(
                 id=ids["meter"],
                 number=number,
@@ -295,11 +226,66 @@ class SmallUtility:
                 address=number if online else None,
                 parameters=parameters,
             )
-            return Changes(meter, [Insert(table, row) for table, row in rows])
+            rows = self._meter_rows(meter, ids, serial, tariff_id)
+            rows["meter"]["purchase_max_minor"] = purchase_max_minor
+            if critical_until_us is not None:
+                rows["account"]["critical_until_us"] = critical_until_us
+                rows["account"]["critical_reason"] = "oxygen"
+            if online:
+                rows["device"] = self._device_row(ids["device"], ids["meter"], number)
+            return Changes(meter, [Insert(table, row) for table, row in rows.items()])
 
         meter = await self.uow.run([], decide)
         self.meters[number] = meter
         return meter
+
+    def _meter_rows(
+        self, meter: SmallMeter, ids: Mapping[str, int], serial: int, tariff_id: int
+    ) -> dict[str, dict[str, Any]]:
+        street = f"{serial} Lake Road"
+        parameters = meter.parameters
+        rows: dict[str, dict[str, Any]] = {
+            "customer": {
+                "number": f"C{serial:04d}",
+                "name": "Amina Otieno",
+                "phone": "",
+                "address": street,
+            },
+            "account": {
+                "customer_id": ids["customer"],
+                "number": meter.account_number,
+                "currency": "KES",
+                "critical_until_us": None,
+                "critical_reason": None,
+            },
+            "supply_point": {
+                "account_id": ids["account"],
+                "tariff_id": tariff_id,
+                "number": f"S{serial:04d}",
+                "commodity": meter.commodity,
+                "area": "Town/North",
+                "address": street,
+            },
+            "meter": {
+                "number": meter.number,
+                "commodity": meter.commodity,
+                "credit_mode": meter.credit_mode,
+                "parameters": None if parameters is None else json.dumps(parameters.to_dict()),
+                "key_id": None if parameters is None else KEY_ID,
+                "state": "active",
+            },
+            "installation": {
+                "supply_point_id": ids["supply_point"],
+                "meter_id": ids["meter"],
+                "from_us": self.now_us,
+                "to_us": None,
+            },
+        }
+        for table, row in rows.items():
+            row |= {"id": ids[table], "utility_id": self.utility_id}
+            if table != "installation":
+                row["created_us"] = self.now_us
+        return rows
 
     def _device_row(self, device_id: int, meter_id: int, address: str) -> dict[str, Any]:
         unknown = (

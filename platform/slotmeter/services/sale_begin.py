@@ -1,16 +1,13 @@
-"""What a sale decides, purely: from rows to a quote, to the first commit, to the second."""
+"""The first commit of a sale, purely: priced, numbered, its token identifier stored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from slotmeter.devices.commands import CommandKind
-from slotmeter.errors import Conflict, NotFound, Refused
+from slotmeter.errors import Conflict, Refused
 from slotmeter.ports import (
     Caller,
     Changes,
@@ -26,21 +23,15 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import Origin, act_row
-from slotmeter.services.booking import Entry, accounts_read, open_account, posting_steps
-from slotmeter.services.command_rows import CommandCause
-from slotmeter.services.control import Order, Target, queue_steps
-from slotmeter.services.events import Event, compact_json, event_step
-from slotmeter.units import Commodity, Money, instant, iso_utc, parse_money
-from slotmeter.vending.accounts import CreditMode, Supply, check_may_buy
-from slotmeter.vending.charges import ChargeDue, period_of, still_due
+from slotmeter.services.booking import Entry, open_account
+from slotmeter.services.events import compact_json
+from slotmeter.services.pricing import Priced, price, quote_reads
+from slotmeter.units import Money, iso_utc, parse_money
+from slotmeter.vending.accounts import CreditMode
+from slotmeter.vending.charges import ChargeDue
 from slotmeter.vending.ledger import Posting, till_account
-from slotmeter.vending.receipts import Receipt, ReceiptLine
 from slotmeter.vending.sales import (
-    PricedSale,
-    check_tender,
     credit_subclass,
-    price_sale,
-    sale_postings,
 )
 from slotmeter.vending.sts import (
     KEPT_TIDS,
@@ -50,19 +41,8 @@ from slotmeter.vending.sts import (
     next_tid_minute,
     tid_of_minute,
 )
-from slotmeter.vending.tariffs import Tariff, parse_tariff
 
-__all__ = [
-    "Priced",
-    "SellRequest",
-    "begin_reads",
-    "begin_sale",
-    "issue_reads",
-    "issue_sale",
-    "price",
-    "quote_reads",
-    "request_hash",
-]
+__all__ = ["SellRequest", "begin_reads", "begin_sale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +62,10 @@ class SellRequest:
     channel: str = "till"
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """A purchase with everything that its two commits need."""
-
-    row: Row  # of the read meter_for_sale
-    supply: Supply
-    tariff: Tariff
-    tariff_version_id: int
-    tariff_version: int
-    sale: PricedSale
-
-
 def request_hash(meter: str, tender: Money, channel: str) -> str:
     """Return what tells two requests under one sale id apart."""
     text = "\n".join((meter, str(tender.minor), tender.currency, channel))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def quote_reads(principal: Principal, meter: str, now_us: int) -> list[Read]:
-    """Return what pricing needs to know."""
-    period = period_of(instant(now_us), principal.time_zone)
-    number: dict[str, SqlValue] = {
-        "utility_id": principal.utility_id,
-        "number": meter,
-        "now_us": now_us,
-    }
-    return [
-        Read("meter_for_sale", number, "meter"),
-        Read(
-            "tariff_in_force", {"tariff_id": From("meter", "tariff_id"), "now_us": now_us}, "tariff"
-        ),
-        Read(
-            "charges_of_period",
-            {"supply_point_id": From("meter", "supply_point_id"), "period": period},
-            "charges",
-        ),
-    ]
 
 
 def begin_reads(principal: Principal, request: SellRequest, now_us: int) -> list[Read]:
@@ -138,81 +85,6 @@ def begin_reads(principal: Principal, request: SellRequest, now_us: int) -> list
     ]
 
 
-def _supply(row: Row) -> Supply:
-    return Supply(
-        meter_number=row["number"],
-        commodity=Commodity(row["commodity"]),
-        credit_mode=CreditMode(row["credit_mode"]),
-        state=row["state"],
-        account_number=row["account_number"],
-        customer_number=row["customer_number"],
-        customer_name=row["customer_name"],
-        customer_address=row["customer_address"],
-        area=row["area"],
-    )
-
-
-def _charge_due(tariff: Tariff, rows: Rows, period: str) -> ChargeDue | None:
-    fixed = tariff.fixed_charge
-    if fixed is None:
-        return None
-    taken = sum(row["taken_minor"] for row in rows["charges"] if row["code"] == fixed.code)
-    tax = tariff.tax
-
-    def tax_on(net: Money) -> Money:
-        return tax.on(net) if tax is not None and fixed.taxed else Money(0, net.currency)
-
-    return still_due(
-        code=fixed.code,
-        label=fixed.label,
-        period=period,
-        amount=fixed.amount,
-        taken_minor=taken,
-        tax_on=tax_on,
-    )
-
-
-@lru_cache(maxsize=1_000)
-def _tariff(body: str) -> Tariff:
-    return parse_tariff(json.loads(body))
-
-
-def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Priced:
-    """Price a purchase from the rows of :func:`quote_reads`.
-
-    Raises:
-        NotFound: ``meter_unknown``.
-        Refused: why this purchase cannot be (meter, amount, tariff).
-    """
-    if not rows["meter"]:
-        raise NotFound("meter_unknown", "no meter with this number is known here", field="meter")
-    row = rows["meter"][0]
-    if row["supply_point_id"] is None:
-        raise Refused("meter_not_installed", "this meter is not installed anywhere", field="meter")
-    supply = _supply(row)
-    check_may_buy(supply)
-    if not rows["tariff"]:
-        raise Refused(
-            "no_tariff_in_force",
-            "no price is in force for this meter now; the utility must publish a tariff",
-            field="meter",
-        )
-    version = rows["tariff"][0]
-    tariff = _tariff(version["body"])
-    tender = parse_money(tendered, tariff.currency)
-    limit = row["purchase_max_minor"]
-    check_tender(tender, tariff, None if limit is None else Money(limit, tariff.currency))
-    charge = _charge_due(tariff, rows, period_of(instant(now_us), principal.time_zone))
-    sale = price_sale(
-        tender,
-        tariff,
-        credit_mode=supply.credit_mode,
-        account_number=supply.account_number,
-        charge=charge,
-    )
-    return Priced(row, supply, tariff, version["tariff_version_id"], version["version"], sale)
-
-
 def _known_sale(known: Row, hashed: str) -> Changes[Row]:
     if known["request_hash"] != hashed:
         raise Conflict(
@@ -224,9 +96,9 @@ def _known_sale(known: Row, hashed: str) -> Changes[Row]:
     return Changes({**known, "created": False})
 
 
-def _take_charge(priced: Priced, rows: Rows, new_id: NewId, utility_id: int, at_us: int) -> Step:
-    charge = priced.sale.charge
-    assert charge is not None  # noqa: S101  the caller asked
+def _take_charge(
+    priced: Priced, charge: ChargeDue, rows: Rows, new_id: NewId, at_us: int, utility_id: int
+) -> Step:
     for row in rows["charges"]:
         if row["code"] == charge.code:
             return Update("charge_take", {"charge_id": row["id"], "amount": charge.net.minor})
@@ -355,8 +227,9 @@ def begin_sale(
     if priced.supply.credit_mode is CreditMode.METER:
         token = {"id": new_id(), **_token_values(priced, rows, rnd, now_us)}
         steps.append(Insert("token", _token_row(token, row, priced)))
-    if priced.sale.charge is not None:
-        steps.append(_take_charge(priced, rows, new_id, principal.utility_id, now_us))
+    charge = priced.sale.charge
+    if charge is not None:
+        steps.append(_take_charge(priced, charge, rows, new_id, now_us, principal.utility_id))
     steps.append(_reserve_till(priced, rows, new_id, principal))
     act = act_row(
         new_id,
@@ -436,112 +309,3 @@ def _token_row(token: dict[str, Any], sale: dict[str, Any], priced: Priced) -> d
         "issued_us": None,
         "accepted_us": None,
     }
-
-
-def _lines(sale: Row) -> tuple[ReceiptLine, ...]:
-    return tuple(ReceiptLine(**line) for line in json.loads(sale["priced"]))
-
-
-def _postings(sale: Row) -> tuple[Posting, ...]:
-    return sale_postings(sale["branch_code"], sale["tender_minor"], _lines(sale))
-
-
-def issue_reads(sale: Row) -> list[Read]:
-    """Return what the second commit needs to know."""
-    codes = [posting.account for posting in _postings(sale)]
-    return [accounts_read(sale["utility_id"], codes, "accounts")]
-
-
-def _deliver(sale: Row, new_id: NewId, now_us: int) -> Sequence[Step]:
-    order = Order(
-        CommandKind.LOAD_TOKEN,
-        CommandCause.SALE,
-        f"sale {sale['receipt_number']}",
-        principal_id=sale["principal_id"],
-        token_id=sale["token_id"],
-        sale_row_id=sale["id"],
-    )
-    target = Target(
-        sale["utility_id"], sale["meter_id"], sale["device_id"], Commodity(sale["commodity"])
-    )
-    return queue_steps(order, target, pending=(), now_us=now_us, new_id=new_id).steps
-
-
-def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
-    tendered = Money(sale["tender_minor"], sale["currency"])
-    data = {
-        "receipt_number": sale["receipt_number"],
-        "meter": sale["meter_number"],
-        "tendered": str(tendered),
-        "delivery": sale["delivery"],
-    }
-    event = Event(
-        utility_id=sale["utility_id"],
-        at_us=now_us,
-        kind="sale",
-        text=f"Sold {tendered} {tendered.currency} for meter {sale['meter_number']}",
-        meter_id=sale["meter_id"],
-        principal_id=sale["principal_id"],
-        data=data,
-    )
-    return event_step(event, new_id)
-
-
-def _receipt(sale: Row, digits: str | None) -> Receipt:
-    return Receipt(
-        receipt_number=sale["receipt_number"],
-        sale_id=sale["sale_id"],
-        sold_us=sale["sold_us"],
-        channel=sale["channel"],
-        currency=sale["currency"],
-        tendered_minor=sale["tender_minor"],
-        lines=_lines(sale),
-        quantity=sale["units"],
-        token=digits,
-        **json.loads(sale["particulars"]),
-    )
-
-
-def issue_sale(
-    sale: Row, digits: str | None, rows: Rows, new_id: NewId, *, now_us: int
-) -> Changes[Row]:
-    """Decide the second commit: token, receipt, postings and, if the meter is reachable, a command.
-
-    Nothing is priced again: everything comes from what the first commit stored.
-    """
-    receipt = compact_json(_receipt(sale, digits).to_dict())
-    steps: list[Step] = [
-        Update(
-            "sale_issue",
-            {
-                "sale_row_id": sale["id"],
-                "new_receipt": receipt,
-                "at_us": now_us,
-                "new_delivery": sale["delivery"],
-            },
-        )
-    ]
-    if digits is not None:
-        params = {"token_id": sale["token_id"], "new_digits": digits, "at_us": now_us}
-        steps.append(Update("token_issue", params))
-    entry = Entry(
-        utility_id=sale["utility_id"],
-        kind="sale",
-        at_us=now_us,
-        currency=sale["currency"],
-        postings=_postings(sale),
-        reason=f"sale {sale['receipt_number']}",
-        sale_row_id=sale["id"],
-        principal_id=sale["principal_id"],
-    )
-    steps.extend(posting_steps(entry, rows["accounts"], new_id))
-    till = till_account(sale["branch_code"])
-    till_id = next(row["id"] for row in rows["accounts"] if row["code"] == till)
-    steps.append(
-        Update("ledger_reserve", {"ledger_account_id": till_id, "amount": -sale["tender_minor"]})
-    )
-    if digits is not None and sale["device_id"] is not None:
-        steps.extend(_deliver(sale, new_id, now_us))
-    steps.append(_sold_event(sale, new_id, now_us))
-    issued = {**sale, "state": "issued", "receipt": receipt, "issued_us": now_us}
-    return Changes({**issued, "token_digits": digits}, steps)
