@@ -55,7 +55,7 @@ def free_port(free_ports: Callable[[], int]) -> int:
     return free_ports()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_ports() -> Callable[[], int]:
     """Call it for a port of 127.0.0.1 that is free for TCP and for UDP, another one each time."""
     given: set[int] = set()
@@ -80,7 +80,7 @@ def free_ports() -> Callable[[], int]:
     return take
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def require_program() -> Callable[[str], str]:
     """Call it with a program's name for its path; without it the test skips, and fails in CI."""
 

@@ -24,7 +24,7 @@ __all__ = [
     "badge",
     "card",
     "chart_card",
-    "chart_details",
+    "chart_table",
     "chips",
     "commodity",
     "empty",
@@ -123,22 +123,22 @@ def chart_card(title: str, unit: str, name: str, class_name: str = "") -> html.S
     body = [
         html.Div(section(f"{name}-summary"), className="chart-summary"),
         html.Div(graph(figure_id(name), dict(EMPTY_FIGURE)), className="chart-box"),
-        section(f"{name}-table", waits=False),
+        html.Details(
+            [html.Summary("Show as table"), section(f"{name}-table", waits=False)],
+            className="as-table",
+        ),
     ]
     return card(title, body, more=html.Span(unit, className="card-unit"), class_name=class_name)
 
 
-def chart_details(chart: Chart) -> Piece:
-    """Return the chart as a table behind a button."""
+def chart_table(chart: Chart) -> Piece:
+    """Return the chart as a table."""
     if not chart.rows:
         return ""
     columns = [
         Column(title, "number" if index else "text") for index, title in enumerate(chart.columns)
     ]
-    return html.Details(
-        [html.Summary("Show as table"), table("The chart as a table", columns, chart.rows)],
-        className="as-table",
-    )
+    return table("The chart as a table", columns, chart.rows)
 
 
 def badge(subject: str, name: str) -> html.Span:

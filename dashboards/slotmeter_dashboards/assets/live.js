@@ -66,6 +66,24 @@
     });
   }
 
+  /* A part that is drawn anew takes the keyboard's place with it: put it back on the same link. */
+  var held = null;
+  document.addEventListener("focusin", function (event) {
+    var link = event.target.closest("#page a[href]");
+    held = link ? { link: link, href: link.getAttribute("href") } : null;
+  });
+  function keepFocus() {
+    if (!held || held.link.isConnected || document.activeElement !== document.body) {
+      return;
+    }
+    var again = Array.from(document.querySelectorAll("#page a[href]")).find(function (link) {
+      return link.getAttribute("href") === held.href;
+    });
+    if (again) {
+      again.focus({ preventScroll: true });
+    }
+  }
+
   var waiting = false;
   function soon() {
     if (waiting) {
@@ -76,6 +94,7 @@
       waiting = false;
       count();
       markLinks();
+      keepFocus();
     });
   }
 

@@ -25,7 +25,7 @@ from slotmeter_dashboards.parts import (
     badge,
     card,
     chart_card,
-    chart_details,
+    chart_table,
     chips,
     commodity,
     empty,
@@ -124,9 +124,9 @@ async def _draw(client: ApiClient, view: View, number: str) -> Drawn:
             "facts": _facts(meter, view),
             "windows": _windows(meter, view, number),
             "balance-summary": _summary(left),
-            "balance-table": chart_details(left),
+            "balance-table": chart_table(left),
             "use-summary": _summary(used),
-            "use-table": chart_details(used),
+            "use-table": chart_table(used),
             "tokens": token_table(tokens[:TOKENS_SHOWN], view) if tokens else _no_tokens(meter),
             "commands": command_table(commands[:COMMANDS_SHOWN], view, with_meter=False)
             if commands

@@ -22,7 +22,7 @@ from slotmeter_dashboards.parts import (
     badge,
     card,
     chart_card,
-    chart_details,
+    chart_table,
     commodity,
     empty,
     named,
@@ -88,7 +88,7 @@ async def _draw(client: ApiClient, view: View, _: str) -> Drawn:
             "sales-summary": chart.summary
             if chart.figure
             else empty(chart.summary, ["Sell one with ", html.Code(SELL_HINT), "."]),
-            "sales-table": chart_details(chart),
+            "sales-table": chart_table(chart),
             "alarms": _alarms(overview, view),
             "command-states": _command_states(overview, view),
             "commands": _commands(overview, view),
