@@ -143,6 +143,7 @@ class EmbeddedReadings:
 
         Raises:
             Unavailable: ``readings_unavailable``; nothing was written.
+            OverflowError: a value of more than 64 bits; nothing was written.
         """
         # Sorting brings values of one key together; what came first must win, as over two calls.
         first: dict[tuple[int, int, str, int], tuple[int, int]] = {}
@@ -165,11 +166,12 @@ class EmbeddedReadings:
                 writer.execute("UPDATE consumed SET position = max(position, ?)", (cursor,))
             writer.execute("COMMIT")
         except sqlite3.Error as error:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
             raise Unavailable(
                 "readings_unavailable", f"no reading was written: {error}; try again"
             ) from error
+        finally:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
         return new
 
     async def cursor(self) -> int:
