@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ __all__ = ["READY_TIMEOUT_S", "STOP_TIMEOUT_S", "Server", "ServerFailed"]
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
+GET_TIMEOUT_S: Final = 5.0
 LOG_TAIL_BYTES: Final = 4_000
 
 
@@ -69,12 +71,23 @@ class Server:
 
     def is_ready(self) -> bool:
         """Ask once whether it answers requests."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
+            return self._get("/readyz")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def synchronous(self) -> str:
+        """Return the ``synchronous`` setting that the server read from its database connection."""
+        _, text = self._get("/metrics")
+        found = re.search(rb'synchronous="(\w+)"', text)
+        return found[1].decode() if found else "unknown"
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=GET_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         finally:
             connection.close()
 
@@ -131,7 +144,11 @@ class Server:
             return 0
         process = self._process
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            # A tracer keeps signals for itself, so the server under it is told directly.
+            if self._wrapper:
+                os.killpg(process.pid, signal.SIGTERM)
+            else:
+                process.terminate()
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
