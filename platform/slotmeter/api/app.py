@@ -82,6 +82,8 @@ def _edge(services: Services, *, access_log: bool) -> Any:
             LOG.exception("a request failed")
             response = http_problem(HTTPStatus.INTERNAL_SERVER_ERROR, request_id)
         if not response.prepared:
+            if request.writer.output_size:
+                raise ConnectionError("an answer was begun; the connection can only be closed")
             response.headers[REQUEST_ID_HEADER] = request_id
             response.headers["Server"] = SERVER
         seconds = time.perf_counter() - started_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator
@@ -18,15 +19,17 @@ from slotmeter.services.access import Access
 __all__ = ["REQUEST_ID_HEADER", "InWork", "check_rights", "request_id_of", "sign_in"]
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+_PROCESS: Final = secrets.token_hex(4)
+_COUNT: Final = itertools.count(1)
 _SANE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def request_id_of(request: web.BaseRequest) -> str:
-    """Take the caller's request id when it is sane, else draw one."""
+    """Take the caller's request id when it is sane, else make one: this process, and a count."""
     given = request.headers.get(REQUEST_ID_HEADER)
     if given is not None and _SANE.fullmatch(given):
         return given
-    return secrets.token_hex(8)
+    return f"{_PROCESS}-{next(_COUNT):08x}"
 
 
 async def sign_in(request: web.Request, access: Access, request_id: str) -> Caller:

@@ -16,7 +16,7 @@ from slotmeter.api.device_models import (
 from slotmeter.api.models import CommandBody, ConfirmBody
 from slotmeter.api.query_models import CommandsQuery
 from slotmeter.api.sales import instant_text
-from slotmeter.errors import NotFound
+from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import Row
 from slotmeter.services.command_rows import causes_of, confirmed_by
 from slotmeter.units import iso_utc
@@ -27,13 +27,20 @@ ID_DIGITS_MAX = 18
 
 
 async def send_command(call: Call[CommandBody, Nothing]) -> Answer:
-    """Ask for a command; held and refused ones are answered with their causes."""
+    """Ask for a command; a refused one is kept with its causes, and answered with 422."""
     body = call.body
     made = await call.services.requests.request_command(
         call.caller, call.path("number"), body.kind, body.reason, safety=body.safety
     )
     row, _ = await call.services.queries.command(call.caller.principal, int(str(made["id"])))
-    return json_answer(command_of(row), HTTPStatus.ACCEPTED)
+    sent = command_of(row)
+    if sent.state == "refused":
+        raise Refused(
+            "command_refused",
+            "; ".join(cause.text for cause in sent.causes),
+            details={"command": sent.model_dump()},
+        )
+    return json_answer(sent, HTTPStatus.ACCEPTED)
 
 
 async def confirm(call: Call[ConfirmBody, Nothing]) -> Answer:

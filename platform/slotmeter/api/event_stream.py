@@ -113,6 +113,8 @@ async def events(call: Call[Nothing, EventsQuery]) -> Answer | web.StreamRespons
 
 async def _stream(call: Call[Nothing, EventsQuery]) -> web.StreamResponse:
     services = call.services
+    if call.query.meter is not None:  # unknown ones are refused before the stream begins
+        await services.queries.meter_key(call.caller.principal, call.query.meter)
     cursor = await _start(call)
     with services.feed.stream():
         response = web.StreamResponse(
@@ -128,8 +130,8 @@ async def _stream(call: Call[Nothing, EventsQuery]) -> web.StreamResponse:
             await _write(response, f"retry: {RETRY_MS}\n\n".encode())
             await _follow(call, response, cursor)
             await response.write_eof()
-        except (ConnectionError, TimeoutError):
-            response.force_close()
+        except (ConnectionError, TimeoutError, Unavailable):
+            response.force_close()  # the client comes back with the last id it saw
         return response
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -23,6 +22,7 @@ from slotmeter.ports import Clock
 from slotmeter.runtime.console import Console, cannot_listen, check_key_file, choose_port
 from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
+from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
 from slotmeter.security.software import SoftwareSecurityModule
 from slotmeter.services.access import Access
@@ -117,7 +117,7 @@ class Runtime:
             database,
             security,
             self.clock,
-            draw_rnd=lambda: secrets.randbits(4),
+            draw_rnd=RandomNibbles().draw,
             after_payment=devices.credit.after_payment,
             on_issued=lambda: bus.publish(EventsRecorded()),
         )

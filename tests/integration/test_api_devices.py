@@ -1,0 +1,379 @@
+"""Meters, readings, commands, alarms and the overview over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from slotmeter.ports import ReadingRow
+from slotmeter.testing.api_town import ApiTown
+from slotmeter.testing.small_utility import SmallMeter, meter_number
+from slotmeter.units import epoch_us
+
+METERS = "/api/v1/meters"
+COMMANDS = "/api/v1/commands"
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+async def meter(api: ApiTown) -> SmallMeter:
+    """An electricity meter; boss may do everything, guard may confirm, eye may look."""
+    await api.join("boss", "admin")
+    await api.join("guard", "supervisor")
+    await api.join("eye", "viewer", kind="service")
+    return await api.utility.add_meter("electricity")
+
+
+def heard(api: ApiTown, meter: SmallMeter, **columns: object) -> None:
+    """Let a meter have reported just now."""
+    now_us = epoch_us(api.clock.now())
+    values = {"last_contact_us": now_us, "measured_us": now_us, "received_us": now_us, **columns}
+    names = ", ".join(f"{name} = ?" for name in values)
+    api.sql(f"UPDATE device SET {names} WHERE id = ?", *values.values(), meter.device_id)  # noqa: S608  our own names
+
+
+async def read(api: ApiTown, meter: SmallMeter, *values: int) -> int:
+    """Store hourly values of the meter's register; return when the first was measured."""
+    start_us = epoch_us(api.clock.now())
+    rows = [
+        ReadingRow(meter.id, "energy_import", start_us + at * HOUR_US, value)
+        for at, value in enumerate(values)
+    ]
+    await api.readings.append(rows)
+    return start_us
+
+
+# --- meters ---------------------------------------------------------------------------------------
+
+
+async def test_a_meter_that_never_reported_is_unknown_and_not_online(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    shown = (await api.get(f"{METERS}/{meter.number}", "eye")).json
+
+    assert (shown["supply"], shown["online"], shown["register"]) == ("unknown", False, None)
+    assert (shown["customer"], shown["account"]) == ("Amina Otieno", "A0001")
+
+
+async def test_a_meter_shows_what_it_reported_in_the_units_of_its_commodity(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    heard(api, meter, supply="on", register=1_234_500, credit_balance=7_300, tamper=1)
+
+    shown = (await api.get(f"{METERS}/{meter.number}", "eye")).json
+
+    assert (shown["register"], shown["credit_balance"], shown["unit"]) == ("1234.5", "7.3", "kWh")
+    assert (shown["supply"], shown["tamper"], shown["online"]) == ("on", True, True)
+    assert shown["last_contact_at"] == "2026-11-21T09:30:00.000000Z"
+
+
+async def test_a_meter_not_heard_for_longer_than_a_day_is_not_online(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    heard(api, meter)
+    api.clock.advance(hours=27)
+
+    assert (await api.get(f"{METERS}/{meter.number}", "eye")).json["online"] is False
+
+
+async def test_the_balance_of_platform_held_credit_is_what_the_customer_has(api: ApiTown) -> None:
+    await api.join("till", "vendor")
+    await api.join("eye", "viewer")
+    water = await api.utility.add_meter("water", credit_mode="platform")
+    body = {"sale_id": "w", "meter": water.number, "tendered": "250.00"}
+    await api.post("/api/v1/sales", "till", json=body)
+
+    shown = (await api.get(f"{METERS}/{water.number}", "eye")).json
+
+    assert (shown["credit_mode"], shown["account_balance"]) == ("platform", "250.00")
+    assert shown["credit_balance"] is None
+
+
+async def test_a_critical_account_shows_until_its_time_is_over(api: ApiTown) -> None:
+    await api.join("eye", "viewer")
+    until_us = epoch_us(api.clock.now() + timedelta(hours=1))
+    ward = await api.utility.add_meter("electricity", critical_until_us=until_us)
+
+    before = (await api.get(f"{METERS}/{ward.number}", "eye")).json["critical"]
+    api.clock.advance(hours=1)
+    after = (await api.get(f"{METERS}/{ward.number}", "eye")).json["critical"]
+
+    assert (before, after) == (True, False)
+
+
+async def test_an_unknown_meter_is_404(api: ApiTown, meter: SmallMeter) -> None:
+    for path in ("", "/readings", "/tokens", "/commands"):
+        reply = await api.get(f"{METERS}/{meter_number(999)}{path}", "eye")
+
+        assert (reply.status, reply.code) == (404, "meter_unknown")
+
+
+async def test_meters_are_listed_by_number_in_pages(api: ApiTown, meter: SmallMeter) -> None:
+    numbers = [meter.number] + [(await api.utility.add_meter("water")).number for _ in range(4)]
+
+    first = (await api.get(f"{METERS}?limit=3", "eye")).json
+    second = (await api.get(f"{METERS}?limit=3&after={first['next']}", "eye")).json
+
+    listed = [each["number"] for each in first["items"] + second["items"]]
+    assert listed == sorted(numbers)
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("commodity=water", 1),
+        ("commodity=gas", 0),
+        ("supply=on", 1),
+        ("supply=unknown", 1),
+        ("q=Amina", 2),
+        ("q=2 Lake", 1),
+        ("q=%25", 0),
+        ("q=_", 0),
+        ("q=nobody", 0),
+    ],
+)
+async def test_meters_are_found_by_what_they_are(
+    api: ApiTown, meter: SmallMeter, query: str, count: int
+) -> None:
+    await api.utility.add_meter("water")
+    heard(api, meter, supply="on")
+
+    reply = await api.get(f"{METERS}?{query}", "eye")
+
+    assert len(reply.json["items"]) == count
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+async def test_readings_are_the_newest_day_of_the_meters_own_clock(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    await read(api, meter, *range(100, 130))
+
+    reply = (await api.get(f"{METERS}/{meter.number}/readings", "eye")).json
+
+    assert [each["value"] for each in reply["items"]] == list(range(106, 130))
+    assert (reply["register"], reply["unit"], reply["truncated"]) == ("energy_import", "Wh", False)
+
+
+async def test_readings_of_a_time_are_cut_at_the_limit_and_say_so(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    await read(api, meter, 1, 2, 3, 4)
+
+    path = f"{METERS}/{meter.number}/readings?from=2026-11-21T09:30:00Z&limit=2"
+    reply = (await api.get(path, "eye")).json
+
+    assert [each["value"] for each in reply["items"]] == [1, 2]
+    assert reply["truncated"] is True
+
+
+async def test_readings_are_summed_up_in_buckets(api: ApiTown, meter: SmallMeter) -> None:
+    await read(api, meter, 10, 14, 19, 30)
+
+    path = f"{METERS}/{meter.number}/readings?from=2026-11-21T09:30:00Z&bucket=7200"
+    reply = (await api.get(path, "eye")).json
+
+    assert reply["items"] == []
+    assert [(each["first"], each["last"], each["count"]) for each in reply["buckets"]] == [
+        (10, 14, 2),
+        (19, 30, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "field"),
+    [
+        ("from=2026-11-21T09:30:00Z&to=2026-11-21T09:30:00Z", "span_empty", "from"),
+        ("bucket=1", "too_many_buckets", "bucket"),
+        ("bucket=0", "out_of_range", "bucket"),
+        ("register=mood", "not_one_of", "register"),
+    ],
+)
+async def test_readings_that_cannot_be_given_are_refused(
+    api: ApiTown, meter: SmallMeter, query: str, code: str, field: str
+) -> None:
+    reply = await api.get(f"{METERS}/{meter.number}/readings?{query}", "eye")
+
+    assert (reply.status, reply.code, reply.json["field"]) == (422, code, field)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def order(kind: str, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "reason": "asked by the customer", **more}
+
+
+async def test_a_command_is_accepted_and_waits_in_the_queue(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    reply = await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("read_now"))
+
+    assert (reply.status, reply.json["state"], reply.json["asked_by"]) == (202, "queued", "boss")
+
+
+async def test_a_cut_on_no_evidence_is_a_refused_command_with_its_causes(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    reply = await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("open_relay"))
+
+    assert (reply.status, reply.code) == (422, "command_refused")
+    kept = (await api.get(f"{COMMANDS}/{reply.json['command']['id']}", "eye")).json
+    assert kept["state"] == "refused"
+    assert "stale_reading" in {cause["code"] for cause in kept["causes"]}
+
+
+async def test_a_command_shows_its_history(api: ApiTown, meter: SmallMeter) -> None:
+    sent = await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("read_now"))
+
+    shown = (await api.get(f"{COMMANDS}/{sent.json['id']}", "eye")).json
+
+    assert [line["state"] for line in shown["log"]] == ["queued"]
+    assert shown["reason"] == "asked by the customer"
+
+
+async def test_commands_are_listed_by_state_and_by_meter(api: ApiTown, meter: SmallMeter) -> None:
+    other = await api.utility.add_meter("electricity")
+    await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("read_now"))
+    await api.post(f"{METERS}/{other.number}/commands", "boss", json=order("open_relay"))
+
+    queued = (await api.get(f"{COMMANDS}?state=queued", "eye")).json["items"]
+    of_other = (await api.get(f"{METERS}/{other.number}/commands", "eye")).json["items"]
+
+    assert [each["meter"] for each in queued] == [meter.number]
+    assert [each["state"] for each in of_other] == ["refused"]
+
+
+async def test_a_second_person_lets_a_held_cut_go(api: ApiTown, meter: SmallMeter) -> None:
+    api.sql("""UPDATE utility SET policy = '{"cuts_per_hour": 0}'""")
+    await api.join("second", "supervisor")
+    asked = await api.post(
+        f"{METERS}/{meter.number}/commands", "guard", json=order("open_relay", safety=True)
+    )
+    confirm = f"{COMMANDS}/{asked.json['id']}/confirm"
+    agreed = {"reason": "seen on site"}
+
+    by_same = await api.post(confirm, "guard", json=agreed)
+    by_second = await api.post(confirm, "second", json=agreed)
+    again = await api.post(confirm, "second", json=agreed)
+
+    assert asked.json["state"] == "held"
+    assert (by_same.status, by_same.code) == (403, "second_person_needed")
+    assert (by_second.status, by_second.json["state"]) == (200, "queued")
+    assert by_second.json["confirmed"] is True
+    assert (again.status, again.code) == (422, "nothing_to_confirm")
+
+
+async def test_a_program_is_never_the_second_person(api: ApiTown, meter: SmallMeter) -> None:
+    api.sql("""UPDATE utility SET policy = '{"cuts_per_hour": 0}'""")
+    await api.join("robot", "supervisor", kind="service")
+    asked = await api.post(
+        f"{METERS}/{meter.number}/commands", "guard", json=order("open_relay", safety=True)
+    )
+
+    reply = await api.post(
+        f"{COMMANDS}/{asked.json['id']}/confirm", "robot", json={"reason": "because"}
+    )
+
+    assert (reply.status, reply.code) == (403, "person_needed")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        (order("load_token"), "not_one_of", "kind"),
+        (order("explode"), "not_one_of", "kind"),
+        (order("close_valve"), "kind_does_not_fit", "kind"),
+        (order("read_now", safety=True), "safety_is_for_cuts", "safety"),
+        ({"kind": "read_now"}, "field_missing", "reason"),
+        ({"kind": "read_now", "reason": "   "}, "reason_missing", "reason"),
+        ({"kind": "read_now", "reason": "x" * 201}, "too_long", "reason"),
+        (order("read_now", colour="1"), "unknown_field", "colour"),
+    ],
+)
+async def test_a_command_that_makes_no_sense_is_refused_and_not_written(
+    api: ApiTown, meter: SmallMeter, body: dict[str, Any], code: str, field: str
+) -> None:
+    reply = await api.post(f"{METERS}/{meter.number}/commands", "boss", json=body)
+
+    assert (reply.status, reply.code, reply.json["field"]) == (422, code, field)
+    assert api.sql("SELECT count(*) FROM command") == [(0,)]
+
+
+@pytest.mark.parametrize("command_id", ["abc", "-1", "99", "9" * 30, "1e3"])
+async def test_a_command_that_is_not_there_is_404(
+    api: ApiTown, meter: SmallMeter, command_id: str
+) -> None:
+    shown = await api.get(f"{COMMANDS}/{command_id}", "eye")
+    confirmed = await api.post(
+        f"{COMMANDS}/{command_id}/confirm", "guard", json={"reason": "because"}
+    )
+
+    assert (shown.status, shown.code) == (404, "command_unknown")
+    assert (confirmed.status, confirmed.code) == (404, "command_unknown")
+
+
+# --- alarms and the overview ----------------------------------------------------------------------
+
+
+def raise_alarm(api: ApiTown, meter: SmallMeter, alarm_id: int, cleared_us: int | None) -> None:
+    api.sql(
+        "INSERT INTO alarm (id, utility_id, meter_id, kind, severity, text, raised_us, cleared_us)"
+        " VALUES (?, ?, ?, 'tamper', 'alarm', 'The cover is open.', 1, ?)",
+        alarm_id,
+        api.utility.utility_id,
+        meter.id,
+        cleared_us,
+    )
+
+
+async def test_alarms_are_those_still_open_unless_all_are_wanted(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    raise_alarm(api, meter, 10_001, None)
+    raise_alarm(api, meter, 10_002, 5)
+
+    still_open = (await api.get("/api/v1/alarms", "eye")).json["items"]
+    all_of_them = (await api.get("/api/v1/alarms?open=false", "eye")).json["items"]
+
+    assert [alarm["id"] for alarm in still_open] == [10_001]
+    assert [alarm["id"] for alarm in all_of_them] == [10_002, 10_001]
+
+
+async def test_the_overview_counts_the_utilitys_own_day(api: ApiTown, meter: SmallMeter) -> None:
+    body = {"sale_id": "late", "meter": meter.number, "tendered": "116.00"}
+    await api.post("/api/v1/sales", "boss", json=body)
+    before = (await api.get("/api/v1/overview", "eye")).json
+    # 09:30 UTC is 12:30 in Nairobi: twelve hours on, the day there is another one.
+    api.clock.advance(hours=12)
+    after = (await api.get("/api/v1/overview", "eye")).json
+
+    assert before["sales"] == {
+        "count": 1,
+        "tendered": "116.00",
+        "units": {"electricity": "5", "water": "0", "gas": "0"},
+    }
+    assert before["day_start"] == "2026-11-20T21:00:00.000000Z"
+    assert before["sales_by_hour"][-1]["count"] == 1
+    assert after["sales"]["count"] == 0
+
+
+async def test_the_overview_shows_meters_alarms_and_commands(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    await api.utility.add_meter("gas", online=False)
+    heard(api, meter, supply="on")
+    raise_alarm(api, meter, 10_001, None)
+    await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("read_now"))
+
+    shown = (await api.get("/api/v1/overview", "eye")).json
+
+    assert shown["meters"]["by_supply"] == {"on": 1, "off": 0, "armed": 0, "unknown": 1}
+    assert (shown["meters"]["total"], shown["meters"]["heard"]) == (2, 1)
+    assert (shown["alarms"]["open"], shown["commands"]["by_state"]) == (1, {"queued": 1})
+    assert shown["ledger_balanced"] is True
