@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,6 +253,23 @@ async def test_a_failed_write_leaves_the_old_vault(
     assert contents(vault) == before
 
 
+async def test_a_written_vault_is_synced_before_and_after_it_takes_its_name(
+    vault: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def recorded(*arguments: object, real: Any = real, name: str = name) -> None:
+            calls.append(name)
+            real(*arguments)
+
+        monkeypatch.setattr(os, name, recorded)
+    await open_module(vault).load("first", KEY)
+
+    assert calls == ["fsync", "replace", "fsync"]
+
+
 async def test_a_vault_removed_while_serving_is_reported_as_missing(vault: Path) -> None:
     module = open_module(vault)
     (vault / "vault.json").unlink()
@@ -287,12 +305,13 @@ async def test_the_decoder_key_cache_forgets_the_one_used_longest_ago(vault: Pat
         KeyParameters("600727000000000009", "123456", 1, 2, ti, base_date=1993, dkga="02")
         for ti in (1, 2, 3)
     ]
-    once = [(await module.issue("first", meter, REQUEST)).digits for meter in meters]
-    again = [(await module.issue("first", meter, REQUEST)).digits for meter in meters]
+    digits = {}
+    for meter in (meters[0], meters[1], meters[0], meters[2]):
+        digits[meter.ti] = (await module.issue("first", meter, REQUEST)).digits
 
-    assert once == again
-    assert len(set(once)) == 3
-    assert len(module._ciphers) == 2
+    assert [parameters.ti for _, parameters in module._ciphers] == [1, 3]
+    assert len(set(digits.values())) == 3
+    assert (await module.issue("first", meters[1], REQUEST)).digits == digits[2]
 
 
 async def test_a_sites_own_tables_make_other_tokens(vault: Path) -> None:

@@ -32,6 +32,7 @@ from slotmeter.vending.sts import (
     key_change_tokens,
     minute_1993_of_tid,
     pan_of_drn,
+    rollover,
     token_name,
     token_of,
     vending_key_check_value,
@@ -437,6 +438,12 @@ def test_the_rollover_follows_from_the_base_dates_and_can_be_overridden() -> Non
 
     assert first(later, None) == first(later, True) != first(later, False)
     assert first(NEW, None) == first(NEW, False) != first(NEW, True)
+
+
+def test_a_meter_keeps_its_identifiers_when_the_base_date_goes_back() -> None:
+    assert rollover(NEW, replace(NEW, base_date=2035))
+    assert not rollover(NEW, NEW)
+    assert not rollover(NEW, replace(NEW, base_date=1993))
 
 
 def test_ea11_has_no_set_of_three() -> None:

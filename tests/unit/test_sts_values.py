@@ -312,6 +312,7 @@ def test_the_reserved_minute_goes_to_special_tokens_only() -> None:
     assert next_tid_minute(reserved + 700, (), special=True) == reserved
     assert next_tid_minute(reserved + 700, (reserved,), special=True) == reserved + 1440
     assert next_tid_minute(reserved, (reserved + 5,), special=True) == reserved + 1440
+    assert next_tid_minute(reserved, (reserved - 9, reserved), special=True) == reserved + 1440
 
 
 def test_a_clock_that_jumped_back_gives_no_minute_that_the_meter_forgot() -> None:
