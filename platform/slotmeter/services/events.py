@@ -11,9 +11,13 @@ from slotmeter.ports import Insert, NewId
 __all__ = ["Event", "compact_json", "event_step"]
 
 
+# json.dumps makes an encoder for each call that is not all defaults.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def compact_json(document: object) -> str:
     """Write a JSON document the one way that the database stores it."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(document)
 
 
 @dataclass(frozen=True, slots=True)
