@@ -41,6 +41,7 @@ SENTENCES = (
     ("check_tids_once", "count_tokens", "no meter was given a token identifier twice"),
     ("check_nothing_stuck", "count_sales", "no sale is stuck between its two commits"),
     ("check_reserved", "count_ledger_accounts", "what is reserved is what pending sales need"),
+    ("check_consumption", "count_accounts", "what meters used is what accounts were charged"),
     ("check_charges", "count_charges", "no charge was taken beyond what was due"),
 )
 """The statement that looks, what it looks through, and the sentence it can refute."""

@@ -26,6 +26,8 @@ token = _t["token"]
 branch = _t["branch"]
 charge = _t["charge"]
 meter = _t["meter"]
+meter_charge = _t["meter_charge"]
+customer_account = _t["account"]
 
 _UTILITY: BindParameter[int] = bindparam("utility_id")
 _LIMIT: BindParameter[int] = bindparam("limit")
@@ -52,6 +54,21 @@ _taken_in = func.coalesce(
 )
 _made = func.count(token.c.digits)
 _pending = func.coalesce(func.sum(sale.c.tender_minor), 0)
+_metered = (
+    select(func.coalesce(func.sum(meter_charge.c.charged_minor), 0))
+    .where(meter_charge.c.account_id == customer_account.c.id)
+    .scalar_subquery()
+)
+_consumed = (
+    select(func.coalesce(func.sum(posting.c.amount_minor), 0))
+    .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "consumption"))
+    .join(account, account.c.id == posting.c.ledger_account_id)
+    .where(
+        account.c.utility_id == customer_account.c.utility_id,
+        account.c.code == literal("customer:") + customer_account.c.number,
+    )
+    .scalar_subquery()
+)
 _tokens_due = case((sale.c.credit_mode == "meter", 1), else_=0)
 
 READS: dict[str, Select[Any]] = {
@@ -170,6 +187,11 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by("subject")
     .limit(_LIMIT),
+    "check_consumption": _difference(customer_account.c.number, _metered, _consumed)
+    .where(customer_account.c.utility_id == _UTILITY, _metered != _consumed)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "count_accounts": _count(customer_account.c.id, customer_account.c.utility_id == _UTILITY),
     "count_journals": _count(journal.c.id, journal.c.utility_id == _UTILITY),
     "count_postings": _count(posting.c.id, posting.c.utility_id == _UTILITY),
     "count_ledger_accounts": _count(account.c.id, account.c.utility_id == _UTILITY),
