@@ -272,7 +272,7 @@ def _cuts_have_causes(platform: Platform, *, dark: int, back: int) -> Finding:
         or (each["state"] in {"held", "refused"} and not each["causes"])
     ]
     seen_text = "; ".join(
-        f"{count} {kind.removeprefix('supply_')} as {cause}"
+        f"{count} {kind.removeprefix('supply_')} because {cause}"
         for kind, counted in causes.items()
         for cause, count in sorted(counted.items())
     )

@@ -1,0 +1,102 @@
+"""The demo as a user runs it: the whole product with virtual meters, checked by itself."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slotmeter.cli import EXIT_OK, EXIT_UNUSABLE, main
+
+STOP_S = 90
+
+
+def demo(folder: Path, ports: Callable[[], int], *options: str) -> subprocess.Popen[str]:
+    addresses = ("--http-port", str(ports()), "--nbiot-port", str(ports()))
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "slotmeter", "demo", "--data", str(folder / "town")),
+            *("--meters", "12", "--no-dashboards", *addresses, *options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+def test_a_town_lives_and_everything_at_its_end_is_true(
+    tmp_path: Path, free_ports: Callable[[], int]
+) -> None:
+    process = demo(tmp_path, free_ports, "--for", "25s")
+
+    said, _ = process.communicate(timeout=170)
+
+    assert process.returncode == EXIT_OK, said
+    assert "BROKEN" not in said
+    assert "all of this is true" in said
+    found = re.search(
+        r"(\d+) sales, .* (\d+) cuts, (\d+) reconnections", said.partition("to rest")[2]
+    )
+    assert found is not None, said
+    sales, cuts, reconnections = (int(count) for count in found.groups())
+    assert sales >= 5
+    assert cuts >= 2
+    assert reconnections >= 1
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+def test_ctrl_c_ends_the_demo_with_the_same_report(
+    tmp_path: Path, free_ports: Callable[[], int]
+) -> None:
+    process = demo(tmp_path, free_ports)
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if " sales, " in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=STOP_S)
+
+    said = "".join(lines) + rest
+    assert process.returncode == EXIT_OK, said
+    assert "all of this is true" in said
+
+
+def test_a_folder_that_no_demo_made_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letters").write_text("keep me")
+
+    code = main(["demo", "--data", str(tmp_path), "--for", "1s"])
+
+    assert code == EXIT_UNUSABLE
+    assert "folder_not_empty" in capsys.readouterr().err
+    assert (tmp_path / "letters").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--for", "soon"),
+        ("--for", "0s"),
+        ("--speed", "0"),
+        ("--speed", "fast"),
+        ("--meters", "0"),
+        ("--meters", "-3"),
+        ("--http-port", "70000"),
+    ],
+)
+def test_options_that_cannot_be_are_wrong_usage(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *options]) == EXIT_UNUSABLE
+    assert "usage:" in capsys.readouterr().err
