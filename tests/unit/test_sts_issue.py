@@ -287,6 +287,8 @@ def test_a_register_may_stand_for_its_subclass() -> None:
     request = TokenRequest.credit(Register.GAS, units=1, tid=1, rnd=1)
 
     assert request == TokenRequest(0, 2, 1, 1, 1)
+    assert type(request.subclass) is int
+    assert TokenRequest(0, Register.GAS, 1, 1, 1) == request
 
 
 def test_a_request_survives_being_stored() -> None:

@@ -109,12 +109,12 @@ class TokenRequest:
     @classmethod
     def credit(cls, subclass: int, *, units: int, tid: int, rnd: int) -> Self:
         """Credit in tenths: subclass 0 of a kWh, 1 and 2 of a cubic metre, 3 of a minute."""
-        return cls(0, subclass, tid, rnd, units)
+        return cls(0, int(subclass), tid, rnd, units)
 
     @classmethod
     def currency_credit(cls, subclass: int, *, amount_e5: int, tid: int) -> Self:
         """Credit in 0.00001 of the currency: subclass 4 electricity, 5 water, 6 gas, 7 time."""
-        return cls(0, subclass, tid, None, amount_e5)
+        return cls(0, int(subclass), tid, None, amount_e5)
 
     @classmethod
     def meter_test(
