@@ -57,7 +57,7 @@ prove: $(FOR_WORK) ## run every tests/proofs/prove_*.py at full size, reports in
 	    $(BIN)/python "$$program" --out docs/proofs $(PROVE_ARGS); done
 
 screenshots: $(FOR_WORK) ## photograph the dashboards for docs/images/ (needs chromium)
-	@$(BIN)/python docs/images/take_screenshots.py
+	@$(BIN)/python docs/screenshots.py
 
 constraints: $(FOR_WORK) ## choose the newest versions anew and write them to constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -56,7 +56,6 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 CONNECTIONS_MAX = 8
 CACHE_ENTRIES_MAX = 256
 ROWS_PER_PAGE_MAX = 500
-VALUES_MAX = 5_000
 EXPORT_ROWS_MAX = 100_000
 
 T = TypeVar("T")
@@ -171,7 +170,6 @@ class ApiClient:
             "from": _api_time(span[0]),
             "to": _api_time(span[1]),
             "bucket": str(int(bucket.total_seconds())),
-            "limit": str(VALUES_MAX),
         }
         return parse_readings(await self.ask(f"/meters/{quote(number, safe='')}/readings", params))
 

@@ -200,7 +200,7 @@ def _not_found(message: str, view: View) -> Component:
     return html.Div(
         [
             html.Div(html.H1("Not found", tabIndex="-1"), className="page-head"),
-            empty(message[:1].upper() + message[1:], dcc.Link("To the overview", href=view.prefix)),
+            empty(words.sentence(message), dcc.Link("To the overview", href=view.prefix)),
         ],
         className="page",
     )

@@ -29,6 +29,7 @@ __all__ = [
     "money",
     "plain",
     "quantity",
+    "sentence",
     "state",
     "zone_of",
 ]
@@ -119,6 +120,11 @@ def state(subject: str, name: str) -> State:
 def plain(name: str) -> str:
     """Turn ``open_relay`` into ``Open relay``."""
     return name.replace("_", " ").capitalize() or MISSING
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital letter and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def commodity_unit(commodity: str) -> str:

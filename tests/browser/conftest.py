@@ -84,19 +84,32 @@ def platform_of_paper(free_ports: Callable[[], int]) -> Iterator[Started]:
 
 
 @pytest.fixture(scope="session")
+def started(free_ports: Callable[[], int]) -> Callable[..., Started]:
+    """Call it with a module and its arguments for that program, listening on a port of its own."""
+
+    def start(module: str, *arguments: object) -> Started:
+        port = free_ports()
+        command = [sys.executable, "-m", module, *map(str, arguments), "--port", str(port)]
+        program = Started(command, port)
+        program.start()
+        return program
+
+    return start
+
+
+@pytest.fixture(scope="session")
 def console(
+    started: Callable[..., Started],
     platform_of_paper: Started,
-    free_ports: Callable[[], int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Started]:
     key_file = tmp_path_factory.mktemp("console") / "viewer.key"
     key_file.write_text("smk_of_a_viewer\n")
-    port = free_ports()
-    command = [sys.executable, "-m", "slotmeter_dashboards", "--api", platform_of_paper.url]
-    started = Started([*command, "--key-file", str(key_file), "--port", str(port)], port)
-    started.start()
-    yield started
-    started.stop()
+    program = started(
+        "slotmeter_dashboards", "--api", platform_of_paper.url, "--key-file", key_file
+    )
+    yield program
+    program.stop()
 
 
 @pytest.fixture(scope="session")

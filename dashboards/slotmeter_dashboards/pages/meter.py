@@ -35,7 +35,7 @@ from slotmeter_dashboards.parts import (
 
 __all__ = ["METER"]
 
-EVENTS_SHOWN = 20
+EVENTS_SHOWN = 10
 TOKENS_SHOWN = 12
 COMMANDS_SHOWN = 12
 AHEAD_MIN = timedelta(minutes=5)

@@ -39,6 +39,7 @@ COMMAND_KINDS = {
     "read_now": "Read now",
 }
 CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person"}
+RESULTS = {"already_used": "Typed at the meter before it was delivered"}
 ACCEPTED_BY = {"delivery": "By delivery", "keypad": "By keypad"}
 
 
@@ -53,12 +54,21 @@ def _why(command: Command) -> Piece:
     if command.cause == "person" and command.asked_by:
         cause = command.asked_by
     asked = f"{cause}: {command.reason}" if command.reason else cause
-    notes = [each[:1].upper() + each[1:] for each in command.hold]
+    if command.reason.casefold().startswith(cause.casefold()):
+        asked = words.sentence(command.reason)
+    notes = [words.sentence(each) for each in command.hold]
     if command.result and command.result != "done":
-        notes.append(words.plain(command.result))
+        notes.append(RESULTS.get(command.result) or words.plain(command.result))
     if not notes:
         return asked
     return html.Div([asked, html.Div("; ".join(notes), className="note")])
+
+
+def _command_badge(command: Command) -> html.Span:
+    """Return the state; a token that was typed in first has not failed anybody."""
+    if command.state == "failed" and command.result == "already_used":
+        return html.Span("Not needed", className="badge tone-none")
+    return badge("command", command.state)
 
 
 def command_table(commands: Sequence[Command], view: View, *, with_meter: bool = True) -> Piece:
@@ -77,7 +87,7 @@ def command_table(commands: Sequence[Command], view: View, *, with_meter: bool =
             [
                 *([meter_link(command.meter, view)] if with_meter else []),
                 command_kind(command.kind),
-                badge("command", command.state),
+                _command_badge(command),
                 _why(command),
                 ago(command.created_at) if with_meter else moment(command.created_at, view),
                 *(

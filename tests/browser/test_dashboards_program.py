@@ -1,0 +1,186 @@
+"""The console as a program: how it starts, refuses and stops, and what it answers to anybody."""
+
+from __future__ import annotations
+
+import csv
+import io
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+RUN_S_MAX = 30
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "viewer.key"
+    path.write_text("smk_of_a_viewer\n")
+    return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slotmeter_dashboards", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=RUN_S_MAX,
+        check=False,
+    )
+
+
+def fetch(url: str) -> tuple[int, Message, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=RUN_S_MAX) as response:  # noqa: S310  our own port
+            return response.status, response.headers, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def test_a_port_in_use_ends_the_start_with_one_sentence(key_file: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        ended = run("--api", "http://127.0.0.1:1", "--key-file", key_file, "--port", port)
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"slotmeter-dashboards: the console cannot listen on 127.0.0.1 port {port}: "
+        "Address already in use\n"
+    )
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ended = run("--api", "http://127.0.0.1:1", "--key-file", tmp_path / "none.key", "--port", 0)
+
+    assert ended.returncode == 1
+    assert "none.key cannot be read: No such file or directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("content", ["", "two words", "smk_\x07"])
+def test_a_key_file_with_something_else_is_refused_without_showing_it(
+    key_file: Path, content: str
+) -> None:
+    key_file.write_text(content)
+
+    ended = run("--api", "http://127.0.0.1:1", "--key-file", key_file, "--port", 0)
+
+    assert ended.returncode == 1
+    assert "expected one API key" in ended.stderr
+    assert not content or content not in ended.stderr
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8480", "ftp://127.0.0.1", "http://"])
+def test_an_address_that_is_none_is_refused(key_file: Path, url: str) -> None:
+    ended = run("--api", url, "--key-file", key_file, "--port", 0)
+
+    assert ended.returncode == 1
+    assert "expected --api as http://HOST:PORT" in ended.stderr
+
+
+def test_told_to_stop_it_ends_with_0(
+    started: Callable[..., Any], platform_of_paper: Any, key_file: Path
+) -> None:
+    console = started(
+        "slotmeter_dashboards", "--api", platform_of_paper.url, "--key-file", key_file
+    )
+
+    assert fetch(f"{console.url}/")[0] == 200
+    assert console.stop() == 0
+
+
+@pytest.fixture
+def mounted(started: Callable[..., Any], platform_of_paper: Any, key_file: Path) -> Iterator[str]:
+    """The address of a console that a proxy would show under ``/console/``."""
+    at = ["--api", platform_of_paper.url, "--key-file", key_file, "--prefix", "console"]
+    console = started("slotmeter_dashboards", *at)
+    yield console.url
+    console.stop()
+
+
+def test_under_a_prefix_everything_is_under_it(mounted: str) -> None:
+    status, _, page = fetch(f"{mounted}/console/")
+
+    assert status == 200
+    assert '"requests_pathname_prefix":"\\u002fconsole\\u002f"' in page
+    for asset in ("favicon.svg", "scheme.js", "style.css", "fonts/inter-latin.woff2"):
+        with urllib.request.urlopen(f"{mounted}/console/assets/{asset}", timeout=5) as answer:  # noqa: S310  our own port
+            assert answer.status == 200
+    assert fetch(f"{mounted}/console/csv/meters")[0] == 200
+    assert fetch(f"{mounted}/csv/meters")[2].startswith("<!DOCTYPE html>")
+
+
+def test_every_answer_forbids_reaching_out(console: Any) -> None:
+    for path in ("/", "/assets/style.css", "/csv/meters", "/_dash-layout"):
+        _, headers, _ = fetch(console.url + path)
+
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_the_frameworks_own_pages_are_not_served(console: Any, path: str) -> None:
+    _, _, page = fetch(console.url + path)
+
+    assert "swagger" not in page.lower()
+    assert "redoc" not in page.lower()
+    assert "openapi" not in page.lower()
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+
+
+def test_a_file_holds_the_whole_list_and_not_only_a_page_of_it(
+    console: Any, platform_of_paper: Any
+) -> None:
+    _, headers, text = fetch(f"{console.url}/csv/sales?day=today")
+
+    asked = urllib.request.Request(f"{platform_of_paper.url}/api/v1/overview")  # noqa: S310  our own port
+    with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310  our own port
+        overview = answer.read().decode()
+    assert f'"count": {len(rows(text))}, "tendered"' in overview
+    assert text.startswith("\ufeff")
+    assert headers["Content-Disposition"].startswith('attachment; filename="sales-')
+
+
+def test_times_in_a_file_carry_the_utilitys_offset(console: Any) -> None:
+    _, _, text = fetch(f"{console.url}/csv/events")
+
+    offsets = {datetime.fromisoformat(row["At"]).utcoffset() for row in rows(text)}
+    assert [str(offset) for offset in offsets] == ["2:00:00"]
+
+
+def test_a_file_is_narrowed_as_the_screen_is(console: Any) -> None:
+    _, _, text = fetch(f"{console.url}/csv/meters?supply=off&commodity=electricity")
+
+    assert {(row["Supply"], row["Commodity"]) for row in rows(text)} == {("off", "electricity")}
+
+
+@pytest.mark.parametrize("path", ["/csv/secrets", "/csv/meters/1/secrets", "/csv/meters/1/tokens"])
+def test_a_file_that_is_not_there_is_not_found(console: Any, path: str) -> None:
+    assert fetch(console.url + path)[0] == 404
+
+
+def test_without_the_platform_a_file_is_an_error_and_never_an_empty_file(
+    started: Callable[..., Any], key_file: Path
+) -> None:
+    console = started("slotmeter_dashboards", "--api", "http://127.0.0.1:9", "--key-file", key_file)
+
+    status, _, text = fetch(f"{console.url}/csv/sales")
+    console.stop()
+
+    assert (status, text) == (502, "the platform does not answer at http://127.0.0.1:9")
