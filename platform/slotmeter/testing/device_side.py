@@ -6,8 +6,12 @@ For tests of what frames, commands and time do; nothing runs by itself.
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,19 +20,34 @@ from slotmeter.devices.commands import CommandKind, CommandOut
 from slotmeter.devices.drivers import Driver, Example
 from slotmeter.devices.frames import Frame, Reading, Report
 from slotmeter.errors import FrameError
-from slotmeter.ports import Changes, CreditRule, Insert, SqlValue, UnitOfWork
+from slotmeter.ports import (
+    Caller,
+    Changes,
+    CreditRule,
+    Insert,
+    NewId,
+    Rows,
+    SqlValue,
+    UnitOfWork,
+    Update,
+)
+from slotmeter.services.booking import Entry, accounts_read, posting_steps
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
+from slotmeter.services.command_rows import CommandCause
 from slotmeter.services.command_sweep import CommandSweep
+from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.ingest import DeviceConsumer, Frames
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
-from slotmeter.testing.small_utility import SmallMeter
+from slotmeter.testing.small_utility import SmallMeter, SmallUtility, tariff_document
 from slotmeter.units import Commodity, epoch_us
+from slotmeter.vending.ledger import Posting, customer_account, till_account
 
-__all__ = ["MEDIUM", "DeviceSide", "Script"]
+__all__ = ["MEDIUM", "DeviceSide", "DeviceTown", "Script", "device_town"]
 
 MEDIUM = "nbiot"
 DRIVER_KEY = "slotmeter_virtual"
@@ -148,19 +167,51 @@ class DeviceSide:
         """Return the value of a counter."""
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    async def insert(self, table: str, row: dict[str, SqlValue]) -> int:
-        """Write a row with a new id and return the id."""
 
-        def decide(_rows: Any, new_id: Any) -> Changes[int]:
+@dataclass(slots=True)
+class DeviceTown:
+    """A small utility with its device side, and a second look into its database."""
+
+    side: DeviceSide
+    utility: SmallUtility
+    seller: Caller
+    path: Path
+    _sales: int = 0
+
+    @property
+    def now_us(self) -> int:
+        """Our clock."""
+        return epoch_us(self.side.clock.now())
+
+    def later(self, **by: int) -> datetime:
+        """Return a time after now."""
+        return self.side.clock.now() + timedelta(**by)
+
+    def rows(self, sql: str, *params: SqlValue) -> list[dict[str, Any]]:
+        """Return what is committed."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            cursor = connection.execute(sql, params)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def row(self, sql: str, *params: SqlValue) -> dict[str, Any]:
+        """Return the only row."""
+        (row,) = self.rows(sql, *params)
+        return row
+
+    async def insert(self, table: str, row: Mapping[str, SqlValue]) -> int:
+        """Write a row of this utility with a new id and return the id."""
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[int]:
             row_id = new_id()
-            return Changes(row_id, [Insert(table, {"id": row_id, **row})])
+            whole = {"id": row_id, "utility_id": self.utility.utility_id, **row}
+            return Changes(row_id, [Insert(table, whole)])
 
-        return await self.uow.run([], decide)
+        return await self.side.uow.run([], decide)
 
-    async def notice(self, meter: SmallMeter, utility_id: int, kind: str = "low_credit") -> None:
+    async def notice(self, meter: SmallMeter, kind: str = "low_credit") -> None:
         """Record a notice now."""
         row: dict[str, SqlValue] = {
-            "utility_id": utility_id,
             "meter_id": meter.id,
             "kind": kind,
             "route": "page",
@@ -168,6 +219,131 @@ class DeviceSide:
         }
         await self.insert("notice", row)
 
-    def later(self, **by: int) -> datetime:
-        """Return a time after now."""
-        return self.clock.now() + timedelta(**by)
+    async def sale(self, meter: SmallMeter, minor: int, delivery: str) -> int:
+        """Write an issued sale."""
+        self._sales += 1
+        account = self.row("SELECT id FROM account WHERE number = ?", meter.account_number)
+        version = self.row("SELECT max(id) AS id FROM tariff_version")
+        row: dict[str, SqlValue] = {
+            "principal_id": self.seller.principal.id,
+            "branch_id": self.utility.branch_id,
+            "sale_id": f"s{self._sales}",
+            "request_hash": "",
+            "state": "issued",
+            "receipt_number": f"R{self._sales}",
+            "meter_id": meter.id,
+            "account_id": account["id"],
+            "supply_point_id": meter.supply_point_id,
+            "tariff_version_id": version["id"],
+            "tender_minor": minor,
+            "currency": "KES",
+            "channel": "till",
+            "credit_mode": meter.credit_mode,
+            "priced": "[]",
+            "particulars": "{}",
+            "units": minor,
+            "receipt": "{}",
+            "delivery": delivery,
+            "sold_us": self.now_us,
+            "issued_us": self.now_us,
+            "act": "{}",
+        }
+        return await self.insert("sale", row)
+
+    async def sell_token(self, meter: SmallMeter, amount: int, tid: int) -> tuple[int, int]:
+        """Sell a token of so many Wh or mL and queue its delivery; return sale and command."""
+        sale_row_id = await self.sale(meter, amount, "pending")
+        token: dict[str, SqlValue] = {
+            "meter_id": meter.id,
+            "sale_row_id": sale_row_id,
+            "key_id": "k",
+            "parameters": "{}",
+            "request": "{}",
+            "tid_minute": tid,
+            "tid": tid,
+            "amount": amount,
+            "digits": f"{tid:020d}",
+            "state": "issued",
+            "created_us": self.now_us,
+            "issued_us": self.now_us,
+        }
+        token_id = await self.insert("token", token)
+        order = Order(
+            CommandKind.LOAD_TOKEN,
+            CommandCause.SALE,
+            "sale",
+            token_id=token_id,
+            sale_row_id=sale_row_id,
+        )
+        target = Target(
+            self.utility.utility_id, meter.id, meter.device_id or 0, Commodity(meter.commodity)
+        )
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[int]:
+            queued = queue_steps(order, target, pending=(), now_us=self.now_us, new_id=new_id)
+            return Changes(queued.command["id"], queued.steps)
+
+        return sale_row_id, await self.side.uow.run([], decide)
+
+    async def pay(self, meter: SmallMeter, minor: int) -> None:
+        """Pay into the account of a meter whose credit the platform holds."""
+        sale_row_id = await self.sale(meter, minor, "none")
+        till, customer = till_account("head"), customer_account(meter.account_number)
+        entry = Entry(
+            utility_id=self.utility.utility_id,
+            kind="sale",
+            at_us=self.now_us,
+            currency="KES",
+            postings=(Posting(till, minor), Posting(customer, -minor)),
+            reason="sale",
+            sale_row_id=sale_row_id,
+        )
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[None]:
+            return Changes(None, posting_steps(entry, rows["accounts"], new_id))
+
+        read = accounts_read(self.utility.utility_id, [till, customer], "accounts")
+        await self.side.uow.run([read], decide)
+
+    async def set_policy(self, policy: Mapping[str, object] | str) -> None:
+        """Replace the utility's policy."""
+        text = policy if isinstance(policy, str) else json.dumps(policy)
+        step = Update(
+            "registry_set_policy", {"of_utility": self.utility.utility_id, "policy": text}
+        )
+        await self.side.uow.run([], lambda _rows, _new_id: Changes(None, [step]))
+
+    def balance(self, meter: SmallMeter) -> int:
+        """Return what the ledger holds for a customer, in minor units."""
+        code = customer_account(meter.account_number)
+        found = self.rows("SELECT balance_minor FROM ledger_account WHERE code = ?", code)
+        owed: int = sum(row["balance_minor"] for row in found)
+        return -owed
+
+    def events(self, meter: SmallMeter) -> list[str]:
+        """Return the kinds of a meter's events, oldest first."""
+        sql = "SELECT kind FROM event WHERE meter_id = ? ORDER BY id"
+        return [row["kind"] for row in self.rows(sql, meter.id)]
+
+    def states(self, meter: SmallMeter) -> list[tuple[str, str]]:
+        """Return kind and state of a meter's commands, oldest first."""
+        sql = "SELECT kind, state FROM command WHERE meter_id = ? ORDER BY id"
+        return [(row["kind"], row["state"]) for row in self.rows(sql, meter.id)]
+
+
+@asynccontextmanager
+async def device_town(
+    folder: Path, rule: CreditRule, script: Script | None = None
+) -> AsyncIterator[DeviceTown]:
+    """Open a database with a small utility and everything on its device side."""
+    clock = FakeClock()
+    path = folder / "slotmeter.db"
+    database = await Database.open(path)
+    try:
+        utility = await SmallUtility(database, epoch_us(clock.now())).make()
+        for commodity in ("electricity", "water", "gas"):
+            await utility.add_tariff(tariff_document(commodity))
+        side = DeviceSide(database, clock, rule, script)
+        yield DeviceTown(side, utility, await utility.add_principal("till", "vendor"), path)
+    finally:
+        await database.close()

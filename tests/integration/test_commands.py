@@ -1,0 +1,663 @@
+"""The command queue on a real database: what people ask, what media take, what time does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slotmeter.devices.commands import CommandKind, CommandResult, Outcome
+from slotmeter.devices.entities import SupplyState
+from slotmeter.errors import NotAllowed, NotFound, Refused
+from slotmeter.ports import Caller, Changes, Update
+from slotmeter.services.bus import CommandsChanged, EventsRecorded
+from slotmeter.services.command_rows import ATTEMPTS_MAX
+from slotmeter.testing.device_side import DeviceTown, Script, device_town
+from slotmeter.testing.small_utility import SmallMeter
+from slotmeter_rules import RULES
+
+ON, OFF = SupplyState.ON, SupplyState.OFF
+NIGHTS = {
+    "protected_hours": [
+        {
+            "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+            "from": "18:00",
+            "to": "08:00",
+        }
+    ]
+}
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+async def town(tmp_path: Path, script: Script) -> AsyncIterator[DeviceTown]:
+    async with device_town(tmp_path, RULES.credit_control, script) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def meter(town: DeviceTown) -> SmallMeter:
+    """A meter that may be cut: heard just now, warned, its credit known."""
+    return await cuttable(town)
+
+
+@pytest.fixture
+async def operator(town: DeviceTown) -> Caller:
+    return await town.utility.add_principal("operator", "operator")
+
+
+@pytest.fixture
+async def supervisor(town: DeviceTown) -> Caller:
+    return await town.utility.add_principal("supervisor", "supervisor")
+
+
+async def cuttable(town: DeviceTown, commodity: str = "electricity") -> SmallMeter:
+    meter = await town.utility.add_meter(commodity)
+    await town.side.report(meter, {"credit_balance": 5, "credit_total": 5}, supply=ON)
+    await town.notice(meter)
+    return meter
+
+
+async def cut(town: DeviceTown, caller: Caller, meter: SmallMeter, **more: Any) -> dict[str, Any]:
+    kind = "open_relay" if meter.commodity == "electricity" else "close_valve"
+    return await town.side.requests.request_command(caller, meter.number, kind, "unpaid", **more)
+
+
+async def ask(town: DeviceTown, caller: Caller, meter: SmallMeter, kind: str) -> dict[str, Any]:
+    return await town.side.requests.request_command(caller, meter.number, kind, "why")
+
+
+def codes(command: dict[str, Any]) -> list[str]:
+    return [cause["code"] for cause in command["causes"]]
+
+
+def log(town: DeviceTown, command: dict[str, Any]) -> list[str]:
+    sql = "SELECT state FROM command_log WHERE command_id = ? ORDER BY id"
+    return [row["state"] for row in town.rows(sql, command["id"])]
+
+
+# --- what people ask ----------------------------------------------------------------------------
+
+
+async def test_an_operator_s_cut_goes_out_and_is_verified_by_the_meter_s_own_report(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    command = await cut(town, operator, meter)
+    (taken,) = await town.side.take(meter)
+    done = CommandResult(command["id"], Outcome.DONE)
+    await town.side.report(meter, supply=ON, results=(done,))
+    not_yet = town.states(meter)
+    await town.side.report(meter, supply=OFF)
+
+    assert taken == {"id": command["id"], "kind": "open_relay", "token": None}
+    assert not_yet == [("open_relay", "acknowledged")]
+    assert log(town, command) == ["queued", "sent", "acknowledged", "verified"]
+    assert town.events(meter) == ["command_queued", "supply_cut"]
+    data = town.row("SELECT text FROM event WHERE kind = 'supply_cut'")
+    assert "person: unpaid" in data["text"]
+
+
+async def test_every_request_is_an_act_with_who_and_why(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await cut(town, operator, meter)
+
+    act = town.row("SELECT * FROM act")
+    assert (act["what"], act["subject"]) == ("command.request", f"meter:{meter.number}")
+    assert (act["principal_id"], act["reason"]) == (operator.principal.id, "unpaid")
+
+
+async def test_a_request_wakes_whoever_listens(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    with town.side.bus.subscribe(CommandsChanged, EventsRecorded) as wakes:
+        await cut(town, operator, meter)
+
+        woken = await wakes.next(1)
+
+    assert woken == (CommandsChanged(meter.device_id or 0), EventsRecorded())
+
+
+async def test_the_same_request_again_is_the_same_command(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    first = await cut(town, operator, meter)
+    again = await cut(town, operator, meter)
+
+    assert again["id"] == first["id"]
+    assert len(town.states(meter)) == 1
+    assert len(town.rows("SELECT * FROM act")) == 2
+
+
+async def test_a_refused_cut_is_a_command_with_all_its_causes(
+    town: DeviceTown, operator: Caller
+) -> None:
+    silent = await town.utility.add_meter("electricity")
+
+    command = await cut(town, operator, silent)
+
+    assert command["state"] == "refused"
+    assert codes(command) == ["stale_reading", "unknown_balance", "no_notice"]
+    assert town.events(silent) == ["command_refused"]
+    assert await town.side.take(silent) == []
+    refused = town.side.count("slotmeter_cuts_refused_total", code="no_notice")
+    assert refused == 1
+
+
+async def test_a_critical_account_is_never_cut(town: DeviceTown, operator: Caller) -> None:
+    until_us = town.now_us + 86_400_000_000
+    meter = await town.utility.add_meter("electricity", critical_until_us=until_us)
+    await town.side.report(meter, {"credit_balance": 0}, supply=ON)
+    await town.notice(meter)
+
+    assert codes(await cut(town, operator, meter)) == ["critical_account"]
+
+
+async def test_a_notice_before_the_last_payment_does_not_count(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    town.side.clock.advance(seconds=1)
+    await town.sale(meter, 100, "none")
+
+    assert codes(await cut(town, operator, meter)) == ["no_notice"]
+
+
+async def test_a_person_may_state_safety_and_it_is_on_record(
+    town: DeviceTown, operator: Caller
+) -> None:
+    silent = await town.utility.add_meter("gas")
+
+    command = await cut(town, operator, silent, safety=True)
+
+    assert command["state"] == "queued"
+    assert len(await town.side.take(silent)) == 1
+    assert '"safety":true' in town.row("SELECT data FROM act")["data"]
+
+
+async def test_safety_is_for_cuts_only(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    with pytest.raises(Refused) as refused:
+        await town.side.requests.request_command(
+            operator, meter.number, "close_relay", "why", safety=True
+        )
+
+    assert refused.value.code == "safety_is_for_cuts"
+
+
+async def test_gas_is_not_opened_from_afar(town: DeviceTown, operator: Caller) -> None:
+    meter = await cuttable(town, "gas")
+
+    command = await town.side.requests.request_command(operator, meter.number, "open_valve", "paid")
+
+    assert command["state"] == "refused"
+    assert codes(command) == ["gas_needs_person_at_site"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "code"),
+    [
+        ("close_valve", "why", "kind_does_not_fit"),
+        ("load_token", "why", "kind_unknown"),
+        ("explode", "why", "kind_unknown"),
+        ("read_now", "  ", "reason_missing"),
+        ("read_now", "x" * 201, "reason_too_long"),
+    ],
+)
+async def test_a_request_that_cannot_be_meant_is_refused(
+    town: DeviceTown, meter: SmallMeter, operator: Caller, kind: str, reason: str, code: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        await town.side.requests.request_command(operator, meter.number, kind, reason)
+
+    assert refused.value.code == code
+    assert town.states(meter) == []
+
+
+async def test_a_meter_that_is_not_there_is_unknown(town: DeviceTown, operator: Caller) -> None:
+    with pytest.raises(NotFound):
+        await town.side.requests.request_command(operator, "000", "read_now", "why")
+
+
+async def test_a_meter_that_nothing_reaches_takes_no_commands(
+    town: DeviceTown, operator: Caller
+) -> None:
+    meter = await town.utility.add_meter("electricity", online=False)
+
+    with pytest.raises(Refused) as refused:
+        await town.side.requests.request_command(operator, meter.number, "read_now", "why")
+
+    assert refused.value.code == "meter_not_connected"
+
+
+async def test_a_command_that_the_driver_does_not_know_is_refused(
+    tmp_path: Path, script: Script
+) -> None:
+    script.commands = frozenset({CommandKind.LOAD_TOKEN})
+    async with device_town(tmp_path, RULES.credit_control, script) as town:
+        meter = await town.utility.add_meter("electricity")
+        operator = await town.utility.add_principal("operator", "operator")
+        with pytest.raises(Refused) as refused:
+            await town.side.requests.request_command(operator, meter.number, "read_now", "why")
+
+    assert refused.value.code == "kind_unsupported"
+
+
+async def test_a_right_is_needed_to_ask_and_another_to_confirm(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    with pytest.raises(NotAllowed):
+        await cut(town, town.seller, meter)
+    with pytest.raises(NotAllowed):
+        await town.side.requests.confirm(operator, 1, "why")
+
+
+async def test_a_meter_of_another_utility_is_unknown(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    stranger = replace(operator, principal=replace(operator.principal, utility_id=10**6))
+
+    with pytest.raises(NotFound):
+        await cut(town, stranger, meter)
+
+
+# --- the limit of cuts and the second person ----------------------------------------------------
+
+
+@pytest.fixture
+async def held(town: DeviceTown, meter: SmallMeter, operator: Caller) -> dict[str, Any]:
+    """A cut beyond the one that this utility allows in an hour."""
+    await town.set_policy({"cuts_per_hour": 1})
+    await cut(town, operator, await cuttable(town))
+    return await cut(town, operator, meter)
+
+
+async def test_more_cuts_than_the_hour_allows_wait_for_a_second_person(
+    town: DeviceTown, meter: SmallMeter, held: dict[str, Any], supervisor: Caller
+) -> None:
+    waiting = await town.side.take(meter)
+    confirmed = await town.side.requests.confirm(supervisor, held["id"], "checked the list")
+
+    assert (held["state"], codes(held)) == ("held", ["cut_limit"])
+    assert waiting == []
+    assert (confirmed["state"], confirmed["confirmed"]) == ("queued", True)
+    assert len(await town.side.take(meter)) == 1
+    assert log(town, held) == ["held", "queued", "sent"]
+    acts = [row["what"] for row in town.rows("SELECT what FROM act ORDER BY id")]
+    assert acts[-1] == "command.confirm"
+
+
+async def test_who_asked_cannot_agree(
+    town: DeviceTown, held: dict[str, Any], operator: Caller, supervisor: Caller
+) -> None:
+    same = replace(
+        operator, principal=replace(operator.principal, rights=supervisor.principal.rights)
+    )
+
+    with pytest.raises(NotAllowed) as refused:
+        await town.side.requests.confirm(same, held["id"], "why")
+
+    assert refused.value.code == "second_person_needed"
+
+
+async def test_a_program_cannot_agree(town: DeviceTown, held: dict[str, Any]) -> None:
+    robot = await town.utility.add_principal("robot", "supervisor", kind="service")
+
+    with pytest.raises(NotAllowed) as refused:
+        await town.side.requests.confirm(robot, held["id"], "why")
+
+    assert refused.value.code == "person_needed"
+
+
+async def test_a_command_is_agreed_to_once(
+    town: DeviceTown, held: dict[str, Any], supervisor: Caller
+) -> None:
+    await town.side.requests.confirm(supervisor, held["id"], "why")
+
+    with pytest.raises(Refused) as refused:
+        await town.side.requests.confirm(supervisor, held["id"], "why")
+
+    assert refused.value.code == "nothing_to_confirm"
+
+
+async def test_a_command_that_is_not_there_cannot_be_agreed_to(
+    town: DeviceTown, supervisor: Caller
+) -> None:
+    with pytest.raises(NotFound):
+        await town.side.requests.confirm(supervisor, 999, "why")
+
+
+async def test_a_confirmed_cut_does_not_use_up_the_hour_of_others(
+    town: DeviceTown, meter: SmallMeter, held: dict[str, Any], supervisor: Caller, operator: Caller
+) -> None:
+    await town.set_policy({"cuts_per_hour": 2})
+    await town.side.requests.confirm(supervisor, held["id"], "why")
+
+    third = await cut(town, operator, await cuttable(town))
+
+    assert third["state"] == "queued"
+
+
+async def test_a_cut_beyond_the_hour_goes_by_itself_when_the_hour_has_passed(
+    town: DeviceTown, meter: SmallMeter, held: dict[str, Any]
+) -> None:
+    town.side.clock.advance(seconds=61)
+    await town.side.sweep.sweep()
+    within = town.states(meter)
+    town.side.clock.advance(hours=1)
+    await town.side.sweep.sweep()
+
+    assert within == [("open_relay", "held")]
+    assert town.states(meter) == [("open_relay", "queued")]
+
+
+# --- protected hours ----------------------------------------------------------------------------
+
+
+async def test_a_cut_at_night_waits_for_the_morning(town: DeviceTown, operator: Caller) -> None:
+    await town.set_policy(NIGHTS)
+    evening = datetime.fromisoformat("2026-03-03T18:30:00+03:00")  # Nairobi
+    town.side.clock.set(evening)
+    meter = await cuttable(town)
+    command = await cut(town, operator, meter)
+    town.side.clock.set(datetime.fromisoformat("2026-03-04T07:59:00+03:00"))
+    await town.side.sweep.sweep()
+    early = town.states(meter)
+    town.side.clock.set(datetime.fromisoformat("2026-03-04T08:00:00+03:00"))
+    await town.side.sweep.sweep()
+
+    assert command["causes"][0]["until"] == "2026-03-04T05:00:00.000000Z"
+    assert early == [("open_relay", "held")]
+    assert town.states(meter) == [("open_relay", "queued")]
+
+
+async def test_a_cut_queued_by_day_is_held_when_it_is_taken_at_night(
+    town: DeviceTown, operator: Caller
+) -> None:
+    await town.set_policy(NIGHTS)
+    town.side.clock.set(datetime.fromisoformat("2026-03-03T17:59:00+03:00"))
+    meter = await cuttable(town)
+    command = await cut(town, operator, meter)
+    town.side.clock.set(datetime.fromisoformat("2026-03-03T18:00:00+03:00"))
+    taken = await town.side.take(meter)
+
+    assert command["state"] == "queued"
+    assert taken == []
+    assert town.states(meter) == [("open_relay", "held")]
+
+
+async def test_a_held_cut_whose_reading_grew_old_is_refused_in_the_end(
+    town: DeviceTown, operator: Caller
+) -> None:
+    await town.set_policy({"holidays": ["2026-03-03", "2026-03-04"]})
+    town.side.clock.set(datetime.fromisoformat("2026-03-03T10:00:00+03:00"))
+    meter = await cuttable(town)
+    await cut(town, operator, meter)
+    town.side.clock.set(datetime.fromisoformat("2026-03-05T00:00:00+03:00"))
+    await town.side.sweep.sweep()
+
+    assert town.states(meter) == [("open_relay", "refused")]
+    assert "stale_reading" in town.row("SELECT hold FROM command")["hold"]
+
+
+async def test_a_policy_that_cannot_be_read_lets_nobody_be_cut(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await town.set_policy("{")
+
+    assert codes(await cut(town, operator, meter)) == ["policy_unreadable"]
+
+
+# --- what media take ----------------------------------------------------------------------------
+
+
+async def test_an_unknown_device_is_given_nothing(town: DeviceTown) -> None:
+    assert await town.side.queue.take("nobody") is None
+
+
+async def test_a_poll_with_nothing_due_writes_nothing(
+    town: DeviceTown, meter: SmallMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise AssertionError("a poll with nothing due made a commit")
+
+    monkeypatch.setattr(town.side.uow, "run", fail)
+
+    assert await town.side.queue.take(str(meter.address)) is None
+
+
+async def test_contacts_are_written_together_and_at_most_once_a_minute(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    other = await cuttable(town)
+    town.side.clock.advance(seconds=61)
+    for each in (meter, other, meter):
+        await town.side.take(each)
+    first = await town.side.contacts.flush()
+    town.side.clock.advance(seconds=30)
+    await town.side.take(meter)
+    within = await town.side.contacts.flush()
+    town.side.clock.advance(seconds=31)
+    await town.side.take(meter)
+
+    assert (first, within, await town.side.contacts.flush()) == (2, 0, 1)
+    row = town.row("SELECT last_contact_us FROM device WHERE meter_id = ?", meter.id)
+    assert row["last_contact_us"] == town.now_us
+
+
+async def test_a_contact_never_goes_back_in_time(town: DeviceTown, meter: SmallMeter) -> None:
+    town.side.contacts.heard(meter.device_id or 0, town.now_us - 5)
+    await town.side.contacts.flush()
+
+    row = town.row("SELECT last_contact_us FROM device WHERE meter_id = ?", meter.id)
+    assert row["last_contact_us"] == town.now_us
+
+
+async def test_giving_back_goes_before_tokens_and_tokens_before_reading(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await ask(town, operator, meter, "read_now")
+    await town.sell_token(meter, 50, tid=9)
+    await ask(town, operator, meter, "close_relay")
+
+    taken = await town.side.take(meter, limit=3)
+
+    assert [each["kind"] for each in taken] == ["close_relay", "load_token", "read_now"]
+
+
+async def test_a_device_takes_no_more_than_it_asked_for(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    for tid in (7, 8, 9):
+        await town.sell_token(meter, 50, tid=tid)
+
+    assert len(await town.side.take(meter, limit=2)) == 2
+    assert len(await town.side.take(meter, limit=2)) == 1
+    assert await town.side.take(meter, limit=2) == []
+
+
+async def test_a_reading_that_was_asked_for_is_verified_by_the_report(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    command = await ask(town, operator, meter, "read_now")
+    await town.side.take(meter)
+    await town.side.report(meter, results=(CommandResult(command["id"], Outcome.DONE),))
+
+    assert log(town, command) == ["queued", "sent", "acknowledged", "verified"]
+
+
+async def test_a_command_that_the_meter_does_not_do_fails_with_its_word(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    command = await cut(town, operator, meter)
+    await town.side.take(meter)
+    await town.side.report(meter, results=(CommandResult(command["id"], Outcome.REJECTED),))
+
+    assert town.row("SELECT state, result FROM command") == {
+        "state": "failed",
+        "result": "rejected",
+    }
+    assert "command_failed" in town.events(meter)
+
+
+async def test_a_device_whose_driver_is_gone_waits(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await cut(town, operator, meter)
+    town.side.drivers.clear()
+
+    assert await town.side.take(meter) == []
+    assert town.states(meter) == [("open_relay", "queued")]
+    assert town.side.count("slotmeter_ignored_items_total", code="driver_missing") == 1
+
+
+async def test_a_token_that_the_driver_cannot_carry_is_refused_and_its_sale_told(
+    tmp_path: Path, script: Script
+) -> None:
+    script.commands = frozenset({CommandKind.READ_NOW})
+    async with device_town(tmp_path, RULES.credit_control, script) as town:
+        meter = await town.utility.add_meter("electricity")
+        await town.sell_token(meter, 50, tid=9)
+
+        assert await town.side.take(meter) == []
+        assert town.states(meter) == [("load_token", "refused")]
+        assert town.row("SELECT delivery FROM sale")["delivery"] == "failed"
+
+
+async def test_a_restoring_command_waits_for_supply_to_come_back(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    command = await ask(town, operator, meter, "close_relay")
+    await town.side.take(meter)
+    done = CommandResult(command["id"], Outcome.DONE)
+    await town.side.report(meter, supply=OFF, results=(done,))
+    waiting = town.states(meter)
+    await town.side.report(meter, supply=ON)
+
+    assert waiting == [("close_relay", "acknowledged")]
+    assert town.states(meter) == [("close_relay", "verified")]
+    assert town.events(meter)[-1] == "supply_restored"
+
+
+async def test_a_cut_that_came_between_look_and_lease_waits_its_turn(
+    town: DeviceTown, meter: SmallMeter, operator: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.sell_token(meter, 50, tid=9)
+    original = town.side.uow.read
+
+    async def read_and_then_a_cut_is_queued(reads: Any) -> Any:
+        rows = await original(reads)
+        monkeypatch.setattr(town.side.uow, "read", original)
+        await cut(town, operator, meter)
+        return rows
+
+    monkeypatch.setattr(town.side.uow, "read", read_and_then_a_cut_is_queued)
+
+    assert [each["kind"] for each in await town.side.take(meter, limit=5)] == ["load_token"]
+    assert [each["kind"] for each in await town.side.take(meter, limit=5)] == ["open_relay"]
+
+
+# --- what time does -----------------------------------------------------------------------------
+
+
+async def test_a_command_without_an_answer_is_sent_again(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    sale_row_id, command_id = await town.sell_token(meter, 50, tid=9)
+    await town.side.take(meter)
+    first_us = town.now_us
+    town.side.clock.advance(seconds=59)
+    await town.side.sweep.sweep()
+    too_early = await town.side.take(meter)
+    town.side.clock.advance(seconds=1)
+    await town.side.sweep.sweep(old_too=False)
+    again = await town.side.take(meter)
+
+    assert too_early == []
+    assert [each["id"] for each in again] == [command_id]
+    assert town.row("SELECT attempts FROM command")["attempts"] == 2
+    row = town.row("SELECT sent_us, delivery FROM sale WHERE id = ?", sale_row_id)
+    assert row == {"sent_us": first_us, "delivery": "sent"}
+    assert town.events(meter).count("token_sent") == 1
+
+
+async def test_a_command_that_was_tried_enough_has_failed(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await town.side.requests.request_command(operator, meter.number, "read_now", "why")
+    for _ in range(ATTEMPTS_MAX[CommandKind.READ_NOW]):
+        await town.side.take(meter)
+        town.side.clock.advance(seconds=60)
+        await town.side.sweep.sweep()
+
+    assert town.row("SELECT state, result FROM command") == {
+        "state": "failed",
+        "result": "no_answer",
+    }
+    assert town.events(meter)[-1] == "command_failed"
+
+
+async def test_a_cut_that_finds_no_meter_within_the_hour_expires(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    await cut(town, operator, meter)
+    town.side.clock.advance(hours=1)
+    taken = await town.side.take(meter)
+    await town.side.sweep.sweep()
+
+    assert taken == []
+    assert town.states(meter) == [("open_relay", "expired")]
+
+
+async def test_a_token_that_was_typed_has_arrived_although_its_command_expires(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    sale_row_id, _ = await town.sell_token(meter, 50, tid=9)
+    await _mark_typed(town)
+    town.side.clock.advance(days=31)
+    await town.side.sweep.sweep()
+
+    row = town.row("SELECT delivery FROM sale WHERE id = ?", sale_row_id)
+    assert row["delivery"] == "already_used"
+
+
+async def _mark_typed(town: DeviceTown) -> None:
+    token = town.row("SELECT id, utility_id FROM token")
+    step = Update(
+        "ingest_token_accept",
+        {
+            "of_utility": token["utility_id"],
+            "of_token": token["id"],
+            "to_accepted_by": "keypad",
+            "to_accepted_us": town.now_us,
+        },
+    )
+    await town.side.uow.run([], lambda _rows, _new_id: Changes(None, [step]))
+
+
+async def test_what_the_meter_called_done_but_never_showed_has_failed(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    command = await cut(town, operator, meter)
+    await town.side.take(meter)
+    done = CommandResult(command["id"], Outcome.DONE)
+    await town.side.report(meter, supply=ON, results=(done,))
+    town.side.clock.advance(days=1)
+    await town.side.sweep.sweep()
+
+    assert town.row("SELECT state, result FROM command") == {
+        "state": "failed",
+        "result": "unproven",
+    }
+
+
+async def test_a_sweep_with_nothing_to_do_moves_nothing(town: DeviceTown) -> None:
+    assert await town.side.sweep.sweep() == 0

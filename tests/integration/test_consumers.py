@@ -1,0 +1,143 @@
+"""The consumers as tasks: woken by the log, readings with their own cursor, stopped cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from slotmeter.ports import Read
+from slotmeter.services.bus import EventsRecorded
+from slotmeter.services.command_sweep import CommandSweep
+from slotmeter.services.ingest import BATCH_FRAMES_MAX, ReadingsConsumer
+from slotmeter.services.tasks import TaskOwner
+from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.store_contract import ModelReadings
+from slotmeter_rules import RULES
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
+    async with device_town(tmp_path, RULES.credit_control) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store() -> ModelReadings:
+    return ModelReadings()
+
+
+@pytest.fixture
+def readings(town: DeviceTown, store: ModelReadings) -> ReadingsConsumer:
+    side = town.side
+    return ReadingsConsumer(
+        side.uow, store, drivers=side.drivers, metrics=side.metrics, bus=side.bus
+    )
+
+
+async def test_readings_are_stored_with_the_frame_they_came_from(
+    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+) -> None:
+    meter = await town.utility.add_meter("electricity")
+    await town.side.report(meter, {"energy_import": 5, "credit_total": 7})
+    taken = await readings.step()
+
+    row = await store.last(meter.id, "energy_import")
+    frame_id = town.row("SELECT id FROM frame")["id"]
+    assert taken == 1
+    assert row is not None
+    assert (row.value, row.frame_id, row.measured_us) == (5, frame_id, town.now_us)
+    assert await store.cursor() == frame_id
+    assert town.side.count("slotmeter_readings_total") == 2
+
+
+async def test_frames_without_readings_move_the_cursor_too(
+    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+) -> None:
+    frame_id = await town.side.hand_in("nobody", b"garbage")
+
+    await readings.step()
+
+    assert await store.cursor() == frame_id
+    assert await readings.step() == 0
+
+
+async def test_a_log_longer_than_a_batch_is_read_to_its_end(
+    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+) -> None:
+    await asyncio.gather(*(town.side.hand_in("nobody", b"x") for _ in range(BATCH_FRAMES_MAX + 1)))
+
+    assert await readings.step() == BATCH_FRAMES_MAX
+    assert await readings.step() == 1
+
+
+async def test_tasks_are_woken_by_the_log_and_end_with_their_owner(
+    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+) -> None:
+    meter = await town.utility.add_meter("electricity")
+    owner = TaskOwner(town.side.metrics)
+    owner.keep("devices", town.side.consumer.run)
+    owner.keep("readings", readings.run)
+    with town.side.bus.subscribe(EventsRecorded) as wakes:
+        await town.side.report(meter, {"energy_import": 5}, consume=False)
+
+        woken = await wakes.next(10)
+    async with asyncio.timeout(10):
+        while await store.cursor() == 0:
+            await asyncio.sleep(0)
+    await owner.stop()
+
+    assert woken == (EventsRecorded(),)
+    assert town.row("SELECT register FROM device")["register"] == 5
+    assert town.side.count("slotmeter_task_failures_total", task="devices") == 0
+
+
+async def test_a_task_that_fails_is_started_again_and_goes_on(
+    town: DeviceTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = await town.utility.add_meter("electricity")
+    again = asyncio.Event()
+    original = town.side.uow.read
+    fails = [True]
+
+    async def read(reads: list[Read]) -> object:
+        if fails:
+            fails.clear()
+            raise OSError("the disk is away")
+        return await original(reads)
+
+    async def no_pause(_seconds: float) -> None:
+        again.set()
+
+    monkeypatch.setattr(town.side.uow, "read", read)
+    owner = TaskOwner(town.side.metrics, sleep=no_pause)
+    await town.side.report(meter, {"energy_import": 5}, consume=False)
+    with town.side.bus.subscribe(EventsRecorded) as wakes:
+        owner.keep("devices", town.side.consumer.run)
+
+        woken = await wakes.next(10)
+    await owner.stop()
+
+    assert again.is_set()
+    assert woken == (EventsRecorded(),)
+    assert town.side.count("slotmeter_task_failures_total", task="devices") == 1
+
+
+async def test_the_sweep_runs_and_writes_contacts(
+    town: DeviceTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = await town.utility.add_meter("electricity")
+    await town.side.take(meter)
+    monkeypatch.setattr("slotmeter.services.command_sweep.SWEEP_EVERY_S", 0)
+    sweep: CommandSweep = town.side.sweep
+    task = asyncio.create_task(sweep.run())
+    try:
+        async with asyncio.timeout(10):
+            while town.row("SELECT last_contact_us AS at FROM device")["at"] is None:
+                await asyncio.sleep(0)
+    finally:
+        task.cancel()
+
+    assert town.row("SELECT last_contact_us AS at FROM device")["at"] == town.now_us
