@@ -156,11 +156,14 @@ class _BadInput(Exception):
 async def _body(request: web.Request, model: type[BaseModel], timeout_s: float) -> BaseModel:
     if model is Nothing:
         return _NOTHING
-    try:
-        async with asyncio.timeout(timeout_s / 2):
-            content = await request.read()
-    except TimeoutError as error:
-        raise web.HTTPRequestTimeout from error
+    if request.content.is_eof():  # it came with the headers
+        content = await request.read()
+    else:
+        try:
+            async with asyncio.timeout(timeout_s / 2):
+                content = await request.read()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
