@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from slotmeter.ports import Read
+from slotmeter.ports import Read, ReadingRow
 from slotmeter.services.bus import EventsRecorded
-from slotmeter.services.command_sweep import CommandSweep
 from slotmeter.services.ingest import BATCH_FRAMES_MAX, ReadingsConsumer
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.testing.device_side import DeviceTown, device_town
@@ -24,13 +23,26 @@ async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
         yield opened
 
 
-@pytest.fixture
-def store() -> ModelReadings:
-    return ModelReadings()
+class WatchedReadings(ModelReadings):
+    """A store that tells when something was appended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended = asyncio.Event()
+
+    async def append(self, rows: Sequence[ReadingRow], *, cursor: int | None = None) -> int:
+        new = await super().append(rows, cursor=cursor)
+        self.appended.set()
+        return new
 
 
 @pytest.fixture
-def readings(town: DeviceTown, store: ModelReadings) -> ReadingsConsumer:
+def store() -> WatchedReadings:
+    return WatchedReadings()
+
+
+@pytest.fixture
+def readings(town: DeviceTown, store: WatchedReadings) -> ReadingsConsumer:
     side = town.side
     return ReadingsConsumer(
         side.uow, store, drivers=side.drivers, metrics=side.metrics, bus=side.bus
@@ -38,7 +50,7 @@ def readings(town: DeviceTown, store: ModelReadings) -> ReadingsConsumer:
 
 
 async def test_readings_are_stored_with_the_frame_they_came_from(
-    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
 ) -> None:
     meter = await town.utility.add_meter("electricity")
     await town.side.report(meter, {"energy_import": 5, "credit_total": 7})
@@ -54,7 +66,7 @@ async def test_readings_are_stored_with_the_frame_they_came_from(
 
 
 async def test_frames_without_readings_move_the_cursor_too(
-    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
 ) -> None:
     frame_id = await town.side.hand_in("nobody", b"garbage")
 
@@ -65,7 +77,7 @@ async def test_frames_without_readings_move_the_cursor_too(
 
 
 async def test_a_log_longer_than_a_batch_is_read_to_its_end(
-    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
 ) -> None:
     await asyncio.gather(*(town.side.hand_in("nobody", b"x") for _ in range(BATCH_FRAMES_MAX + 1)))
 
@@ -74,7 +86,7 @@ async def test_a_log_longer_than_a_batch_is_read_to_its_end(
 
 
 async def test_tasks_are_woken_by_the_log_and_end_with_their_owner(
-    town: DeviceTown, store: ModelReadings, readings: ReadingsConsumer
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
 ) -> None:
     meter = await town.utility.add_meter("electricity")
     owner = TaskOwner(town.side.metrics)
@@ -85,8 +97,7 @@ async def test_tasks_are_woken_by_the_log_and_end_with_their_owner(
 
         woken = await wakes.next(10)
     async with asyncio.timeout(10):
-        while await store.cursor() == 0:
-            await asyncio.sleep(0)
+        await store.appended.wait()
     await owner.stop()
 
     assert woken == (EventsRecorded(),)
@@ -130,13 +141,19 @@ async def test_the_sweep_runs_and_writes_contacts(
 ) -> None:
     meter = await town.utility.add_meter("electricity")
     await town.side.take(meter)
-    monkeypatch.setattr("slotmeter.services.command_sweep.SWEEP_EVERY_S", 0)
-    sweep: CommandSweep = town.side.sweep
-    task = asyncio.create_task(sweep.run())
+    flushed = asyncio.Event()
+    original = town.side.contacts.flush
+
+    async def flush() -> int:
+        written = await original()
+        flushed.set()
+        return written
+
+    monkeypatch.setattr(town.side.contacts, "flush", flush)
+    task = asyncio.create_task(town.side.sweep.run())
     try:
         async with asyncio.timeout(10):
-            while town.row("SELECT last_contact_us AS at FROM device")["at"] is None:
-                await asyncio.sleep(0)
+            await flushed.wait()
     finally:
         task.cancel()
 
