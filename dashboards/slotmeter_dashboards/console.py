@@ -139,6 +139,16 @@ def skeleton(prefix: str) -> list[Component]:
             className="bar",
         ),
         html.Div(id="banner", role="alert"),
+        html.Div(
+            [
+                html.Strong("Not live. "),
+                "Nothing new comes from the console. This page keeps trying.",
+            ],
+            id="stale",
+            className="banner",
+            role="alert",
+            hidden=True,
+        ),
         html.Main(html.Div(id="page"), id="main"),
         html.Footer(section("foot", waits=False), className="foot"),
     ]

@@ -42,10 +42,15 @@ def visit(
         until(chromium, "return !document.querySelector('.waiting')")
 
     yield go
-    log: Any = chromium.get_log
-    said = [entry for entry in log("browser") if entry["level"] != "DEBUG"]
+    said = browser_log(chromium)
     chromium.get("about:blank")
     assert said == []
+
+
+def browser_log(chromium: Chrome) -> list[dict[str, Any]]:
+    """What the browser complained of since the last look."""
+    log: Any = chromium.get_log
+    return [entry for entry in log("browser") if entry["level"] != "DEBUG"]
 
 
 def until(chromium: Chrome, truth: str | Callable[[], bool], *arguments: object) -> None:
@@ -224,6 +229,25 @@ def test_a_page_without_the_platform_says_so_and_recovers_by_itself(
     until(chromium, "return !!document.querySelector('.badge.live')")
     assert text(chromium, "#banner") == ""
     assert chromium.execute_script("return window.still")
+
+
+def test_a_page_that_hears_nothing_from_the_console_does_not_go_on_as_live(
+    chromium: Chrome, visit: Callable[[str], None]
+) -> None:
+    visit("/")
+    stale = "return !document.querySelector('#stale').hidden"
+    assert not chromium.execute_script(stale)
+
+    chromium.execute_cdp_cmd("Network.enable", {})
+    chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*_dash-update-component*"]})
+    chromium.execute_script(
+        "const now = performance.now.bind(performance); performance.now = () => now() + 60000"
+    )
+
+    until(chromium, stale)
+    chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    until(chromium, stale.replace("!", ""))
+    browser_log(chromium)
 
 
 @pytest.mark.parametrize("path", ["/meters/00000000000", "/no/such/page"])

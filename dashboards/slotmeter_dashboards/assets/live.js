@@ -7,20 +7,27 @@
     [86400, 3600, "h"],
     [Infinity, 86400, "d"],
   ];
+  var STALE_MS = 10000;
   var heard = { stamp: null, atMs: 0 };
   var firstPage = true;
 
   /* The platform's clock, not the viewer's: its newest stamp plus the time since that came. */
   function platformNowMs() {
     var place = document.querySelector("[data-now]");
-    if (!place) {
-      return null;
-    }
-    var stamp = place.getAttribute("data-now");
+    var stamp = place ? place.getAttribute("data-now") : heard.stamp;
     if (stamp !== heard.stamp) {
       heard = { stamp: stamp, atMs: performance.now() };
     }
-    return Date.parse(stamp) + (performance.now() - heard.atMs);
+    return stamp === null ? null : Date.parse(stamp) + (performance.now() - heard.atMs);
+  }
+
+  /* The page says by itself that nothing comes any more, for when the console cannot. */
+  function watch() {
+    var note = document.getElementById("stale");
+    var silent = document.querySelector("[data-now]") !== null;
+    if (note) {
+      note.hidden = !(silent && performance.now() - heard.atMs > STALE_MS);
+    }
   }
 
   function age(seconds) {
@@ -35,6 +42,7 @@
     if (nowMs === null) {
       return;
     }
+    watch();
     document.querySelectorAll("[data-at]").forEach(function (place) {
       var seconds = Math.max(0, (nowMs - Date.parse(place.getAttribute("data-at"))) / 1000);
       var text = age(seconds);
