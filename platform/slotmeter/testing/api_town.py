@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from slotmeter.api.event_stream import EventFeed
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.api.server import make_runner
 from slotmeter.config import LimitsConfig
-from slotmeter.ports import Aggregate, Caller, ReadingRow, StoreStats
+from slotmeter.ports import Caller
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.access import Access, Origin
 from slotmeter.services.bus import Bus
@@ -35,11 +35,13 @@ from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
 from slotmeter.services.selling import Selling
 from slotmeter.storage.database import Database
+from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+HEARTBEAT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,68 +65,6 @@ class Reply:
         return code
 
 
-class ReadingsInMemory:
-    """A ``ReadingStore`` for tests of what stands on it; the real ones have a contract suite."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[int, str, int], ReadingRow] = {}
-        self.position = 0
-
-    async def append(self, rows: Sequence[ReadingRow], *, cursor: int | None = None) -> int:
-        """Keep rows; see ``ports.ReadingStore``."""
-        before = len(self.rows)
-        for row in rows:
-            self.rows.setdefault((row.meter_id, row.register, row.measured_us), row)
-        self.position = self.position if cursor is None else cursor
-        return len(self.rows) - before
-
-    async def cursor(self) -> int:
-        """Return the newest cursor."""
-        return self.position
-
-    async def range(
-        self, meter_id: int, register: str, start_us: int, end_us: int, *, limit: int
-    ) -> list[ReadingRow]:
-        """Return values of a time."""
-        found = [
-            row
-            for row in self.rows.values()
-            if (row.meter_id, row.register) == (meter_id, register)
-            and start_us <= row.measured_us < end_us
-        ]
-        return sorted(found, key=lambda row: row.measured_us)[:limit]
-
-    async def aggregate(
-        self, meter_id: int, register: str, start_us: int, end_us: int, *, bucket_us: int
-    ) -> list[Aggregate]:
-        """Return non-empty spans."""
-        spans: dict[int, list[int]] = {}
-        for row in await self.range(meter_id, register, start_us, end_us, limit=10**6):
-            start = start_us + (row.measured_us - start_us) // bucket_us * bucket_us
-            spans.setdefault(start, []).append(row.value)
-        return [
-            Aggregate(at, at + bucket_us, len(some), min(some), max(some), some[0], some[-1])
-            for at, some in sorted(spans.items())
-        ]
-
-    async def last(self, meter_id: int, register: str) -> ReadingRow | None:
-        """Return the newest value."""
-        found = await self.range(meter_id, register, 0, 2**62, limit=10**6)
-        return found[-1] if found else None
-
-    async def retain(self, before_us: int) -> int:
-        """Keep everything."""
-        return 0
-
-    async def stats(self) -> StoreStats:
-        """Return how much there is."""
-        return StoreStats(len(self.rows), 0, None, None)
-
-    async def close(self) -> None:
-        """Let go of nothing."""
-        return
-
-
 Check = Callable[[str, str, Reply], None]
 
 
@@ -139,9 +79,8 @@ class ApiTown:
     clock: FakeClock
     services: Services
     principals: Principals
-    readings: ReadingsInMemory
+    readings: EmbeddedReadings
     runner: web.AppRunner
-    selling: Selling
     path: Path
     check: Check
     reasons: list[str] = field(default_factory=list)
@@ -207,54 +146,27 @@ async def serve_small_utility(
         limits: of the server.
         check: is given method, path and answer of every call.
     """
-    path = folder / "slotmeter.db"
-    database = await Database.open(path)
-    create_vault(folder)
-    security = SoftwareSecurityModule.open(folder)
-    await security.load(KEY_ID, VENDING_KEY)
-    clock = FakeClock(NOW)
-    utility = await SmallUtility(database, epoch_us(NOW)).make()
-    for commodity in ("electricity", "water", "gas"):
-        await utility.add_tariff(tariff_document(commodity))
-    feed = EventFeed(limits.event_streams_max, heartbeat_s=0.2)
-
-    async def after_payment(_: int) -> None:
-        return
-
-    selling = Selling(
-        database,
-        security,
-        clock,
-        draw_rnd=lambda: 5,
-        after_payment=after_payment,
-        on_issued=feed.wake,
-    )
-    board = MetricsBoard()
-    metrics = DeviceMetrics(board.registry)
-    requests = CommandRequests(database, clock, drivers=load_drivers(), metrics=metrics, bus=Bus())
-    readings = ReadingsInMemory()
-    reasons: list[str] = []
-    services = Services(
-        access=Access(database, clock),
-        queries=Queries(database, clock),
-        selling=selling,
-        requests=requests,
-        readings=readings,
-        feed=feed,
-        clock=clock,
-        metrics=board,
-        limits=limits,
-        not_ready=lambda: reasons,
-    )
-    runner = make_runner(make_app(services), limits)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    async with aiohttp.ClientSession() as session:
+    async with AsyncExitStack() as stack:
+        database = await Database.open(folder / "slotmeter.db")
+        stack.push_async_callback(database.close)
+        readings = await EmbeddedReadings.open(folder / "readings.db")
+        stack.push_async_callback(readings.close)
+        security = await _vault(folder)
+        stack.push_async_callback(security.close)
+        clock = FakeClock(NOW)
+        utility = await SmallUtility(database, epoch_us(NOW)).make()
+        for commodity in ("electricity", "water", "gas"):
+            await utility.add_tariff(tariff_document(commodity))
+        reasons: list[str] = []
+        services = _services(database, readings, security, clock, limits, reasons)
+        runner = make_runner(make_app(services), limits)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
         yield ApiTown(
             url=f"http://{host}:{port}",
-            session=session,
+            session=await stack.enter_async_context(aiohttp.ClientSession()),
             database=database,
             utility=utility,
             clock=clock,
@@ -262,11 +174,56 @@ async def serve_small_utility(
             principals=Principals(database, clock),
             readings=readings,
             runner=runner,
-            selling=selling,
-            path=path,
+            path=folder / "slotmeter.db",
             check=check,
             reasons=reasons,
         )
-    await runner.cleanup()
-    await security.close()
-    await database.close()
+
+
+async def _vault(folder: Path) -> SoftwareSecurityModule:
+    """Make a vault that holds the small utility's key."""
+    create_vault(folder)
+    security = SoftwareSecurityModule.open(folder)
+    await security.load(KEY_ID, VENDING_KEY)
+    return security
+
+
+def _services(
+    database: Database,
+    readings: EmbeddedReadings,
+    security: SoftwareSecurityModule,
+    clock: FakeClock,
+    limits: LimitsConfig,
+    reasons: list[str],
+) -> Services:
+    feed = EventFeed(limits.event_streams_max, heartbeat_s=HEARTBEAT_S)
+    board = MetricsBoard()
+
+    async def after_payment(_: int) -> None:
+        return
+
+    return Services(
+        access=Access(database, clock),
+        queries=Queries(database, clock),
+        selling=Selling(
+            database,
+            security,
+            clock,
+            draw_rnd=lambda: 5,
+            after_payment=after_payment,
+            on_issued=feed.wake,
+        ),
+        requests=CommandRequests(
+            database,
+            clock,
+            drivers=load_drivers(),
+            metrics=DeviceMetrics(board.registry),
+            bus=Bus(),
+        ),
+        readings=readings,
+        feed=feed,
+        clock=clock,
+        metrics=board,
+        limits=limits,
+        not_ready=lambda: reasons,
+    )
