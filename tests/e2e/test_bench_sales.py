@@ -1,0 +1,97 @@
+"""The benchmark of sales measures what it says, and refuses what it must."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_sales.py"
+HEAD = b"HTTP/1.1 201 Created\r\nContent-Length: 1"
+SALE = b'{"meter": "07", "token": "12345678901234567890"}'
+
+
+def load() -> Any:
+    spec = importlib.util.spec_from_file_location("bench_sales", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+bench = load()
+
+
+def test_a_right_answer_is_taken() -> None:
+    bench.check_answer(HEAD, SALE, "07")
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "meter"),
+    [
+        (HEAD.replace(b"201", b"200"), SALE, "07"),
+        (HEAD.replace(b"201 Created", b"503 Busy"), b"{}", "07"),
+        (HEAD, SALE, "08"),
+        (HEAD, SALE.replace(b"1234567890", b"123456789", 1), "07"),
+        (HEAD, SALE.replace(b'"12345678901234567890"', b"null"), "07"),
+        (HEAD, b"not JSON", "07"),
+    ],
+)
+def test_any_other_answer_ends_the_run(head: bytes, body: bytes, meter: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  JSON's own error is one of them
+        bench.check_answer(head, body, meter)
+
+
+@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL", "unknown"])
+def test_without_durability_no_sale_figure_is_printed(
+    synchronous: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextmanager
+    def server(*_: object, **__: object) -> Iterator[tuple[Any, str]]:
+        yield SimpleNamespace(), synchronous
+
+    monkeypatch.setattr(bench, "running_server", server)
+    options = argparse.Namespace(
+        clients=1, meters=1, warm_up=0.0, measure=1.0, runs=1, devices=True, no_limits=True
+    )
+
+    code = bench.measure(options, tmp_path)
+
+    said = capsys.readouterr().out
+    assert code == 1
+    assert f"synchronous = {synchronous}" in said
+    assert re.search(r"\d/s", said) is None
+
+
+@pytest.mark.e2e
+def test_a_short_run_measures_sales_and_the_peer() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, str(PROGRAM), "--clients", "4", "--meters", "20", "--runs", "1"),
+            *("--warm-up", "0.2", "--measure", "1", "--no-limits"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "synchronous = FULL" in done.stdout
+    figures = re.findall(r"HTTP +([\d,]+)/s .* p50 +[\d.]+ ms +p99 +[\d.]+ ms", done.stdout)
+    assert len(figures) == 2
+    assert all(int(figure.replace(",", "")) > 0 for figure in figures)
