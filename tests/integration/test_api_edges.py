@@ -179,6 +179,7 @@ async def test_bytes_that_are_not_http_get_a_400_problem(
 
     assert (status, body["code"]) == (400, "bad_http")
     assert headers["Content-Type"] == "application/problem+json"
+    assert headers["Server"] == "slotmeter"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ from slotmeter.api.auth import REQUEST_ID_HEADER, InWork, check_rights, request_
 from slotmeter.api.call import JSON_TYPE, Answer, Call, Nothing, Services
 from slotmeter.api.logs import REQUEST_ID
 from slotmeter.api.openapi import openapi_document
-from slotmeter.api.problems import http_problem, invalid_problem, refused_problem, status_of
+from slotmeter.api.problems import (
+    SERVER_NAME,
+    http_problem,
+    invalid_problem,
+    refused_problem,
+    status_of,
+)
 from slotmeter.api.routes import DOCUMENT_PATH, ROUTES, Route
 from slotmeter.errors import Refused, SlotmeterError
 from slotmeter.ports import Caller
@@ -27,7 +33,6 @@ __all__ = ["make_app"]
 
 LOG = logging.getLogger("slotmeter.api")
 ACCESS_LOG = logging.getLogger("slotmeter.api.access")
-SERVER: Final = "slotmeter"
 _NOTHING: Final = Nothing()
 _NO_ROUTE: Final = "none"
 
@@ -85,7 +90,7 @@ def _edge(services: Services, *, access_log: bool) -> Any:
             if request.writer.output_size:
                 raise ConnectionError("an answer was begun; the connection can only be closed")
             response.headers[REQUEST_ID_HEADER] = request_id
-            response.headers["Server"] = SERVER
+            response.headers["Server"] = SERVER_NAME
         seconds = time.perf_counter() - started_s
         route = request.match_info.route.name or _NO_ROUTE
         answered(route, response.status, seconds)

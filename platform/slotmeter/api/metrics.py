@@ -73,10 +73,13 @@ class MetricsBoard:
         """Start an empty board of its own, so that two servers in one process do not mix."""
         self.registry = CollectorRegistry()
         self.http = HttpMetrics(self.registry)
+        self._plugins: dict[str, PluginMetrics] = {}
 
     def plugin(self, key: str) -> PluginMetrics:
-        """Return the counters of a plugin or of a part of the platform."""
-        return PluginMetrics(self.registry, key)
+        """Return the counters of a plugin; its entries share them."""
+        if key not in self._plugins:
+            self._plugins[key] = PluginMetrics(self.registry, key)
+        return self._plugins[key]
 
     def gauge(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show a value that is asked for at each scrape."""

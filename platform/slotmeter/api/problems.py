@@ -31,15 +31,19 @@ from slotmeter.errors import (
 __all__ = [
     "HTTP_CODES",
     "PROBLEM_TYPE",
+    "SERVER_NAME",
     "VALIDATION_CODES",
     "BadRequest",
     "TooMany",
+    "http_problem",
     "invalid_problem",
     "problem",
+    "refused_problem",
     "status_of",
 ]
 
 PROBLEM_TYPE: Final = "application/problem+json"
+SERVER_NAME: Final = "slotmeter"
 FIELDS_NAMED_MAX: Final = 20
 RETRY_AFTER_S: Final = 1
 

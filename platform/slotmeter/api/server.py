@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from slotmeter.api.auth import REQUEST_ID_HEADER, request_id_of
-from slotmeter.api.problems import http_problem
+from slotmeter.api.problems import SERVER_NAME, http_problem
 from slotmeter.config import LimitsConfig
 
 __all__ = ["make_runner"]
@@ -18,6 +18,13 @@ LOG = logging.getLogger("slotmeter.api.server")
 KEEP_ALIVE_S = 75.0
 LINGER_S = 1.0
 """How long the rest of a body that nobody wants is read before the connection is closed."""
+
+
+def _problem(status: int, request_id: str) -> web.Response:
+    response = http_problem(status, request_id)
+    response.headers[REQUEST_ID_HEADER] = request_id
+    response.headers["Server"] = SERVER_NAME
+    return response
 
 
 class _Connection(RequestHandler):
@@ -38,8 +45,7 @@ class _Connection(RequestHandler):
         request_id = request_id_of(request)
         if status >= 500:
             LOG.error("a connection failed", exc_info=exc, extra={"answered": request_id})
-        response = http_problem(status, request_id)
-        response.headers[REQUEST_ID_HEADER] = request_id
+        response = _problem(status, request_id)
         response.force_close()
         return response
 
@@ -63,10 +69,7 @@ class _Runner(web.AppRunner):
             try:
                 return await inner(request)
             except web.HTTPException as error:  # raised before the application's own edge
-                request_id = request_id_of(request)
-                response = http_problem(error.status, request_id)
-                response.headers[REQUEST_ID_HEADER] = request_id
-                return response
+                return _problem(error.status, request_id_of(request))
 
         return _Server(
             answer,
