@@ -85,6 +85,26 @@ class LogConfig(_Section):
     )
 
 
+class StsConfig(_Section):
+    """``[sts]``: what a site decides about tokens; see ``docs/reference/sts.md``."""
+
+    tables: tuple[FilePath, ...] = Field(
+        default=(),
+        max_length=16,
+        strict=False,
+        description="Files with the site's own EA07 table sets.",
+    )
+    allow_dkga01: bool = Field(
+        default=False, description="Make keys by DKGA01 for the old meters that need it."
+    )
+    common_key_with_own_pan: bool = Field(
+        default=False, description="Put the meter's own PAN into common keys under DKGA04."
+    )
+    refuse_even_parity: bool = Field(
+        default=True, description="Refuse DES vending keys without odd parity."
+    )
+
+
 class LimitsConfig(_Section):
     """``[limits]``: what one caller can take from the server."""
 
@@ -143,6 +163,7 @@ class Config(_Section):
     http: HttpConfig = HttpConfig()
     dashboards: DashboardsConfig = DashboardsConfig()
     log: LogConfig = LogConfig()
+    sts: StsConfig = StsConfig()
     limits: LimitsConfig = LimitsConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)
 
@@ -180,8 +201,15 @@ def load(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("config_not_toml", f"{path} is not valid TOML: {error}") from error
     config = _check(document, path.name)
-    folder = path.resolve().parent / config.data.folder.expanduser()
-    return config.model_copy(update={"data": config.data.model_copy(update={"folder": folder})})
+    home = path.resolve().parent
+    folder = home / config.data.folder.expanduser()
+    tables = tuple(home / file.expanduser() for file in config.sts.tables)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"folder": folder}),
+            "sts": config.sts.model_copy(update={"tables": tables}),
+        }
+    )
 
 
 def _check(document: dict[str, Any], name: str) -> Config:
