@@ -97,6 +97,8 @@ def default_of(name: str) -> str:
     value = getattr(getattr(Config(), section), key)
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
     return f"`{value}`" if isinstance(value, int | float) else f'`"{value}"`'
 
 
