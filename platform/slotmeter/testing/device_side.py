@@ -98,12 +98,18 @@ class DeviceSide:
     """Everything between a medium and the database, joined as a server joins it."""
 
     def __init__(
-        self, uow: UnitOfWork, clock: FakeClock, rule: CreditRule, script: Script | None = None
+        self,
+        uow: UnitOfWork,
+        clock: FakeClock,
+        rule: CreditRule,
+        *,
+        script: Script | None = None,
+        drivers: Mapping[str, Driver] | None = None,
     ) -> None:
-        """Join the parts."""
+        """Join the parts; ``drivers`` take the place of the scripted one."""
         self.uow, self.clock = uow, clock
         self.script = script or Script()
-        self.drivers = {DRIVER_KEY: self.script.driver()}
+        self.drivers = dict(drivers or {DRIVER_KEY: self.script.driver()})
         self.registry = CollectorRegistry()
         self.metrics = DeviceMetrics(self.registry)
         self.bus = Bus()
@@ -250,7 +256,9 @@ class DeviceTown:
         }
         return await self.insert("sale", row)
 
-    async def sell_token(self, meter: SmallMeter, amount: int, tid: int) -> tuple[int, int]:
+    async def sell_token(
+        self, meter: SmallMeter, amount: int, tid: int, digits: str = ""
+    ) -> tuple[int, int]:
         """Sell a token of so many Wh or mL and queue its delivery; return sale and command."""
         sale_row_id = await self.sale(meter, amount, "pending")
         token: dict[str, SqlValue] = {
@@ -262,7 +270,7 @@ class DeviceTown:
             "tid_minute": tid,
             "tid": tid,
             "amount": amount,
-            "digits": f"{tid:020d}",
+            "digits": digits or f"{tid:020d}",
             "state": "issued",
             "created_us": self.now_us,
             "issued_us": self.now_us,
@@ -333,7 +341,10 @@ class DeviceTown:
 
 @asynccontextmanager
 async def device_town(
-    folder: Path, rule: CreditRule, script: Script | None = None
+    folder: Path,
+    rule: CreditRule,
+    script: Script | None = None,
+    drivers: Mapping[str, Driver] | None = None,
 ) -> AsyncIterator[DeviceTown]:
     """Open a database with a small utility and everything on its device side."""
     clock = FakeClock()
@@ -343,7 +354,7 @@ async def device_town(
         utility = await SmallUtility(database, epoch_us(clock.now())).make()
         for commodity in ("electricity", "water", "gas"):
             await utility.add_tariff(tariff_document(commodity))
-        side = DeviceSide(database, clock, rule, script)
+        side = DeviceSide(database, clock, rule, script=script, drivers=drivers)
         yield DeviceTown(side, utility, await utility.add_principal("till", "vendor"), path)
     finally:
         await database.close()
