@@ -87,6 +87,11 @@ class ApiTown:
     keys: dict[str, str] = field(default_factory=dict)
     callers: dict[str, Caller] = field(default_factory=dict)
 
+    @property
+    def selling(self) -> Selling:
+        """The service of sales, without HTTP."""
+        return self.services.selling
+
     async def join(self, name: str, *roles: str, kind: str = "person") -> str:
         """Add a principal with a key; its name then stands for it in calls."""
         self.callers[name] = await self.utility.add_principal(name, *roles, kind=kind)
