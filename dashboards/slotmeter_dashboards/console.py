@@ -364,5 +364,8 @@ def build(client: ApiClient, prefix: str = "/") -> FastAPI:
     app.layout = html.Div(skeleton(prefix), className="shell")
     _register_pages(app, client, prefix)
     _register_browser_side(app)
+    # Dash would do this with the first request for "/": until then, any other page would come
+    # without the assets.
+    cast("Any", app)._setup_server()
     add_headers(server, app.csp_hashes())
     return server

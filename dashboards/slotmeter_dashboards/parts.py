@@ -128,7 +128,8 @@ def chart_card(title: str, unit: str, name: str, class_name: str = "") -> html.S
             className="as-table",
         ),
     ]
-    return card(title, body, more=html.Span(unit, className="card-unit"), class_name=class_name)
+    label = html.Span(unit, className="card-unit") if unit else None
+    return card(title, body, more=label, class_name=class_name)
 
 
 def chart_table(chart: Chart) -> Piece:

@@ -102,6 +102,21 @@ def test_told_to_stop_it_ends_with_0(
     assert console.stop() == 0
 
 
+@pytest.mark.parametrize("path", ["/meters/14000316764", "/events"])
+def test_a_page_that_is_the_first_to_be_asked_for_comes_with_its_assets(
+    started: Callable[..., Any], platform_of_paper: Any, key_file: Path, path: str
+) -> None:
+    console = started(
+        "slotmeter_dashboards", "--api", platform_of_paper.url, "--key-file", key_file
+    )
+
+    _, _, page = fetch(console.url + path)
+    console.stop()
+
+    assert "assets/live.js" in page
+    assert "assets/style.css" in page
+
+
 @pytest.fixture
 def mounted(started: Callable[..., Any], platform_of_paper: Any, key_file: Path) -> Iterator[str]:
     """The address of a console that a proxy would show under ``/console/``."""

@@ -68,7 +68,7 @@ def _window(view: View) -> Window:
 def _frame(view: View, number: str) -> Component:
     def csv(subject: str) -> Piece:
         href = view.link(f"csv/meters/{quote(number, safe='')}/{subject}")
-        return html.A("CSV", href=href, className="more", download="")
+        return html.A(f"CSV of {subject}", href=href, className="more", download="")
 
     return html.Div(
         [
@@ -90,8 +90,8 @@ def _frame(view: View, number: str) -> Component:
             html.Div(section("windows", waits=False), className="toolbar"),
             html.Div(
                 [
-                    chart_card("Credit left", "on the meter", "balance", "half"),
-                    chart_card("Used per hour", "from the register", "use", "half"),
+                    chart_card("Credit left", "", "balance", "half"),
+                    chart_card("Used per hour", "", "use", "half"),
                     card("Tokens", section("tokens"), more=csv("tokens"), class_name="half"),
                     card("Events", section("events"), class_name="half"),
                     card("Commands", section("commands"), more=csv("commands"), class_name="full"),
@@ -127,7 +127,9 @@ async def _draw(client: ApiClient, view: View, number: str) -> Drawn:
             "balance-table": chart_table(left),
             "use-summary": _summary(used),
             "use-table": chart_table(used),
-            "tokens": token_table(tokens[:TOKENS_SHOWN], view) if tokens else _no_tokens(meter),
+            "tokens": token_table(tokens[:TOKENS_SHOWN], view)
+            if tokens
+            else _no_tokens(meter, view),
             "commands": command_table(commands[:COMMANDS_SHOWN], view, with_meter=False)
             if commands
             else empty(
@@ -178,9 +180,10 @@ def _summary(chart: Chart) -> Body:
     return chart.summary if chart.figure else empty(chart.summary)
 
 
-def _no_tokens(meter: Meter) -> Body:
+def _no_tokens(meter: Meter, view: View) -> Body:
     if meter.credit_mode == "platform":
-        return empty("No tokens.", "Money paid for this meter goes to its account at once.")
+        paid = dcc.Link("what was paid", href=view.link("sales", meter=meter.number))
+        return empty("No tokens.", ["Money goes to the account at once: ", paid, "."])
     return empty(
         "No tokens yet.", ["Sell one with ", html.Code(f"slotmeter sell {meter.number} 100"), "."]
     )
