@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
-from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, main, sell
+from slotmeter.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNUSABLE, main, sell
 from slotmeter.testing.api_town import ApiTown
 
 Sell = Callable[..., Coroutine[None, None, tuple[int, str, str]]]
@@ -133,6 +135,35 @@ async def test_without_a_server_the_id_to_repeat_is_told(
     assert code == EXIT_FAILED
     assert "--sale-id mine" in err
     assert err.count("asking again") == sell.TRIES - 1
+
+
+async def test_ctrl_c_ends_the_command_with_one_sentence(tmp_path: Path, meter: str) -> None:
+    """The server takes the request and never answers."""
+    (tmp_path / "key").write_text("smk_" + "x" * 43)
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read(-1)
+        writer.close()
+
+    async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        arguments = ("sell", meter, "100", "--key-file", str(tmp_path / "key"), "--api", url)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "slotmeter", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await asyncio.wait_for(asked.wait(), 30)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+
+    assert process.returncode == EXIT_INTERRUPTED
+    assert out == b""
+    assert err.decode().count("\n") == 1
+    assert b"Ctrl-C" in err
 
 
 async def test_a_lost_answer_is_asked_for_again_under_the_same_id(

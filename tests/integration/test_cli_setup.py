@@ -471,6 +471,15 @@ def test_what_cannot_be_done_for_people_says_why(
     assert code in err
 
 
+def test_people_can_belong_to_a_branch_that_was_added(ready: Run) -> None:
+    assert ready("utility", "add-branch", "west", "--name", "Westlands")[0] == EXIT_OK
+    assert ready("user", "add", "till-2", "--role", "vendor", "--branch", "west")[0] == EXIT_OK
+
+    code, _, err = ready("utility", "add-branch", "west", "--name", "Again")
+    assert code == EXIT_FAILED
+    assert "branch_exists" in err
+
+
 def test_a_key_file_is_never_written_over(ready: Run, tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "key"
     path.write_text("precious")

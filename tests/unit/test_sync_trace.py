@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,44 @@ def test_calls_of_several_threads_may_interleave() -> None:
 
     assert len(trace.answers) == 1
     assert trace.early == []
+
+
+WRITER = """
+import socket, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute(f"PRAGMA synchronous={sys.argv[2]}")
+connection.execute("CREATE TABLE token (id INTEGER PRIMARY KEY, digits TEXT, state TEXT)")
+one, other = socket.socketpair()
+for serial in range(20):
+    digits = f"{serial + 10**19:020d}"
+    connection.execute("INSERT INTO token VALUES (?, ?, 'issued')", (serial, digits))
+    one.send(b'HTTP/1.1 201 Created\\r\\n\\r\\n{"token": "%s"}' % digits.encode())
+"""
+
+
+@pytest.mark.parametrize(("synchronous", "early"), [("FULL", 0), ("NORMAL", 20), ("OFF", 20)])
+def test_a_real_trace_tells_a_durable_writer_from_the_others(
+    synchronous: str, early: int, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    calls = "trace=pwrite64,write,writev,fsync,fdatasync,sendto,sendmsg"
+    subprocess.run(
+        [
+            *(require_program("strace"), "-f", "-y", "-ttt", "-s", "4200", "-e", calls),
+            *("-o", str(tmp_path / "trace"), sys.executable, "-c", WRITER),
+            *(str(tmp_path / "slotmeter.db"), synchronous),
+        ],
+        check=True,
+        timeout=60,
+    )
+
+    trace = sync_trace.SyncTrace()
+    for line in (tmp_path / "trace").read_text(encoding="latin-1").splitlines():
+        trace.feed(line)
+
+    assert len(trace.answers) == 20
+    assert len(trace.early) == early
+    assert trace.unreadable == 0
 
 
 @pytest.mark.parametrize(

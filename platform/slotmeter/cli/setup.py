@@ -111,7 +111,9 @@ def _port(text: str) -> int:
 
 
 def _register_utility(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("utility", help="a utility's rules on cuts and low credit")
+    parser = subparsers.add_parser(
+        "utility", help="a utility's branches, its rules on cuts and low credit"
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     policy = actions.add_parser(
         "policy",
@@ -122,6 +124,11 @@ def _register_utility(subparsers: Subparsers) -> None:
     policy.add_argument("--file", type=Path, metavar="FILE", help="the new policy; shows it if not")
     _add_reason(policy)
     policy.set_defaults(run=_run_in_folder, action=_policy)
+    branch = actions.add_parser("add-branch", help="add a branch that people and tills belong to")
+    branch.add_argument("branch", metavar="CODE", help="lower-case letters, digits and hyphens")
+    branch.add_argument("--name", required=True, help="for receipts")
+    _add_reason(branch)
+    branch.set_defaults(run=_run_in_folder, action=_add_branch)
 
 
 def _register_tariff(subparsers: Subparsers) -> None:
@@ -304,6 +311,18 @@ async def _policy(options: argparse.Namespace, folder: OpenFolder, utility: Util
         print(json.dumps({"utility": utility.code, "policy": document}))
     else:
         print(f"{utility.code} has a new policy")
+
+
+async def _add_branch(
+    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
+) -> None:
+    branch_id = await folder.principals.add_branch(
+        folder.origin, utility.id, code=options.branch, name=options.name, reason=options.reason
+    )
+    if options.json:
+        print(json.dumps({"id": branch_id, "branch": options.branch}))
+    else:
+        print(f"added branch {options.branch}")
 
 
 async def _add_tariff(
