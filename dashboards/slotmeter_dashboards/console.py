@@ -228,7 +228,9 @@ def _broken(error: SlotmeterError, client: ApiClient) -> Component:
     )
 
 
-def _register_pages(app: Dash, client: ApiClient, prefix: str) -> None:
+def _register_addresses(app: Dash, prefix: str) -> None:
+    """Register what shows the frame of the page at an address."""
+
     @app.callback(
         Output("page", "children"),
         Output("shown", "data"),
@@ -242,6 +244,10 @@ def _register_pages(app: Dash, client: ApiClient, prefix: str) -> None:
         if kind is None:
             return _not_found("there is no such page.", view), shown
         return kind.frame(view, subject), shown
+
+
+def _register_data(app: Dash, client: ApiClient, prefix: str) -> None:
+    """Register what fills the frame, and fills it again whenever something changed."""
 
     @app.callback(
         Output({"type": "section", "name": ALL}, "children"),
@@ -362,7 +368,8 @@ def build(client: ApiClient, prefix: str = "/") -> FastAPI:
     # Callbacks go over HTTP here; without this every page would hold an idle WebSocket as well.
     app.backend.websocket_capability = False
     app.layout = html.Div(skeleton(prefix), className="shell")
-    _register_pages(app, client, prefix)
+    _register_addresses(app, prefix)
+    _register_data(app, client, prefix)
     _register_browser_side(app)
     # Dash would do this with the first request for "/": until then, any other page would come
     # without the assets.

@@ -184,12 +184,24 @@ async def _sales(client: ApiClient, view: View, _: str) -> Drawn:
             "filters": [
                 _options(view, "sales", "day", [("today", "Today")], "commodity", "meter"),
                 _options(view, "sales", "commodity", COMMODITY_OPTIONS, "day", "meter"),
+                *_of_one_meter(view),
             ],
             "csv": _csv(view, "sales", *SALE_FILTERS),
             "rows": sale_table(page.items, view) if page.items else nothing,
             "paging": _paging(view, "sales", "before", page.next, *SALE_FILTERS),
         }
     )
+
+
+def _of_one_meter(view: View) -> list[Piece]:
+    """Return the filter for one meter, which links set, and the way out of it."""
+    number = view.params.get("meter")
+    if not number:
+        return []
+    without = view.link("sales", **chosen(view.params, "day", "commodity"))
+    return [
+        chips("Meter", [(number, view.link("sales", meter=number), True), (ANY, without, False)])
+    ]
 
 
 async def _sales_of(client: ApiClient, params: dict[str, str], commodity: str | None) -> Page[Sale]:
