@@ -284,21 +284,23 @@ class _Household:
         return self._bought_s == 0 or since_s >= self._home.purchase_s
 
     async def _buy(self) -> None:
+        meter, link = self._link.meter, self._link
+        before = meter.credit_total
         record = await self._life.buy(self._home)
         if record.token is None:
-            await self._until(lambda: self._link.meter.supply is SupplyState.ON)
+            await self._until(lambda: meter.supply is SupplyState.ON)
             return
-        meter = self._link.meter
-        before = meter.credit_total
-        if not record.online or not self._link.online:
-            await asyncio.sleep(TYPING_S)
-            entry = self._link.type_token(record.token)
-            record.typed = entry.amount > 0
-            if record.typed:
-                self._life.happened.typed += 1
-                self._life.tell(f"{self._home.customer} typed the token")
+        if record.online:
+            await self._until(lambda: meter.credit_total != before or not link.online)
+        if meter.credit_total != before or link.online:
             return
-        await self._until(lambda: meter.credit_total != before)
+        record.online = False
+        await asyncio.sleep(TYPING_S)
+        entry = link.type_token(record.token)
+        record.typed = entry.amount > 0
+        if record.typed:
+            self._life.happened.typed += 1
+            self._life.tell(f"{self._home.customer} typed the token")
 
     async def _until(self, is_done: Callable[[], bool]) -> None:
         """Look at the meter until the credit is there; the end's checks find out if it never is."""
