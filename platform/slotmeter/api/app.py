@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -60,12 +61,17 @@ def make_app(services: Services, *, access_log: bool = False) -> web.Application
 
 
 def _document_handler() -> HttpHandler:
-    text = json.dumps(openapi_document(__version__), indent=1).encode()
+    text = _document_text()
 
     async def document(_: web.Request) -> web.Response:
         return web.Response(body=text, content_type=JSON_TYPE)
 
     return document
+
+
+@cache
+def _document_text() -> bytes:
+    return json.dumps(openapi_document(__version__)).encode()
 
 
 def _edge(services: Services, *, access_log: bool) -> Any:

@@ -6,13 +6,16 @@ For tests of whatever calls the API: a till, a dashboard, an integration. Every 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -35,6 +38,7 @@ from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
 from slotmeter.services.selling import Selling
 from slotmeter.storage.database import Database
+from slotmeter.storage.migrate import migrate
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
@@ -152,6 +156,7 @@ async def serve_small_utility(
         check: is given method, path and answer of every call.
     """
     async with AsyncExitStack() as stack:
+        await asyncio.to_thread(_put_empty_database, folder / "slotmeter.db")
         database = await Database.open(folder / "slotmeter.db")
         stack.push_async_callback(database.close)
         readings = await EmbeddedReadings.open(folder / "readings.db")
@@ -183,6 +188,19 @@ async def serve_small_utility(
             check=check,
             reasons=reasons,
         )
+
+
+@cache
+def _empty_database() -> bytes:
+    """Return a file with all tables and no rows; migrating anew for each town is slow."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "slotmeter.db"
+        migrate(path)
+        return path.read_bytes()
+
+
+def _put_empty_database(path: Path) -> None:
+    path.write_bytes(_empty_database())
 
 
 async def _vault(folder: Path) -> SoftwareSecurityModule:
