@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -33,9 +32,16 @@ class View:
         options: of the command.
         site: whose addresses are shown.
         fleet: the meters.
+        console: where to show it; standard output if not given.
     """
 
-    def __init__(self, options: argparse.Namespace, site: Site, fleet: Fleet) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        site: Site,
+        fleet: Fleet,
+        console: Console | None = None,
+    ) -> None:
         self._options = options
         self._site = site
         self._fleet = fleet
@@ -43,7 +49,8 @@ class View:
         self._happened = Happened()
         self._began_s = time.monotonic()
         self._doing = "running"
-        self._console = Console()
+        self._console = Console() if console is None else console
+        self._is_live = self._console.is_terminal and not options.plain
 
     def tell(self, sentence: str) -> None:
         """Take a sentence of what happened."""
@@ -52,15 +59,15 @@ class View:
     def say(self, doing: str) -> None:
         """Say what the demo does now."""
         self._doing = doing
-        if not self._console.is_terminal or self._options.plain:
-            print(f"{self._elapsed():6.1f} s  {doing}", flush=True)
+        if not self._is_live:
+            self._print(f"{self._elapsed():6.1f} s  {doing}")
 
     @contextmanager
     def shown(self, happened: Happened) -> Iterator[None]:
         """Show what happens until the block ends."""
         self._happened = happened
         self._began_s = time.monotonic()
-        if self._console.is_terminal and not self._options.plain:
+        if self._is_live:
             with Live(
                 get_renderable=self._screen,
                 console=self._console,
@@ -69,8 +76,7 @@ class View:
                 yield
             return
         for line in self._addresses():
-            print(line)
-        sys.stdout.flush()
+            self._print(line)
         ended = threading.Event()
         printing = threading.Thread(target=self._print_lines, args=(ended,), daemon=True)
         printing.start()
@@ -79,7 +85,10 @@ class View:
         finally:
             ended.set()
             printing.join()
-            print(self._summary(), flush=True)
+            self._print(self._summary())
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._console.file, flush=True)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began_s
@@ -110,7 +119,7 @@ class View:
 
     def _print_lines(self, ended: threading.Event) -> None:
         while not ended.wait(PLAIN_EVERY_S):
-            print(self._summary(), flush=True)
+            self._print(self._summary())
 
     def _screen(self) -> Group:
         happened, stats = self._happened, self._fleet.stats
