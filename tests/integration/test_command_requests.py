@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -409,3 +411,28 @@ async def test_a_policy_that_cannot_be_read_lets_nobody_be_cut(
     await town.set_policy("{")
 
     assert codes(await cut(town, operator, meter)) == ["policy_unreadable"]
+
+
+async def test_a_meter_that_belongs_to_no_account_is_not_cut(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    _change(town, "UPDATE installation SET to_us = from_us WHERE meter_id = ?", meter)
+
+    assert codes(await cut(town, operator, meter)) == ["meter_not_installed"]
+
+
+async def test_a_meter_that_was_removed_takes_no_commands(
+    town: DeviceTown, meter: SmallMeter, operator: Caller
+) -> None:
+    _change(town, "UPDATE meter SET state = 'removed' WHERE id = ?", meter)
+
+    with pytest.raises(Refused) as refused:
+        await cut(town, operator, meter)
+
+    assert refused.value.code == "meter_removed"
+
+
+def _change(town: DeviceTown, sql: str, meter: SmallMeter) -> None:
+    with closing(sqlite3.connect(town.path)) as connection:
+        connection.execute(sql, (meter.id,))
+        connection.commit()

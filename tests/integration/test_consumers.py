@@ -93,7 +93,7 @@ async def test_tasks_are_woken_by_the_log_and_end_with_their_owner(
     owner.keep("devices", town.side.consumer.run)
     owner.keep("readings", readings.run)
     with town.side.bus.subscribe(EventsRecorded) as wakes:
-        await town.side.report(meter, {"energy_import": 5}, consume=False)
+        await town.side.report(meter, {"energy_import": 5}, tamper=True, consume=False)
 
         woken = await wakes.next(10)
     async with asyncio.timeout(10):
@@ -124,7 +124,7 @@ async def test_a_task_that_fails_is_started_again_and_goes_on(
 
     monkeypatch.setattr(town.side.uow, "read", read)
     owner = TaskOwner(town.side.metrics, sleep=no_pause)
-    await town.side.report(meter, {"energy_import": 5}, consume=False)
+    await town.side.report(meter, {"energy_import": 5}, tamper=True, consume=False)
     with town.side.bus.subscribe(EventsRecorded) as wakes:
         owner.keep("devices", town.side.consumer.run)
 

@@ -440,3 +440,18 @@ async def test_a_program_that_asks_is_named_in_the_act(town: DeviceTown, meter: 
 
 def _from(caller: Caller) -> Caller:
     return replace(caller, address="10.0.0.9")
+
+
+async def test_a_meter_that_was_taken_down_is_left_alone(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    with closing(sqlite3.connect(town.path)) as connection:
+        connection.execute(
+            "UPDATE installation SET to_us = from_us WHERE meter_id = ?", (meter.id,)
+        )
+        connection.commit()
+    await report(town, meter, 9 * M3)
+    await report(town, meter, 9 * M3)
+
+    assert town.states(meter) == []
+    assert await town.side.credit.sweep() == 0

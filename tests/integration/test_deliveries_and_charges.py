@@ -337,3 +337,16 @@ async def test_a_report_without_a_register_charges_nothing(town: DeviceTown) -> 
     await town.side.report(meter, supply=ON)
 
     assert town.rows("SELECT * FROM meter_charge") == []
+
+
+async def test_a_refusal_that_comes_after_its_command_was_given_up_is_ignored(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    sale_row_id, command_id = await town.sell_token(meter, 50, tid=9)
+    await town.side.take(meter)
+    town.side.clock.advance(days=31)
+    await town.side.sweep.sweep()
+    await town.side.report(meter, results=(CommandResult(command_id, Outcome.OLD_TOKEN),))
+
+    assert sale(town, sale_row_id)["delivery"] == "failed"
+    assert town.side.count("slotmeter_ignored_items_total", code="repeated_result") == 1

@@ -148,7 +148,7 @@ async def have_a_step(town: DeviceTown, lives: list[Life], rng: random.Random) -
     await live(town, lives, rng, LOST)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_whatever_gets_lost_credit_charges_and_supply_come_out_right(
     town: DeviceTown, seed: int
 ) -> None:

@@ -14,7 +14,7 @@ from slotmeter.devices.commands import Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, Report
 from slotmeter.errors import FrameError
-from slotmeter.ports import Changes, NewId, Read, Row, Rows, SqlValue, Update
+from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, Update
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
@@ -44,6 +44,7 @@ class ReportDone:
     ignored: tuple[str, ...]
     alarms: tuple[str, ...]
     charged: bool
+    told: bool  # there are new events
 
 
 def check_report(report: Report) -> Report:
@@ -125,6 +126,7 @@ def decide_report(
         ignored=tuple(unit.ignored),
         alarms=tuple(unit.alarms_raised),
         charged=unit.charged,
+        told=any(isinstance(step, Insert) and step.table == "event" for step in unit.steps),
     )
     return Changes(done, unit.steps)
 

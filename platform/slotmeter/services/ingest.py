@@ -256,7 +256,8 @@ class DeviceConsumer:
             self._metrics.charges.inc()
         if result.is_platform_credit:
             self._bus.publish(CreditChanged(result.meter_id))
-        self._bus.publish(EventsRecorded())
+        if result.told:
+            self._bus.publish(EventsRecorded())
 
     def _now_us(self) -> int:
         return epoch_us(self._clock.now())

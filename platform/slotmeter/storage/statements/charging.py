@@ -28,6 +28,8 @@ _INSTALLED_NOW = and_(
     _installation.c.from_us <= bindparam("now_us"),
     or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
 )
+_LEDGER_OF_UTILITY = _ledger.c.utility_id == bindparam("utility_id")
+
 _sibling = _meter.alias("sibling")
 _sibling_installation = _installation.alias("sibling_installation")
 _sibling_point = _point.alias("sibling_point")
@@ -70,7 +72,8 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_charge.c.id.desc())
     .limit(1),
-    # Taxes are few: which of them the segment's tariff names is known only when it was read.
+    # Taxes are few: which of them the segment's tariff names is known only when it was read. Each
+    # branch says its utility, so that each finds its rows by the index.
     "charging_accounts": select(
         _ledger.c.id,
         _ledger.c.code,
@@ -78,12 +81,11 @@ READS: dict[str, Select[Any]] = {
         _ledger.c.reserved_minor,
         _ledger.c.limit_minor,
     ).where(
-        _ledger.c.utility_id == bindparam("utility_id"),
         or_(
-            _ledger.c.code == bindparam("customer_code"),
-            _ledger.c.code == bindparam("income_code"),
-            _ledger.c.code.like("tax:%"),
-        ),
+            and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("customer_code")),
+            and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("income_code")),
+            and_(_LEDGER_OF_UTILITY, _ledger.c.code >= "tax:", _ledger.c.code < "tax;"),
+        )
     ),
     # A meter is known by its id alone here: the sale that paid is already in its utility's scope.
     "charging_meter": select(_meter.c.utility_id, _meter.c.credit_mode).where(

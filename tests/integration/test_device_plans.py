@@ -1,0 +1,64 @@
+"""How the database finds what the device side asks: by meter or device, never through a utility.
+
+A planner without statistics takes "all rows of a utility" for as selective as "all of a meter".
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slotmeter.storage.dialect import Statements
+from slotmeter.storage.migrate import migrate
+from slotmeter.storage.statements import charging, control, ingest
+
+SMALL = {"utility", "tariff", "cursor"}
+SWEEPS = {
+    "charging_to_control",  # all meters whose credit the platform holds, page by page
+    "charging_utilities",
+    *("control_leases_over", "control_expired", "control_held_due", "control_unproven"),
+    "ingest_frames",
+}
+NAMES = sorted(
+    {*charging.READS, *control.READS, *ingest.READS}
+    | {*charging.UPDATES, *control.UPDATES, *ingest.UPDATES}
+)
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path: Path = tmp_path_factory.mktemp("plans") / "slotmeter.db"
+    migrate(path)
+    with closing(sqlite3.connect(path)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def statements() -> Statements:
+    return Statements()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SWEEPS])
+def test_a_statement_about_one_meter_reads_the_rows_of_one_meter(
+    name: str, connection: sqlite3.Connection, statements: Statements
+) -> None:
+    compiled = statements.reads.get(name) or statements.updates[name]
+    params = dict.fromkeys(re.findall(r":(\w+)", compiled.text), 1)
+    plan = [
+        str(row[3])
+        for row in connection.execute(
+            f"EXPLAIN QUERY PLAN {compiled.text}",
+            {**params, **compiled.constants},
+        )
+    ]
+
+    whole_tables = [
+        step for step in plan if (found := re.match(r"SCAN (\w+)", step)) and found[1] not in SMALL
+    ]
+    whole_utilities = [step for step in plan if "(utility_id=?)" in step]
+    assert whole_tables + whole_utilities == []
