@@ -1,12 +1,9 @@
-"""The console as a program: how it starts, refuses and stops, and what it answers to anybody."""
+"""The console as a program: how it stops, and what it answers to whoever is not a browser."""
 
 from __future__ import annotations
 
 import csv
 import io
-import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,66 +26,12 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "slotmeter_dashboards", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=RUN_S_MAX,
-        check=False,
-    )
-
-
 def fetch(url: str) -> tuple[int, Message, str]:
     try:
         with urllib.request.urlopen(url, timeout=RUN_S_MAX) as response:  # noqa: S310  our own port
             return response.status, response.headers, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
-
-
-def test_a_port_in_use_ends_the_start_with_one_sentence(key_file: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-
-        ended = run("--api", "http://127.0.0.1:1", "--key-file", key_file, "--port", port)
-
-    assert ended.returncode == 1
-    assert ended.stderr == (
-        f"slotmeter-dashboards: the console cannot listen on 127.0.0.1 port {port}: "
-        "Address already in use\n"
-    )
-
-
-def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    ended = run("--api", "http://127.0.0.1:1", "--key-file", tmp_path / "none.key", "--port", 0)
-
-    assert ended.returncode == 1
-    assert "none.key cannot be read: No such file or directory" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize("content", ["", "two words", "smk_\x07"])
-def test_a_key_file_with_something_else_is_refused_without_showing_it(
-    key_file: Path, content: str
-) -> None:
-    key_file.write_text(content)
-
-    ended = run("--api", "http://127.0.0.1:1", "--key-file", key_file, "--port", 0)
-
-    assert ended.returncode == 1
-    assert "expected one API key" in ended.stderr
-    assert not content or content not in ended.stderr
-
-
-@pytest.mark.parametrize("url", ["127.0.0.1:8480", "ftp://127.0.0.1", "http://"])
-def test_an_address_that_is_none_is_refused(key_file: Path, url: str) -> None:
-    ended = run("--api", url, "--key-file", key_file, "--port", 0)
-
-    assert ended.returncode == 1
-    assert "expected --api as http://HOST:PORT" in ended.stderr
 
 
 def test_told_to_stop_it_ends_with_0(
