@@ -431,68 +431,6 @@ def test_many_rows_come_in_several_units(ready: Run, folder: Path, tmp_path: Pat
     assert len([row for row in rows_of(folder, "act") if row["what"] == "meter.import"]) == 3
 
 
-# --- people ---------------------------------------------------------------------------------------
-
-
-def test_a_key_is_shown_once_and_listed_without_its_text(ready: Run) -> None:
-    ready("user", "add", "till-1", "--kind", "service", "--role", "vendor")
-    _, out, _ = ready("user", "key", "till-1", "--rights", "sell,quote", "--json")
-    key = json.loads(out)["key"]
-
-    _, listing, _ = ready("user", "list", "--json")
-
-    people = {each["name"]: each for each in json.loads(listing)}
-    assert key not in listing
-    assert people["till-1"]["keys"][0]["rights"] == ["quote", "sell"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "exit_code", "code"),
-    [
-        (("user", "add", "admin", "--role", "vendor"), EXIT_FAILED, "principal_exists"),
-        (("user", "add", "x", "--role", "king"), EXIT_UNUSABLE, "unknown_role"),
-        (
-            ("user", "add", "x", "--role", "vendor", "--branch", "y"),
-            EXIT_UNUSABLE,
-            "unknown_branch",
-        ),
-        (("user", "key", "nobody"), EXIT_FAILED, "unknown_principal"),
-        (("user", "key", "admin", "--rights", "fly"), EXIT_UNUSABLE, "unknown_right"),
-        (("user", "key", "admin", "--expires", "2020-01-01"), EXIT_UNUSABLE, "expiry_in_the_past"),
-        (("user", "key", "admin", "--utility", "other"), EXIT_FAILED, "unknown_utility"),
-    ],
-)
-def test_what_cannot_be_done_for_people_says_why(
-    ready: Run, arguments: tuple[str, ...], exit_code: int, code: str
-) -> None:
-    got, _, err = ready(*arguments)
-
-    assert got == exit_code
-    assert code in err
-
-
-def test_people_can_belong_to_a_branch_that_was_added(ready: Run) -> None:
-    assert ready("utility", "add-branch", "west", "--name", "Westlands")[0] == EXIT_OK
-    assert ready("user", "add", "till-2", "--role", "vendor", "--branch", "west")[0] == EXIT_OK
-
-    code, _, err = ready("utility", "add-branch", "west", "--name", "Again")
-    assert code == EXIT_FAILED
-    assert "branch_exists" in err
-
-
-def test_a_key_file_is_never_written_over(ready: Run, tmp_path: Path, folder: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("precious")
-    keys_before = len(rows_of(folder, "api_key"))
-
-    code, _, err = ready("user", "key", "admin", "--key-file", str(path))
-
-    assert code == EXIT_UNUSABLE
-    assert "file_exists" in err
-    assert path.read_text() == "precious"
-    assert len(rows_of(folder, "api_key")) == keys_before
-
-
 # --- ledger ---------------------------------------------------------------------------------------
 
 
@@ -501,3 +439,19 @@ def test_an_untouched_ledger_holds(ready: Run) -> None:
 
     assert code == EXIT_OK
     assert json.loads(out)["holds"] is True
+
+
+def test_a_balance_that_nothing_was_posted_to_is_named_with_exit_code_1(
+    ready: Run, folder: Path
+) -> None:
+    with closing(sqlite3.connect(folder / "slotmeter.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO ledger_account SELECT 1, id, 'till:x', 'asset', 'KES', 500, 0, NULL "
+            "FROM utility"
+        )
+
+    code, out, _ = ready("ledger", "verify")
+
+    assert code == EXIT_FAILED
+    assert "BROKEN  every balance is the sum of its postings" in out
+    assert "till:x: expected 0, found 500" in out
