@@ -218,6 +218,26 @@ async def test_two_tills_at_one_instant_take_the_charge_once(shop: Shop) -> None
     assert (await shop.ledger("income:charge:service")) == {"income:charge:service": -5000}
 
 
+async def test_a_charge_that_rises_within_the_month_is_taken_up_to_the_new_amount(
+    shop: Shop,
+) -> None:
+    document = tariff_document("water", tariff="with-charge", fixed_charge=SERVICE_CHARGE)
+    await shop.utility.add_tariff(document)
+    meter = await shop.utility.add_meter("water", tariff="with-charge")
+    await shop.sell(meter.number, sale_id="a")
+    dearer = {**document, "fixed_charge": {**SERVICE_CHARGE, "amount": "60.00"}}
+    await shop.utility.add_tariff(dearer, version=2)
+
+    await shop.sell(meter.number, sale_id="b")
+    await shop.sell(meter.number, sale_id="c")
+
+    rows = await shop.rows(
+        "charges_of_period", supply_point_id=meter.supply_point_id, period="2026-11"
+    )
+    assert (await shop.ledger("income:charge:service")) == {"income:charge:service": -6000}
+    assert [row["taken_minor"] for row in rows] == [6000]
+
+
 async def test_platform_held_credit_goes_to_the_account_and_needs_no_token(shop: Shop) -> None:
     meter = await shop.utility.add_meter("water", credit_mode="platform")
 

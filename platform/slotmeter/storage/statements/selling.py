@@ -159,7 +159,12 @@ UPDATES = {
     .values(next_value=bindparam("expected") + 1),
     "charge_take": update(_charge)
     .where(_charge.c.id == bindparam("charge_id"))
-    .values(taken_minor=_charge.c.taken_minor + bindparam("amount")),
+    .values(
+        taken_minor=_charge.c.taken_minor + bindparam("amount"),
+        # What is left is always taken whole, so what is due is what has been taken; the amount may
+        # have risen since the first take, with a new version of the tariff.
+        due_minor=_charge.c.taken_minor + bindparam("amount"),
+    ),
     "ledger_reserve": update(_ledger)
     .where(_ledger.c.id == bindparam("ledger_account_id"))
     .values(reserved_minor=_ledger.c.reserved_minor + bindparam("amount")),
