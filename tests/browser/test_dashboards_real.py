@@ -57,9 +57,9 @@ def test_every_page_lives_on_the_real_platform(
     chromium.get(town)
     until(chromium, f"return {count} > 0")
     first = chromium.execute_script(f"return {count}")
-    until(chromium, "return !!document.querySelector('.grid .table a.meter')")
+    until(chromium, "return !!document.querySelector('.columns .table a.meter')")
 
-    meter = chromium.find_element(By.CSS_SELECTOR, ".grid .table a.meter").text
+    meter = chromium.find_element(By.CSS_SELECTOR, ".columns .table a.meter").text
     for path in (f"/meters/{meter}", "/meters", "/sales?day=today", "/commands", "/events"):
         chromium.get(town + path)
         until(chromium, live)

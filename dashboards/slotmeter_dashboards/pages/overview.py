@@ -38,38 +38,30 @@ SELL_HINT = "slotmeter sell METER AMOUNT"
 
 
 def _frame(view: View, _: str) -> Component:
-    return html.Div(
-        [
-            html.Div(
-                [html.H1("Today", tabIndex="-1"), section("day", "page-note")],
-                className="page-head",
-            ),
-            section("tiles", "tiles"),
-            html.Div(
-                [
-                    chart_card("Sales by hour", "money taken", "sales", "span-2"),
-                    card(
-                        "Open alarms",
-                        section("alarms"),
-                        more=dcc.Link("All alarms", href=view.link("alarms"), className="more"),
-                    ),
-                    card(
-                        "Command queue",
-                        [section("command-states", waits=False), section("commands")],
-                        more=dcc.Link("All commands", href=view.link("commands"), className="more"),
-                        class_name="span-2",
-                    ),
-                    card(
-                        "Latest events",
-                        section("events"),
-                        more=dcc.Link("All events", href=view.link("events"), className="more"),
-                    ),
-                ],
-                className="grid",
-            ),
-        ],
-        className="page",
+    def more(text: str, path: str) -> Piece:
+        return dcc.Link(text, href=view.link(path), className="more")
+
+    head = html.Div(
+        [html.H1("Today", tabIndex="-1"), section("day", "page-note")], className="page-head"
     )
+    queue = [section("command-states", waits=False), section("commands")]
+    alarms = card(
+        "Open alarms", section("alarms"), more=more("All alarms", "alarms"), class_name="second"
+    )
+    main = [
+        chart_card("Sales by hour", "money taken", "sales", "first"),
+        card("Command queue", queue, more=more("All commands", "commands"), class_name="third"),
+    ]
+    side = [
+        alarms,
+        card("Latest events", section("events"), more=more("All events", "events"),
+             class_name="fourth"),
+    ]  # fmt: skip
+    columns = html.Div(
+        [html.Div(main, className="column"), html.Div(side, className="column")],
+        className="columns",
+    )
+    return html.Div([head, section("tiles", "tiles"), columns], className="page")
 
 
 async def _draw(client: ApiClient, view: View, _: str) -> Drawn:
