@@ -122,9 +122,7 @@ async def test_a_read_that_refers_to_a_missing_row_gives_no_rows(database: Datab
     rows = await database.read(
         [
             Read("registry_utility_by_code", {"code": "none"}, "utility"),
-            Read(
-                "registry_branch_by_code", {"utility_id": From("utility", "id"), "code": "x"}, "b"
-            ),
+            Read("access_branch", {"utility_id": From("utility", "id"), "code": "x"}, "b"),
         ]
     )
 

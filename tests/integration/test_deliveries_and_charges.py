@@ -120,7 +120,7 @@ async def test_a_typed_token_makes_the_later_delivery_already_used_and_credits_o
     assert (after_typing["delivery"], after_typing["verified_us"]) == ("pending", town.now_us)
     assert sale(town, sale_row_id)["delivery"] == "already_used"
     assert town.row("SELECT accepted_by FROM token")["accepted_by"] == "keypad"
-    assert town.states(meter) == [("load_token", "failed")]
+    assert town.states(meter) == [("load_token", "superseded")]
     assert town.rows("SELECT * FROM alarm") == []
     assert town.events(meter).count("token_accepted") == 1
 

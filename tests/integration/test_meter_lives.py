@@ -183,7 +183,7 @@ def check_credit(town: DeviceTown, life: Life) -> None:
     assert all(sale["verified_us"] is not None for sale in sales)
     assert life.thing.credit_total == life.sold
     commands = {state for _, state in town.states(life.row)}
-    assert commands <= {"verified", "failed"}
+    assert commands <= {"verified", "superseded"}
     device = town.row("SELECT * FROM device WHERE meter_id = ?", life.row.id)
     assert device["credit_proven"] == device["credit_total"] == life.sold
 

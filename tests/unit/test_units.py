@@ -42,7 +42,7 @@ ARITHMETIC: list[Callable[[Any, Any], Any]] = [
 ]
 
 
-@given(st.integers(-(10**12), 10**12), st.sampled_from(["KES", "UGX", "KWD"]))
+@given(st.integers(1 - 10**12, 10**12 - 1), st.sampled_from(["KES", "UGX", "KWD"]))
 def test_money_written_and_read_again_is_the_same(minor: int, currency: str) -> None:
     money = Money(minor, currency)
 

@@ -66,7 +66,7 @@ def _why(command: Command) -> Piece:
 
 def _command_badge(command: Command) -> html.Span:
     """Return the state; a token that was typed in first has not failed anybody."""
-    if command.state == "failed" and command.result == "already_used":
+    if command.state == "superseded" and command.result == "already_used":
         return html.Span("Not needed", className="badge tone-none")
     return badge("command", command.state)
 

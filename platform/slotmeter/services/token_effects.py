@@ -142,9 +142,11 @@ class TokenEffects:
             self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
 
     def _not_done(self, row: Row, result: CommandResult) -> None:
+        # A token that somebody typed first has not failed: the keypad was quicker.
+        typed = result.outcome is Outcome.ALREADY_USED
         self._change(
             self._sent(row),
-            CommandState.FAILED,
+            CommandState.SUPERSEDED if typed else CommandState.FAILED,
             f"the meter says {result.outcome}",
             result=result.outcome.value,
         )

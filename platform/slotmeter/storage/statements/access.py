@@ -54,26 +54,9 @@ READS: dict[str, Select[Any]] = {
     .join(principal, principal.c.id == api_key.c.principal_id)
     .join(utility, utility.c.id == principal.c.utility_id)
     .where(api_key.c.sha256 == bindparam("sha256")),
-    "access_utility_by_code": select(
-        utility.c.id,
-        utility.c.code,
-        utility.c.name,
-        utility.c.currency,
-        utility.c.time_zone,
-    ).where(utility.c.code == bindparam("code")),
-    "access_utilities": select(
-        utility.c.id,
-        utility.c.code,
-        utility.c.name,
-        utility.c.currency,
-        utility.c.time_zone,
-    ).order_by(utility.c.id),
     "access_branch": select(branch.c.id, branch.c.code, branch.c.name).where(
         branch.c.utility_id == bindparam("utility_id"), branch.c.code == bindparam("code")
     ),
-    "access_branches": select(branch.c.id, branch.c.code, branch.c.name)
-    .where(branch.c.utility_id == bindparam("utility_id"))
-    .order_by(branch.c.code),
     "access_principal": _PRINCIPALS.where(
         principal.c.utility_id == bindparam("utility_id"), principal.c.name == bindparam("name")
     ),
@@ -93,21 +76,6 @@ READS: dict[str, Select[Any]] = {
         api_key.c.principal_id == bindparam("principal_id"),
     )
     .order_by(api_key.c.id),
-    "access_acts": select(
-        act.c.id,
-        act.c.at_us,
-        act.c.principal_id,
-        act.c.api_key_id,
-        act.c.address,
-        act.c.request_id,
-        act.c.what,
-        act.c.subject,
-        act.c.reason,
-        act.c.data,
-    )
-    .where(act.c.utility_id == bindparam("utility_id"))
-    .order_by(act.c.id.desc())
-    .limit(ACTS_MAX),
 }
 
 UPDATES: dict[str, UpdateBase] = {

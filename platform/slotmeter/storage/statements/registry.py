@@ -28,9 +28,6 @@ _UTILITY: BindParameter[int] = bindparam("utility_id")
 READS: dict[str, Select[tuple[object, ...]]] = {
     "registry_utilities": select(utility).order_by(utility.c.id),
     "registry_utility_by_code": select(utility).where(utility.c.code == bindparam("code")),
-    "registry_branch_by_code": select(branch).where(
-        branch.c.utility_id == _UTILITY, branch.c.code == bindparam("code")
-    ),
     "registry_tariffs": select(tariff).where(tariff.c.utility_id == _UTILITY),
     "registry_tariff_by_code": select(tariff).where(
         tariff.c.utility_id == _UTILITY, tariff.c.code == bindparam("code")
