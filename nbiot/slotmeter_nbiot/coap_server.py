@@ -14,9 +14,9 @@ from typing import Any, Final
 import aiocoap  # type: ignore[import-untyped]  # ships no types
 
 from slotmeter.devices.frames import Frame
-from slotmeter.errors import Refused, Unavailable
+from slotmeter.errors import ConfigError, Refused, Unavailable
 from slotmeter.ports import PluginContext
-from slotmeter_nbiot.coap_socket import bind_socket, open_server
+from slotmeter_nbiot.coap_socket import bind_socket, is_loopback, open_server
 from slotmeter_nbiot.options import Options
 
 __all__ = ["KEY", "CoapServer"]
@@ -49,10 +49,19 @@ class CoapServer:
         """Listen.
 
         Raises:
-            ConfigError: the address or port cannot be used.
+            ConfigError: the address or port cannot be used, or ``plain_coap_not_allowed``.
         """
         server = cls(context, options)
         sock = await bind_socket(options.host, options.port)
+        if not is_loopback(sock):
+            if not options.allow_plain:
+                sock.close()
+                raise _plain_not_allowed(options.host)
+            context.log.warning(
+                "CoAP on %s is plain: whoever can reach it can report for any meter and take its "
+                "commands; let only the operator's private network reach it",
+                options.host,
+            )
         server._listens_at = sock.getsockname()[:2]
         server._coap = await open_server(
             sock,
@@ -186,6 +195,15 @@ class CoapServer:
         return aiocoap.Message(
             code=aiocoap.SERVICE_UNAVAILABLE, max_age=self._options.retry_after_s
         )
+
+
+def _plain_not_allowed(host: str) -> ConfigError:
+    return ConfigError(
+        "plain_coap_not_allowed",
+        f"CoAP without DTLS proves nobody's identity, and other machines can reach {host}; listen "
+        "on 127.0.0.1, or, where only a private APN reaches this port, set allow_plain = true",
+        field="host",
+    )
 
 
 def _with_commands(code: Any, payload: bytes, content_format: Any) -> aiocoap.Message:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from aiocoap.transports.udp6 import MessageInterfaceUDP6  # type: ignore[import-
 
 from slotmeter.errors import ConfigError
 
-__all__ = ["DATAGRAM_BYTES_MAX", "Site", "bind_socket", "open_server"]
+__all__ = ["DATAGRAM_BYTES_MAX", "Site", "bind_socket", "is_loopback", "open_server"]
 
 DATAGRAM_BYTES_MAX: Final = 4_096
 """aiocoap reads this much of a datagram; the rest is lost."""
@@ -68,6 +69,12 @@ async def bind_socket(host: str, port: int) -> socket.socket:
         raise ConfigError(code, f"UDP port {port} of {host} {reason}", field="port") from error
     sock.setblocking(False)
     return sock
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Say whether programs of this machine only can reach a bound socket."""
+    address = ipaddress.IPv6Address(sock.getsockname()[0].partition("%")[0])
+    return (address.ipv4_mapped or address).is_loopback
 
 
 async def _resolve(host: str, port: int) -> tuple[Any, ...]:

@@ -28,6 +28,8 @@ class Options:
 
     Args:
         host: address to listen on; the default is reached from this machine only.
+        allow_plain: listen also where other machines can reach it, although whoever reaches it can
+            speak for any meter.
         port: UDP port; 0 takes a free one.
         path: CoAP path that meters push to, parts joined by "/".
         payload_bytes_max: longer pushes are refused (4.13).
@@ -39,6 +41,7 @@ class Options:
     """
 
     host: str = "127.0.0.1"
+    allow_plain: bool = False
     port: int = 5683
     path: str = "m"
     payload_bytes_max: int = 1_024
@@ -74,6 +77,8 @@ def _fault(name: str, value: object) -> str | None:
         low, high = _BOUNDS[name]
         right = type(value) is int and low <= value <= high
         return None if right else f"expected an integer from {low} to {high}"
+    if name == "allow_plain":
+        return None if isinstance(value, bool) else "expected true or false"
     if not isinstance(value, str) or not value:
         return "expected text"
     if name == "path" and not _PATH.fullmatch(value):

@@ -21,6 +21,7 @@ from slotmeter_nbiot.coap_socket import bind_socket
 from slotmeter_nbiot.options import Options
 
 TIMEOUT_S = 20
+ALL = "0.0.0.0"  # noqa: S104  to see that it is refused or shown; nothing is sent there
 RST = 3
 
 
@@ -386,16 +387,36 @@ async def test_loopback_means_ipv4_loopback_only(host: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "shown"),
-    [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("::1", "[::1]")],  # noqa: S104  shown
+    [("localhost", "127.0.0.1"), (ALL, ALL), ("::1", "[::1]")],
 )
 async def test_a_server_says_the_address_it_is_bound_to(
     fake: FakePluginContext, host: str, shown: str
 ) -> None:
-    setup = await MEDIUM.setup(fake.context, {"host": host, "port": 0})
+    setup = await MEDIUM.setup(fake.context, {"host": host, "port": 0, "allow_plain": host == ALL})
     address = setup.addresses[0]
     await setup.stop()
 
     assert re.fullmatch(rf"coap://{re.escape(shown)}:[1-9][0-9]+", address)
+
+
+@pytest.mark.parametrize("host", [ALL, "::"])
+async def test_an_address_that_others_reach_is_refused_while_coap_is_plain(
+    fake: FakePluginContext, host: str
+) -> None:
+    with pytest.raises(ConfigError, match="allow_plain = true") as error:
+        await MEDIUM.setup(fake.context, {"host": host, "port": 0})
+
+    assert (error.value.code, error.value.field) == ("plain_coap_not_allowed", "host")
+
+
+@pytest.mark.parametrize(("host", "warnings"), [(ALL, 1), ("127.0.0.1", 0), ("::1", 0)])
+async def test_plain_coap_that_others_reach_is_warned_of_at_the_start(
+    fake: FakePluginContext, caplog: pytest.LogCaptureFixture, host: str, warnings: int
+) -> None:
+    setup = await MEDIUM.setup(fake.context, {"host": host, "port": 0, "allow_plain": True})
+    await setup.stop()
+
+    assert len([text for text in caplog.messages if "can report for any meter" in text]) == warnings
 
 
 @pytest.mark.parametrize(
@@ -433,6 +454,7 @@ async def test_stopping_answers_what_was_begun(
         ({"port": True}, "bad_option", "port"),
         ({"port": 65_536}, "bad_option", "port"),
         ({"host": ""}, "bad_option", "host"),
+        ({"allow_plain": 1}, "bad_option", "allow_plain"),
         ({"path": "/m"}, "bad_option", "path"),
         ({"path": "a/b/c/d/e"}, "bad_option", "path"),
         ({"payload_bytes_max": 0}, "bad_option", "payload_bytes_max"),
