@@ -141,6 +141,37 @@ async def test_a_stream_ends_when_its_key_is_withdrawn(
             assert "data" not in block
 
 
+async def test_a_stream_that_is_never_silent_ends_when_its_key_is_withdrawn(
+    api: ApiTown, sell: Callable[[str, str], Any]
+) -> None:
+    stopped = asyncio.Event()
+
+    async def keep_busy() -> None:
+        for number in itertools.count():
+            await sell("ann", f"s{number}")
+            if stopped.is_set():
+                return
+
+    async with open_stream(api, "eye") as stream, asyncio.TaskGroup() as tasks:
+        tasks.create_task(keep_busy())
+        try:
+            await stream.event()
+            await api.principals.set_disabled(
+                Origin("local:test", "test"),
+                api.utility.utility_id,
+                name="eye",
+                disabled=True,
+                reason="test",
+            )
+            api.clock.advance(seconds=2)
+
+            async with asyncio.timeout(PATIENCE_S):
+                while await stream.block():
+                    pass
+        finally:
+            stopped.set()
+
+
 async def test_a_stream_ends_when_the_server_stops(
     api: ApiTown, sell: Callable[[str, str], Any]
 ) -> None:

@@ -28,6 +28,9 @@ EVENT_RIGHTS: Final = frozenset({Right.EVENTS, Right.SALES_OWN})
 STREAM_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0
 POLL_S: Final = 1.0
+RIGHTS_AGE_S_MAX: Final = 1.0
+"""A stream looks at its key again after so long, however busy it is."""
+
 PAUSE_S: Final = 0.1
 BATCH_ROWS: Final = 200
 WRITE_TIMEOUT_S: Final = 30.0
@@ -154,8 +157,16 @@ async def _follow(
 ) -> None:
     services, caller = call.services, call.caller
     loop = asyncio.get_running_loop()
-    spoke_at_s = loop.time()
+    heartbeat_s = services.feed.heartbeat_s
+    spoke_at_s = checked_at_s = loop.time()
     while not services.feed.closed:
+        if loop.time() - checked_at_s >= min(heartbeat_s, RIGHTS_AGE_S_MAX):
+            try:
+                caller = await sign_in(call.request, services.access, caller.request_id)
+                check_rights(caller, EVENT_RIGHTS)
+            except (NotSignedIn, NotAllowed):
+                return
+            checked_at_s = loop.time()
         seen = services.feed.version
         # Read before the rows are: whatever is older was seen, even if not for this caller's eyes.
         newest = await services.queries.last_event_id(caller.principal.utility_id)
@@ -171,15 +182,10 @@ async def _follow(
             spoke_at_s = loop.time()
             await asyncio.sleep(PAUSE_S)  # what comes meanwhile is sent together
             continue
-        if loop.time() - spoke_at_s >= services.feed.heartbeat_s:
-            try:
-                caller = await sign_in(call.request, services.access, caller.request_id)
-                check_rights(caller, EVENT_RIGHTS)
-            except (NotSignedIn, NotAllowed):
-                return
+        if loop.time() - spoke_at_s >= heartbeat_s:
             await _write(response, b": still here\n\n")
             spoke_at_s = loop.time()
-        await services.feed.wait(seen, min(POLL_S, services.feed.heartbeat_s))
+        await services.feed.wait(seen, min(POLL_S, heartbeat_s))
 
 
 async def _write(response: web.StreamResponse, chunk: bytes) -> None:
