@@ -166,6 +166,39 @@ async def test_a_vendor_sees_of_a_customer_what_is_needed_to_recognise_them(
     assert (by_eye["customer"], by_eye["address"]) == ("Amina Otieno", "1 Lake Road")
 
 
+@pytest.mark.parametrize("text", ["Amina", "Otieno", "Lake Road"])
+async def test_a_vendor_cannot_search_for_what_it_may_not_see(vendors: Vendors, text: str) -> None:
+    by_ann = await vendors.api.get(f"/api/v1/meters?q={text}", "ann")
+    by_eye = await vendors.api.get(f"/api/v1/meters?q={text}", "eye")
+
+    assert (len(by_ann.json["items"]), len(by_eye.json["items"])) == (0, 2)
+
+
+async def test_a_vendor_still_finds_a_meter_by_part_of_its_number(vendors: Vendors) -> None:
+    number = vendors.meters["ann"]
+
+    found = await vendors.api.get(f"/api/v1/meters?q={number[4:]}", "ann")
+
+    assert [each["number"] for each in found.json["items"]] == [number]
+
+
+async def test_what_a_meter_reported_is_hidden_from_whom_readings_are_not_for(
+    vendors: Vendors,
+) -> None:
+    vendors.api.sql(
+        "UPDATE device SET register = 1000, credit_balance = 2000, credit_total = 3000,"
+        " measured_us = 5"
+    )
+    names = ("register", "credit_balance", "credit_total", "measured_at")
+
+    for path, of in (("", lambda body: body["items"][0]), (f"/{vendors.meters['ann']}", dict)):
+        by_ann = of((await vendors.api.get(f"/api/v1/meters{path}", "ann")).json)
+        by_eye = of((await vendors.api.get(f"/api/v1/meters{path}", "eye")).json)
+
+        assert [by_ann[name] for name in names] == [None] * 4
+        assert [by_eye[name] for name in names][:3] == ["1", "2", "3"]
+
+
 async def test_who_may_see_all_sales_finds_any_receipt(vendors: Vendors) -> None:
     for name in ("ann", "ben"):
         reply = await vendors.api.get(vendors.sales[name]["receipt_url"], "eye")

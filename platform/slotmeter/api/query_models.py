@@ -82,7 +82,8 @@ class MetersQuery(_Query):
         default=None,
         min_length=1,
         max_length=100,
-        description="Part of a number, a customer's name or an address.",
+        description="Part of a number; with the right to readings also of a customer's name or an "
+        "address.",
     )
     limit: Limit = ROWS
     after: str = Field(default="", max_length=64, description="`next` of the page before.")

@@ -50,7 +50,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class MeterFilter:
-    """Which meters; None matches all. ``text`` is part of a number, a name or an address."""
+    """Which meters; None matches all.
+
+    ``text`` is part of a number; for those with the right ``readings`` also of a customer's name or
+    an address, which others must not learn by asking.
+    """
 
     commodity: str | None = None
     supply: str | None = None
@@ -102,6 +106,7 @@ class Queries:
             "commodity": wanted.commodity,
             "supply": wanted.supply,
             "like": _like(wanted.text),
+            "in_names": int(Right.READINGS in principal.rights),
             "limit": limit + 1,
         }
         rows = await self._rows("look_meters", params)

@@ -192,8 +192,13 @@ READS: dict[str, Select[Any]] = {
         or_(
             bindparam("like").is_(None),
             _meter.c.number.like(bindparam("like"), escape="\\"),
-            _customer.c.name.like(bindparam("like"), escape="\\"),
-            _point.c.address.like(bindparam("like"), escape="\\"),
+            and_(
+                bindparam("in_names") == 1,
+                or_(
+                    _customer.c.name.like(bindparam("like"), escape="\\"),
+                    _point.c.address.like(bindparam("like"), escape="\\"),
+                ),
+            ),
         ),
     )
     .order_by(_meter.c.number)
