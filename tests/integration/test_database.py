@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -156,6 +157,68 @@ async def test_a_commit_that_fails_tells_every_caller_and_writes_nothing(
 
     assert [type(result) for result in results] == [Unavailable, Unavailable]
     assert await _codes(database) == []
+
+
+async def test_a_writer_that_dies_refuses_what_waits_and_what_comes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_batch: object) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(database, "_write_batch", broken)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable) as caught:
+            await database.run([], lambda _rows, _new_id: Changes(None))
+        assert caught.value.code == "database_unavailable"
+    assert database.stats.broken
+    assert database.stats.waiting == 0
+
+
+async def test_a_caller_that_gives_up_still_counts_until_its_unit_is_done(
+    database: Database,
+) -> None:
+    release = threading.Event()
+
+    def slow(_rows: Rows, _new_id: NewId) -> Changes[None]:
+        release.wait(10)
+        return Changes(None)
+
+    task = asyncio.create_task(database.run([], slow))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    waiting = database.stats.waiting
+    release.set()
+    await database.run([], lambda _rows, _new_id: Changes(None))
+
+    assert waiting == 1
+    assert database.stats.waiting == 0
+
+
+async def test_reads_beyond_the_bound_are_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slotmeter.storage.database.QUEUE_READS_MAX", 3)
+
+    results = await asyncio.gather(
+        *(database.read([Read("registry_utilities")]) for _ in range(5)), return_exceptions=True
+    )
+
+    assert sum(isinstance(result, Unavailable) for result in results) == 2
+
+
+async def test_a_file_that_cannot_be_read_now_is_unavailable_and_not_a_bug(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr("slotmeter.storage.database.make_reads", fail)
+
+    with pytest.raises(Unavailable) as caught:
+        await database.read([Read("registry_utilities")])
+    assert caught.value.code == "database_unavailable"
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)

@@ -107,7 +107,8 @@ async def _finish(folder: Path, till: Caller, meter: str | None) -> tuple[str, d
         assert await selling.recover() == 1
     sale = await selling.sale(till, "s1")
     receipt = await selling.receipt(till, sale.receipt_number)
-    pending = await database.read([Read("sales_pending", {"limit": 1})])
+    params = {"limit": 1, "after_id": 0, "before_us": 2**62}
+    pending = await database.read([Read("sales_pending", params)])
     assert pending["sales_pending"] == []
     await security.close()
     await database.close()

@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.small_utility import (
     KEY_ID,
     VENDING_KEY,
+    SmallMeter,
     SmallUtility,
     meter_number,
     tariff_document,
@@ -47,6 +48,7 @@ class Shop:
     utility: SmallUtility
     selling: Selling
     clock: FakeClock
+    security: SoftwareSecurityModule
     till: Caller
     paid_meters: list[int] = field(default_factory=list)
 
@@ -61,6 +63,12 @@ class Shop:
         """Change a row behind the platform's back."""
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute(text, values)
+
+    def code_meter(self, meter: SmallMeter, **changes: Any) -> None:
+        """Change how the platform thinks a meter is coded; without changes, as it was."""
+        assert meter.parameters is not None
+        parameters = json.dumps(meter.parameters.to_dict() | changes)
+        self.sql("UPDATE meter SET parameters = ? WHERE id = ?", parameters, meter.id)
 
     async def ledger(self, *codes: str) -> dict[str, int]:
         params: dict[str, Any] = {"utility_id": self.utility.utility_id}
@@ -94,7 +102,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         on_issued=lambda: None,
     )
     till = await utility.add_principal("Till 1", "vendor")
-    yield Shop(tmp_path / "slotmeter.db", database, utility, selling, clock, till, paid)
+    yield Shop(tmp_path / "slotmeter.db", database, utility, selling, clock, security, till, paid)
     await security.close()
     await database.close()
 
@@ -401,6 +409,104 @@ async def test_retries_at_one_instant_complete_a_sale_once(shop: Shop) -> None:
     assert len({sale.token for sale, _ in answers}) == 1
     assert sum(made for _, made in answers) == 1
     assert await shop.ledger("till:head") == {"till:head": 11600}
+
+
+async def test_a_token_that_is_refused_for_good_voids_the_sale_and_gives_all_back(
+    shop: Shop,
+) -> None:
+    document = tariff_document("electricity", tariff="with-charge", fixed_charge=SERVICE_CHARGE)
+    await shop.utility.add_tariff(document)
+    meter = await shop.utility.add_meter("electricity", tariff="with-charge")
+    assert meter.parameters is not None
+    shop.code_meter(meter, table_set="nosuch")
+
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            await shop.sell(meter.number)
+        assert caught.value.code == "token_cannot_be_made"
+        assert caught.value.details == {"cause": "unknown_table_set"}
+    shop.code_meter(meter)
+    sale = await shop.sell(meter.number, sale_id="s2")
+
+    till = (await shop.rows("till_of_branch", branch_id=shop.utility.branch_id))[0]
+    charges = await shop.rows(
+        "charges_of_period", supply_point_id=meter.supply_point_id, period="2026-11"
+    )
+    assert (await shop.selling.sale(shop.till, "s1")).state == "voided"
+    assert sale.receipt_number == "R00000002"
+    assert (till["balance_minor"], till["reserved_minor"]) == (11600, 0)
+    assert [row["taken_minor"] for row in charges] == [5000]
+
+
+async def test_a_vending_key_that_has_expired_sells_nothing_whatever_the_meter_row_says(
+    shop: Shop,
+) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    await shop.security.load(KEY_ID, replace(VENDING_KEY, ken=10))
+
+    with pytest.raises(Refused) as caught:
+        await shop.sell(meter.number)
+
+    assert caught.value.details == {"cause": "key_expired"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({"kt": 1}, "credit_under_default_key"), ({"ken": 1}, "key_expired")]
+)
+async def test_what_the_meter_would_refuse_is_refused_before_anything_is_written(
+    shop: Shop, change: dict[str, Any], code: str
+) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    shop.code_meter(meter, **change)
+
+    with pytest.raises(Refused) as caught:
+        await shop.sell(meter.number)
+
+    assert caught.value.code == code
+    with pytest.raises(NotFound):
+        await shop.selling.sale(shop.till, "s1")
+
+
+async def test_one_sale_that_cannot_be_completed_does_not_stop_the_others(shop: Shop) -> None:
+    bad, good = [await shop.utility.add_meter("electricity") for _ in range(2)]
+    shop.code_meter(bad, table_set="nosuch")
+    await _first_commit_only(shop, SellRequest("bad", bad.number, "116.00"))
+    await _first_commit_only(shop, SellRequest("good", good.number, "116.00"))
+
+    with pytest.raises(Unavailable) as caught:
+        await shop.selling.recover()
+
+    assert caught.value.code == "recovery_incomplete"
+    assert (await shop.selling.sale(shop.till, "good")).state == "issued"
+    assert (await shop.selling.sale(shop.till, "bad")).state == "pending"
+
+
+async def test_recovery_leaves_alone_what_is_being_sold_at_this_moment(shop: Shop) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    await _first_commit_only(shop, SellRequest("s1", meter.number, "116.00"))
+
+    young = await shop.selling.recover(age_s=30)
+    shop.clock.advance(seconds=31)
+    old = await shop.selling.recover(age_s=30)
+
+    assert (young, old) == (0, 1)
+
+
+async def test_a_sale_is_delivered_as_its_receipt_says_though_the_device_came_later(
+    shop: Shop,
+) -> None:
+    meter = await shop.utility.add_meter("electricity", online=False)
+    other = await shop.utility.add_meter("electricity")
+    await _first_commit_only(shop, SellRequest("s1", meter.number, "116.00"))
+    shop.sql("UPDATE device SET meter_id = ? WHERE id = ?", meter.id, other.device_id)
+
+    await shop.selling.recover()
+
+    pending = await shop.rows(
+        "control_pending", utility_id=shop.utility.utility_id, meter_id=meter.id
+    )
+    assert (await shop.selling.sale(shop.till, "s1")).delivery == "keypad"
+    assert list(pending) == []
 
 
 async def test_a_token_that_cannot_be_made_keeps_the_sale_for_a_retry(shop: Shop) -> None:

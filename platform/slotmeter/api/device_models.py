@@ -122,7 +122,7 @@ class MeterToken(Out):
     currency: str
     units: Amount
     unit: str
-    state: Literal["reserved", "issued", "accepted"]
+    state: Literal["reserved", "issued", "accepted", "void"]
     delivery: str
     accepted_by: Literal["delivery", "keypad"] | None
     accepted_at: Instant | None

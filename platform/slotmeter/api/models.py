@@ -200,7 +200,7 @@ class SaleLine(Out):
 
     sale_id: str
     receipt_number: str
-    state: Literal["pending", "issued"]
+    state: Literal["pending", "issued", "voided"]
     meter: str
     commodity: Commodity
     credit_mode: CreditMode
@@ -220,7 +220,7 @@ class Sale(Out):
 
     sale_id: str
     receipt_number: str
-    state: Literal["pending", "issued"]
+    state: Literal["pending", "issued", "voided"]
     meter: str
     commodity: Commodity
     credit_mode: CreditMode

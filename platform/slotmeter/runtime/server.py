@@ -42,7 +42,7 @@ __all__ = ["DATABASE_FILE", "READINGS_FILE", "Listener", "Runtime"]
 LOG = logging.getLogger("slotmeter.runtime")
 DATABASE_FILE: Final = "slotmeter.db"
 READINGS_FILE: Final = "readings.db"
-RECOVER_AGAIN_S: Final = 30.0
+RECOVER_EVERY_S: Final = 30
 FEED_WAIT_S: Final = 60.0
 BACKLOG: Final = 1_024
 
@@ -146,7 +146,7 @@ class Runtime:
             clock=self.clock,
             metrics=board,
             limits=self.config.limits,
-            not_ready=lambda: self._not_ready,
+            not_ready=lambda: [*self._not_ready, *_broken(database)],
         )
         _show_gauges(board, database, feed)
         await self._recover(selling, tasks)
@@ -179,10 +179,10 @@ class Runtime:
             completed = await selling.recover()
         except SlotmeterError as error:
             LOG.error("sales wait for their tokens: %s", error.message)  # noqa: TRY400  expected
-            tasks.start("recover sales", _recover_again(selling))
         else:
             if completed:
                 LOG.info("completed %s sales that had stopped between their commits", completed)
+        tasks.keep("recover sales", lambda: _recover_again(selling))
 
     async def _listen(self, services: Services) -> str:
         http = self.config.http
@@ -238,14 +238,20 @@ async def _follow(bus: Bus, feed: EventFeed) -> None:
 
 
 async def _recover_again(selling: Selling) -> None:
+    """Complete sales whose seller went away between the commits, for as long as the server runs."""
     while True:
-        await asyncio.sleep(RECOVER_AGAIN_S)
+        await asyncio.sleep(RECOVER_EVERY_S)
         try:
-            await selling.recover()
+            completed = await selling.recover(age_s=RECOVER_EVERY_S)
         except SlotmeterError as error:
             LOG.error("sales still wait for their tokens: %s", error.message)  # noqa: TRY400  expected
         else:
-            return
+            if completed:
+                LOG.info("completed %s sales that nobody asked for again", completed)
+
+
+def _broken(database: Database) -> list[str]:
+    return ["the database cannot be written"] if database.stats.broken else []
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -35,6 +35,7 @@ from slotmeter.vending.sts import (
     derive_decoder_key,
     issue_token,
     key_change_tokens,
+    tid_expired,
     vending_key_check_value,
 )
 
@@ -132,6 +133,13 @@ class SoftwareSecurityModule:
             cipher = await self._cipher(key_id, parameters)
         else:
             self._ciphers.move_to_end((key_id, parameters))
+        ken = self._keys[key_id].ken
+        if request.tid is not None and tid_expired(request.tid, ken):
+            raise Refused(
+                "key_expired",
+                f"the vending key expired (KEN {ken}); change the meter to a newer key",
+                field="tid",
+            )
         return issue_token(cipher, parameters, request)
 
     async def change_key(

@@ -26,6 +26,8 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.pricing import Priced, price, quote_reads
+from slotmeter.services.sale_void import refusal_of
+from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.units import Money, iso_utc, parse_money
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.charges import ChargeDue
@@ -37,12 +39,12 @@ from slotmeter.vending.sts import (
     KEPT_TIDS,
     KeyParameters,
     TokenRequest,
-    minute_1993_of_us,
-    next_tid_minute,
-    tid_of_minute,
+    check_issuable,
 )
 
 __all__ = ["SellRequest", "begin_reads", "begin_sale"]
+
+ONE_LANE = TidAllocator()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def _known_sale(known: Row, hashed: str) -> Changes[Row]:
             field="sale_id",
             details={"sold_at": iso_utc(known["sold_us"])},
         )
+    if known["state"] == "voided":
+        raise refusal_of(known["voided"])
     return Changes({**known, "created": False})
 
 
@@ -117,19 +121,24 @@ def _take_charge(
     )
 
 
-def _token_values(priced: Priced, rows: Rows, rnd: int, now_us: int) -> dict[str, Any]:
+def _token_values(
+    priced: Priced, rows: Rows, tids: TidAllocator, rnd: int, now_us: int
+) -> dict[str, Any]:
     parameters = KeyParameters.from_dict(json.loads(priced.row["parameters"]))
-    minute = next_tid_minute(minute_1993_of_us(now_us), [row["tid_minute"] for row in rows["tids"]])
-    tid = tid_of_minute(minute, parameters.base_date, parameters.ken)
+    tid = tids.next(now_us, [row["tid_minute"] for row in rows["tids"]], parameters)
     request = TokenRequest.credit(
-        credit_subclass(priced.row["commodity"]), units=priced.sale.token_units, tid=tid, rnd=rnd
+        credit_subclass(priced.row["commodity"]),
+        units=priced.sale.token_units,
+        tid=tid.tid,
+        rnd=rnd,
     )
+    check_issuable(parameters, request)
     return {
         "key_id": priced.row["key_id"],
         "parameters": priced.row["parameters"],
         "request": compact_json(request.to_dict()),
-        "tid_minute": minute,
-        "tid": tid,
+        "tid_minute": tid.minute,
+        "tid": tid.tid,
     }
 
 
@@ -201,16 +210,24 @@ def _delivery(row: Row) -> str:
 
 
 def begin_sale(
-    caller: Caller, request: SellRequest, rows: Rows, new_id: NewId, *, now_us: int, rnd: int
+    caller: Caller,
+    request: SellRequest,
+    rows: Rows,
+    new_id: NewId,
+    *,
+    now_us: int,
+    rnd: int,
+    tids: TidAllocator = ONE_LANE,
 ) -> Changes[Row]:
     """Decide the first commit: the sale is priced, its token identifier and random bits are stored.
 
-    From here on the sale will be completed, whatever happens. The result is the sale as the read
-    ``sale_by_row`` would give it, with ``created`` beside.
+    From here on the sale will be completed, or voided whole if its token is refused. The result
+    is the sale as the read ``sale_by_row`` would give it, with ``created`` beside.
 
     Raises:
         Conflict: ``sale_id_reused``.
-        NotFound, Refused: see :func:`price`; ``float_exhausted``; a key that has expired.
+        NotFound, Refused: see :func:`price`; ``float_exhausted``; a key that has expired; why a
+            sale of this id was voided.
     """
     principal = caller.principal
     tender = parse_money(request.tendered, principal.currency)
@@ -225,7 +242,7 @@ def begin_sale(
     steps: list[Step] = [receipt_step, Insert("sale", row)]
     token: dict[str, Any] = {}
     if priced.supply.credit_mode is CreditMode.METER:
-        token = {"id": new_id(), **_token_values(priced, rows, rnd, now_us)}
+        token = {"id": new_id(), **_token_values(priced, rows, tids, rnd, now_us)}
         steps.append(Insert("token", _token_row(token, row, priced)))
     charge = priced.sale.charge
     if charge is not None:
@@ -252,7 +269,6 @@ def begin_sale(
         "token_parameters": token.get("parameters"),
         "token_request": token.get("request"),
         "token_digits": None,
-        "device_id": priced.row["device_id"],
         "branch_code": rows["branch"][0]["code"],
     }
     return Changes(result, steps)
@@ -282,6 +298,8 @@ def _sale_row(
         "currency": priced.sale.tender.currency,
         "channel": request.channel,
         "credit_mode": priced.row["credit_mode"],
+        "voided": None,
+        "device_id": priced.row["device_id"],
         "priced": compact_json([line.to_dict() for line in priced.sale.lines]),
         "units": priced.sale.quantity.amount,
         "receipt": None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
@@ -30,6 +31,7 @@ from slotmeter.ports import (
 from slotmeter.services.pricing import price, quote_reads
 from slotmeter.services.sale_begin import SellRequest, begin_reads, begin_sale
 from slotmeter.services.sale_issue import issue_reads, issue_sale
+from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
 from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us
 from slotmeter.vending.accounts import masked_name
 from slotmeter.vending.receipts import Receipt, ReceiptLine
@@ -184,7 +186,8 @@ class Selling:
         Raises:
             Conflict: ``sale_id_reused``: the id was used for another purchase.
             NotFound: ``meter_unknown``.
-            Refused: see ``pricing`` and ``sale_begin``; nothing was written.
+            Refused: see ``pricing`` and ``sale_begin``; nothing was written. Or
+                ``token_cannot_be_made``: the sale was voided and all it took given back.
             Unavailable: ``token_not_made``: the sale is kept; send the same request again.
         """
         check_request(request)
@@ -197,7 +200,11 @@ class Selling:
         sale = await self._uow.run(begin_reads(caller.principal, request, now_us), decide)
         created: bool = sale["created"]
         if sale["state"] == "pending":
-            sale = await self._complete(sale)
+            try:
+                sale = await self._complete(sale)
+            except Refused as error:
+                await self._void(sale, error)
+                raise
         return _view(sale), created
 
     async def sale(self, caller: Caller, sale_id: str) -> SaleView:
@@ -234,20 +241,55 @@ class Selling:
         sale = _found(may_see, "receipt_unknown", "no receipt with this number is known here")
         return Receipt.from_dict(json.loads(sale["receipt"]))
 
-    async def recover(self) -> int:
+    async def recover(self, *, age_s: int = 0) -> int:
         """Complete every sale that stopped between its two commits; return how many.
 
+        A sale that cannot be completed stays pending and does not stop the others.
+
+        Args:
+            age_s: leave alone what was sold less than this many seconds ago; a seller may be
+                completing it at this moment.
+
         Raises:
-            SlotmeterError: a token could not be made; the sale stays pending and is tried again.
+            Unavailable: ``recovery_incomplete``: tokens of some sales could not be made.
         """
-        completed = 0
+        completed, after_id, failed = 0, 0, list[SlotmeterError]()
+        before_us = epoch_us(self._clock.now()) - age_s * 1_000_000
         while True:
-            rows = await self._uow.read([Read("sales_pending", {"limit": RECOVER_BATCH}, "sales")])
+            params: dict[str, SqlValue] = {
+                "limit": RECOVER_BATCH,
+                "after_id": after_id,
+                "before_us": before_us,
+            }
+            rows = await self._uow.read([Read("sales_pending", params, "sales")])
             if not rows["sales"]:
-                return completed
+                break
             for sale in rows["sales"]:
-                await self._complete(sale)
-                completed += 1
+                after_id = sale["id"]
+                try:
+                    await self._complete(sale)
+                except SlotmeterError as error:
+                    failed.append(error)
+                else:
+                    completed += 1
+        if failed:
+            raise Unavailable(
+                "recovery_incomplete",
+                f"{len(failed)} sales stay pending, {completed} were completed; "
+                f"the first: {failed[0].message}",
+            )
+        return completed
+
+    async def _void(self, sale: Row, error: Refused) -> None:
+        now_us = epoch_us(self._clock.now())
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[None]:
+            return void_sale(sale, error, rows, new_id, now_us=now_us)
+
+        # A retry beside this one may have voided it already; the refusal is the same.
+        with suppress(Conflict):
+            await self._uow.run(void_reads(sale), decide)
+        self._on_issued()
 
     async def _complete(self, sale: Row) -> Row:
         digits = await self._digits(sale)
@@ -261,9 +303,12 @@ class Selling:
         except Conflict:
             # The same sale was completed by a retry that ran beside this one.
             rows = await self._uow.read([Read("sale_by_row", {"id": sale["id"]}, "sale")])
-            if rows["sale"][0]["state"] != "issued":
+            found = rows["sale"][0]
+            if found["state"] == "voided":
+                raise refusal_of(found["voided"]) from None
+            if found["state"] != "issued":
                 raise
-            return rows["sale"][0]
+            return found
         self._on_issued()
         if digits is None:
             await self._after_payment(sale["meter_id"])
@@ -276,6 +321,13 @@ class Selling:
         request = TokenRequest.from_dict(json.loads(sale["token_request"]))
         try:
             token = await self._security.issue(sale["token_key_id"], parameters, request)
+        except (Refused, NotFound) as error:
+            raise Refused(
+                "token_cannot_be_made",
+                f"no token can be made for this meter: {error.message}",
+                field="meter",
+                details={"cause": error.code},
+            ) from error
         except SlotmeterError as error:
             raise Unavailable(
                 "token_not_made",

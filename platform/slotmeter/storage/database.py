@@ -23,7 +23,7 @@ from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.sqlite_unit import connect, make_reads, run_unit
 
-__all__ = ["BATCH_UNITS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
+__all__ = ["BATCH_UNITS_MAX", "QUEUE_READS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,12 @@ BATCH_UNITS_MAX = 256
 QUEUE_UNITS_MAX = 10_000
 """At most this many units wait; one more is refused with ``database_busy``."""
 
+QUEUE_READS_MAX = 2_000
+"""At most this many reads wait or run; one more is refused with ``database_busy``."""
+
 READER_THREADS = 2
+BREAK_WAIT_S = 1
+"""How long a broken writer waits for units that were queued as it broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class DatabaseStats:
     commits: int
     waiting: int
     synchronous: str
+    broken: bool
 
 
 @dataclass(slots=True)
@@ -106,6 +112,8 @@ class Database:
             daemon=True,  # a program that forgot to close must still end; a crash is safe anyway
         )
         self._waiting = 0
+        self._reading = 0
+        self._broken: BaseException | None = None
         self._units = 0
         self._commits = 0
         self._closed = False
@@ -135,29 +143,43 @@ class Database:
     @property
     def stats(self) -> DatabaseStats:
         """Say what the writer has done."""
-        return DatabaseStats(self._units, self._commits, self._waiting, self._synchronous)
+        return DatabaseStats(
+            units=self._units,
+            commits=self._commits,
+            waiting=self._waiting,
+            synchronous=self._synchronous,
+            broken=self._broken is not None,
+        )
 
     async def run(self, reads: Sequence[Read], decide: Callable[[Rows, NewId], Changes[T]]) -> T:
         """Read, decide, write, commit; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")
+        if self._broken is not None:
+            raise Unavailable("database_unavailable", f"the writer stopped: {self._broken}")
         if self._waiting >= QUEUE_UNITS_MAX:
             raise Unavailable("database_busy", f"{self._waiting} changes wait already; try again")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
         self._waiting += 1
         self._jobs.put(_Job(reads, decide, future, loop))
-        try:
-            return await future
-        finally:
-            self._waiting -= 1
+        return await future
 
     async def read(self, reads: Sequence[Read]) -> Rows:
         """Make reads that see one committed state; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")
+        if self._reading >= QUEUE_READS_MAX:
+            raise Unavailable("database_busy", f"{self._reading} reads wait already; try again")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, reads)
+        self._reading += 1
+        reading = loop.run_in_executor(self._readers, self._read, reads)
+        reading.add_done_callback(self._has_read)
+        return await reading
+
+    def _has_read(self, _reading: asyncio.Future[Rows]) -> None:
+        self._reading -= 1
 
     async def close(self) -> None:
         """Finish what waits, commit it and let go of the file."""
@@ -177,11 +199,16 @@ class Database:
         if connection is None:
             connection = self._local.connection = connect(self._path, read_only=True)
             self._reader_connections.append(connection)
-        connection.execute("BEGIN")
         try:
-            return make_reads(connection, self._statements, reads)
-        finally:
-            connection.execute("COMMIT")
+            connection.execute("BEGIN")
+            try:
+                return make_reads(connection, self._statements, reads)
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                "database_unavailable", f"nothing could be read: {error}; try again"
+            ) from error
 
     def _write_loop(self) -> None:
         while True:
@@ -189,10 +216,27 @@ class Database:
             if job is None:
                 return
             batch, ended = self._gather(job)
-            self._write_batch(batch)
+            try:
+                self._write_batch(batch)
+            except BaseException as error:  # noqa: BLE001  a writer that dies must say so
+                self._break(batch, error)
+                return
             self._answer(batch)
             if ended:
                 return
+
+    def _break(self, batch: list[_Job], error: BaseException) -> None:
+        """Fail everything that waits, and everything that is still to come."""
+        self._broken = error
+        while True:
+            for job in batch:
+                job.error = Unavailable("database_unavailable", f"the writer stopped: {error}")
+            self._answer(batch)
+            try:
+                job_or_end = self._jobs.get(timeout=BREAK_WAIT_S)
+            except queue.Empty:
+                return
+            batch = [] if job_or_end is None else [job_or_end]
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         batch = [first]
@@ -239,19 +283,18 @@ class Database:
                     "database_unavailable", f"nothing was written: {error}; try again"
                 )
 
-    @staticmethod
-    def _answer(batch: list[_Job]) -> None:
+    def _answer(self, batch: list[_Job]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
         for job in batch:
             by_loop.setdefault(job.loop, []).append(job)
         for loop, jobs in by_loop.items():
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle_all, jobs)
+                loop.call_soon_threadsafe(self._settle, jobs)
 
-
-def _settle_all(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        job.settle()
+    def _settle(self, jobs: Sequence[_Job]) -> None:
+        self._waiting -= len(jobs)
+        for job in jobs:
+            job.settle()
 
 
 def _synchronous(connection: sqlite3.Connection) -> str:

@@ -235,7 +235,8 @@ sale = Table(
     _ref("branch_id", "branch"),
     _text("sale_id"),  # the caller's own; unique per principal, never globally
     _text("request_hash"),
-    _text("state"),  # pending | issued
+    _text("state"),  # pending | issued | voided
+    _text("voided", nullable=True),  # JSON: why no token can be made; nothing was sold
     _text("receipt_number"),
     _ref("meter_id", "meter"),
     _ref("account_id", "account"),
@@ -245,6 +246,8 @@ sale = Table(
     _text("currency"),
     _text("channel"),
     _text("credit_mode"),
+    # The device as of commit 1: recovery delivers as the receipt says.
+    _ref("device_id", "device", nullable=True),
     _text("priced"),  # JSON: the lines as priced by commit 1
     _text("particulars"),  # JSON: what the receipt prints beside the lines, as of commit 1
     _int("units"),  # Wh or mL; what the token really carries
@@ -277,7 +280,7 @@ token = Table(
     _int("tid"),
     _int("amount"),  # Wh or mL
     _text("digits", nullable=True),  # commit 2
-    _text("state"),  # reserved | issued | accepted
+    _text("state"),  # reserved | issued | accepted | void
     _text("accepted_by", nullable=True),  # delivery | keypad
     _int("created_us"),
     _int("issued_us", nullable=True),
@@ -361,6 +364,7 @@ device = Table(
     _int("credit_balance", nullable=True),  # Wh or mL, for meters that hold their credit
     _int("credit_total", nullable=True),
     _int("credit_proven", nullable=True),  # as much of credit_total as known tokens explain
+    _int("credit_baseline_us", nullable=True),  # our clock when the first credit_total came
     _int("tamper"),
     _int("created_us"),
     UniqueConstraint("medium", "address"),

@@ -161,7 +161,7 @@ READS: dict[str, Select[Any]] = {
     "check_nothing_stuck": _difference(sale.c.receipt_number, literal("issued"), sale.c.state)
     .where(
         sale.c.utility_id == _UTILITY,
-        sale.c.state != "issued",
+        sale.c.state == "pending",
         sale.c.sold_us < bindparam("pending_before_us"),
     )
     .order_by("subject")

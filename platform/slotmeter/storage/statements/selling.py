@@ -39,14 +39,12 @@ _SALE = (
         _token.c.parameters.label("token_parameters"),
         _token.c.request.label("token_request"),
         _token.c.digits.label("token_digits"),
-        _device.c.id.label("device_id"),
         _branch.c.code.label("branch_code"),
     )
     .select_from(_sale)
     .join(_meter, _meter.c.id == _sale.c.meter_id)
     .join(_branch, _branch.c.id == _sale.c.branch_id)
     .outerjoin(_token, _token.c.sale_row_id == _sale.c.id)
-    .outerjoin(_device, _device.c.meter_id == _sale.c.meter_id)
 )
 
 _INSTALLED_NOW = and_(
@@ -64,7 +62,11 @@ READS = {
         _sale.c.utility_id == bindparam("utility_id"),
         _sale.c.receipt_number == bindparam("receipt_number"),
     ),
-    "sales_pending": _SALE.where(_sale.c.state == "pending")
+    "sales_pending": _SALE.where(
+        _sale.c.state == "pending",
+        _sale.c.id > bindparam("after_id"),
+        _sale.c.sold_us <= bindparam("before_us"),
+    )
     .order_by(_sale.c.id)
     .limit(bindparam("limit")),
     "meter_for_sale": select(
@@ -179,6 +181,19 @@ UPDATES = {
         issued_us=bindparam("at_us"),
         delivery=bindparam("new_delivery"),
     ),
+    "sale_void": update(_sale)
+    .where(_sale.c.id == bindparam("sale_row_id"), _sale.c.state == "pending")
+    .values(state="voided", voided=bindparam("why"), delivery="none"),
+    "token_void": update(_token)
+    .where(_token.c.id == bindparam("token_id"), _token.c.digits.is_(None))
+    .values(state="void"),
+    "charge_return": update(_charge)
+    .where(
+        _charge.c.supply_point_id == bindparam("of_supply_point"),
+        _charge.c.code == bindparam("of_code"),
+        _charge.c.period == bindparam("of_period"),
+    )
+    .values(taken_minor=_charge.c.taken_minor - bindparam("amount")),
     "token_issue": update(_token)
     .where(_token.c.id == bindparam("token_id"), _token.c.digits.is_(None))
     .values(digits=bindparam("new_digits"), state="issued", issued_us=bindparam("at_us")),

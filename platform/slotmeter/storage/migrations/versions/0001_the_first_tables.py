@@ -224,6 +224,7 @@ def upgrade() -> None:
         sa.Column("credit_balance", sa.BigInteger(), nullable=True),
         sa.Column("credit_total", sa.BigInteger(), nullable=True),
         sa.Column("credit_proven", sa.BigInteger(), nullable=True),
+        sa.Column("credit_baseline_us", sa.BigInteger(), nullable=True),
         sa.Column("tamper", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["meter_id"], ["meter.id"], name=op.f("fk_device_meter_id")),
@@ -439,6 +440,7 @@ def upgrade() -> None:
         sa.Column("sale_id", sa.Text(), nullable=False),
         sa.Column("request_hash", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("voided", sa.Text(), nullable=True),
         sa.Column("receipt_number", sa.Text(), nullable=False),
         sa.Column("meter_id", sa.BigInteger(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -448,6 +450,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("credit_mode", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.BigInteger(), nullable=True),
         sa.Column("priced", sa.Text(), nullable=False),
         sa.Column("particulars", sa.Text(), nullable=False),
         sa.Column("units", sa.BigInteger(), nullable=False),
@@ -461,6 +464,7 @@ def upgrade() -> None:
         sa.Column("act", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_sale_account_id")),
         sa.ForeignKeyConstraint(["branch_id"], ["branch.id"], name=op.f("fk_sale_branch_id")),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_sale_device_id")),
         sa.ForeignKeyConstraint(["meter_id"], ["meter.id"], name=op.f("fk_sale_meter_id")),
         sa.ForeignKeyConstraint(
             ["principal_id"], ["principal.id"], name=op.f("fk_sale_principal_id")

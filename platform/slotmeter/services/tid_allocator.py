@@ -1,0 +1,49 @@
+"""Token identifiers for a vendor's tokens: one allocator, with lanes for vendors that sell apart.
+
+Several allocators that cannot ask each other (a branch that sells alone) share one meter by lanes:
+each gives only the minutes that fall into its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slotmeter.vending.sts import KeyParameters, minute_1993_of_us, next_tid_minute, tid_of_minute
+
+__all__ = ["Tid", "TidAllocator"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tid:
+    """An identifier: what the token carries, and the minute since 1993 that it stands for."""
+
+    tid: int
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class TidAllocator:
+    """Chooses identifiers; pure, so a unit of work asks it with what it has just read.
+
+    Args:
+        lane: this allocator's lane, from 0.
+        lanes: how many there are.
+    """
+
+    lane: int = 0
+    lanes: int = 1
+
+    def next(self, now_us: int, kept: Sequence[int], parameters: KeyParameters) -> Tid:
+        """Return the identifier of a meter's next ordinary token.
+
+        Args:
+            now_us: our clock, UTC epoch microseconds.
+            kept: the meter's largest minutes so far, in any order.
+            parameters: what the meter is coded with.
+
+        Raises:
+            Refused: the key's base date or expiry does not allow a token now.
+        """
+        minute = next_tid_minute(minute_1993_of_us(now_us), kept, self.lane, self.lanes)
+        return Tid(tid_of_minute(minute, parameters.base_date, parameters.ken), minute)
