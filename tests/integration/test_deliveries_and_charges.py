@@ -80,6 +80,25 @@ async def test_a_token_whose_credit_did_not_rise_is_accepted_and_alarmed(
     assert town.row("SELECT cleared_us FROM alarm")["cleared_us"] is not None
 
 
+async def test_a_token_within_the_baseline_leaves_later_tokens_to_be_proven(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    first, one = await town.sell_token(meter, 50, tid=9)
+    await town.side.take(meter)
+    told = (CommandResult(one, Outcome.DONE, tid=9, amount=50),)
+    await town.side.report(meter, {"credit_total": 700}, results=told)
+    town.side.clock.advance(seconds=1)
+    await town.side.report(meter, {"credit_total": 700})
+    second, two = await town.sell_token(meter, 30, tid=10)
+    await town.side.take(meter)
+    told = (CommandResult(two, Outcome.DONE, tid=10, amount=30),)
+    await town.side.report(meter, {"credit_total": 730}, results=told)
+
+    assert town.rows("SELECT * FROM alarm") == []
+    assert [sale(town, each)["delivery"] for each in (first, second)] == ["accepted", "verified"]
+    assert device(town, meter)["credit_proven"] == 730
+
+
 async def test_credit_that_rises_without_a_sale_is_alarmed(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

@@ -68,8 +68,28 @@ def test_a_new_meter_s_first_report_proves_what_explains_all_of_it() -> None:
     assert prove(50, None, None, [new(1, 50)]) == Proof(frozenset({1}), 50, mismatch=False)
 
 
-def test_a_first_report_that_known_tokens_do_not_explain_proves_nothing() -> None:
-    assert prove(700, None, None, [new(1, 50)]) == Proof(frozenset(), 700, mismatch=True)
+def settled(token_id: int, amount: int) -> Accepted:
+    return Accepted(token_id, amount, is_new=False, is_settled=True)
+
+
+def test_a_baseline_that_known_tokens_do_not_explain_proves_none_and_is_no_mismatch() -> None:
+    assert prove(700, None, None, [new(1, 50)]) == Proof(frozenset(), 700, mismatch=False)
+
+
+def test_a_token_settled_by_the_baseline_need_not_show_in_a_later_rise() -> None:
+    assert prove(700, 700, 700, [settled(1, 50)]) == Proof(frozenset(), 700, mismatch=False)
+
+
+def test_a_token_after_the_baseline_is_proven_beside_a_settled_one() -> None:
+    proof = prove(730, 700, 700, [settled(1, 50), new(2, 30)])
+
+    assert proof == Proof(frozenset({2}), 730, mismatch=False)
+
+
+def test_a_rise_that_the_settled_token_completes_proves_it() -> None:
+    proof = prove(780, 700, 700, [settled(1, 50), new(2, 30)])
+
+    assert proof == Proof(frozenset({1, 2}), 780, mismatch=False)
 
 
 def test_a_total_that_falls_is_a_mismatch() -> None:

@@ -296,5 +296,6 @@ def _device_step(unit: ReportUnit, explained: int | None) -> Update:
         "of_device": unit.frame["device_id"],
         "to_contact_us": unit.frame["received_us"],
         "to_credit_proven": explained,
+        "to_credit_baseline_us": None if explained is None else unit.now_us,
     }
     return Update("ingest_report", params)

@@ -16,11 +16,13 @@ class Accepted:
         token_id: the token.
         amount: what it carries, in Wh or mL.
         is_new: told by this very report.
+        is_settled: told before or with the baseline, which may contain it already.
     """
 
     token_id: int
     amount: int
     is_new: bool
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,11 @@ def prove(
 
     A token is proven when the rise since the last report is the sum of the tokens told with this
     report, or when all that was left open adds up, since a rise and the token behind it may come in
-    different reports. The first report of a meter is only a baseline, unless known tokens explain
-    all of it.
+    different reports.
+
+    The first report of a meter is a baseline: what known tokens do not explain of it was in the
+    meter before. Tokens told until then are settled by it: whether it contains them cannot be
+    known, so later rises need not account for them. A rise that they alone complete proves them.
 
     Args:
         total: all credit the meter ever accepted, Wh or mL.
@@ -55,14 +60,16 @@ def prove(
         accepted: tokens accepted and not proven yet, those of this report among them.
     """
     everything = frozenset(token.token_id for token in accepted)
-    waiting = sum(token.amount for token in accepted)
+    every_amount = sum(token.amount for token in accepted)
     if total_before is None or explained is None:
-        adds_up = total == waiting
-        proven = everything if adds_up else frozenset[int]()
-        return Proof(proven, total, mismatch=bool(accepted) and not adds_up)
-    if total - explained == waiting:
+        proven = everything if total == every_amount else frozenset[int]()
+        return Proof(proven, total, mismatch=False)
+    open_tokens = [token for token in accepted if not token.is_settled]
+    if total - explained == sum(token.amount for token in open_tokens):
+        return Proof(frozenset(token.token_id for token in open_tokens), total, mismatch=False)
+    if total - explained == every_amount:
         return Proof(everything, total, mismatch=False)
-    new = [token for token in accepted if token.is_new]
+    new = [token for token in open_tokens if token.is_new]
     rise = total - total_before
     if new and rise == sum(token.amount for token in new):
         return Proof(frozenset(token.token_id for token in new), explained + rise, mismatch=True)

@@ -209,8 +209,15 @@ class TokenEffects:
         waiting = {row["id"]: row for row in unit.rows["unproven"]} | {
             key: row for key, row in self.accepted.items() if row["sale_row_id"] is not None
         }
+        baseline_us: int = unit.device["credit_baseline_us"] or 0
         accepted = [
-            Accepted(key, row["amount"], key in self.accepted) for key, row in waiting.items()
+            Accepted(
+                key,
+                row["amount"],
+                is_new=key in self.accepted,
+                is_settled=key not in self.accepted and row["accepted_us"] <= baseline_us,
+            )
+            for key, row in waiting.items()
         ]
         proof = prove(total, unit.device["credit_total"], explained, accepted)
         for key in sorted(proof.proven):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -37,6 +37,7 @@ _TOKEN = (
         _token.c.amount,
         _token.c.state,
         _token.c.accepted_by,
+        _token.c.accepted_us,
         _sale.c.delivery.label("sale_delivery"),
         _sale.c.verified_us.label("sale_verified_us"),
         _sale.c.receipt_number.label("sale_receipt_number"),
@@ -146,6 +147,10 @@ UPDATES: dict[str, UpdateBase] = {
         credit_balance=bindparam("to_credit_balance"),
         credit_total=bindparam("to_credit_total"),
         credit_proven=bindparam("to_credit_proven"),
+        # The first stays: what the meter took before it is settled by it.
+        credit_baseline_us=func.coalesce(
+            _device.c.credit_baseline_us, bindparam("to_credit_baseline_us")
+        ),
         tamper=bindparam("to_tamper"),
     ),
     "ingest_token_accept": update(_token)
