@@ -2,8 +2,11 @@
 
 A till sells with several requests at once and repeats each under the same ``sale_id`` until it has
 an answer. At moments drawn from the seed the server is killed with SIGKILL, everything it started
-with it, and started again on the same data folder. At the end the till's own book is held against
-the database.
+with it, and started again on the same data folder. Virtual meters on the network take their
+tokens all the while, over CoAP, from whatever server is there. At the end the till's own book is
+held against the database, and the credit of each meter against the tokens sold for it.
+
+Everything here runs on real time, the meters too.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -21,25 +25,33 @@ from typing import Any
 
 from proof import Proof, Trial, main
 from slotmeter.cli.ledger import verify
+from slotmeter.testing import Fleet, Household, SpeedClock, VirtualMeter
 from slotmeter.testing.server import Server
 from slotmeter.testing.site import KRN, SGC, Site, make_site
 from slotmeter.testing.till import SaleRecord, Till
 from slotmeter.testing.town import TARIFFS
-from slotmeter.vending.sts import luhn_digit
+from slotmeter.units import Commodity, Energy
+from slotmeter.vending.sts import KeyParameters, derive_decoder_key, luhn_digit, pan_of_drn
+from slotmeter_nbiot.simulator import SIMULATOR
 
 PROOF = Proof(
     name="kill9",
-    claim="kill -9 at any moment loses no sale and doubles none",
+    claim="kill -9 at any moment loses no sale, doubles none, and every token is credited once",
     sizes="sales",
     size_full=2_000,
     seed=20_240_607,
 )
 
 METERS = 24
+WH_PER_KWH = Energy.per_sold_unit
 CLIENTS = 8
 SALES_PER_KILL = 20
 KILLS_MIN = 3
 KILL_DELAY_S_MAX = 0.05
+REPORT_EVERY_S = 5
+POLL_EVERY_S = 0.5
+DELIVERY_LOOK_S = 0.5
+DELIVERY_LOOKS_MAX = 240
 AMOUNTS = ("30", "50.00", "99.95", "200", "1000.50")
 
 
@@ -80,6 +92,56 @@ def meter_file() -> str:
     return "\n".join(lines) + "\n"
 
 
+def online_numbers() -> list[str]:
+    """Return the meters that hold their credit and are on the network."""
+    return [number for at, number in enumerate(meter_numbers()) if at % 3 != 2 and at % 2]
+
+
+@asynccontextmanager
+async def meters_on_the_network(site: Site) -> AsyncIterator[Fleet]:
+    """Let the meters live and ask whatever server is there for their commands."""
+    clock = SpeedClock(datetime.now(UTC))
+    numbers = online_numbers()
+    meters = []
+    for at, number in enumerate(numbers):
+        parameters = KeyParameters(pan=pan_of_drn(number), sgc=SGC, krn=KRN, kt=2, ti=1)
+        meters.append(
+            VirtualMeter.create(
+                number=number,
+                commodity=Commodity.ELECTRICITY,
+                household=Household(seed=at),
+                made_at=clock.now(),
+                decoder_key=derive_decoder_key(site.vending_key.key, parameters),
+                parameters=parameters,
+            )
+        )
+    fleet = await SIMULATOR.attach(
+        meters,
+        f"coap://127.0.0.1:{site.nbiot_port}",
+        clock,
+        report_every=timedelta(seconds=REPORT_EVERY_S),
+        poll_every_s=POLL_EVERY_S,
+        addresses={number: f"ep-{number}" for number in numbers},
+    )
+    try:
+        yield fleet
+    finally:
+        await fleet.stop()
+
+
+async def until_delivered(site: Site) -> int:
+    """Wait until every token for a meter on the network was verified; return how many were not."""
+    open_count = 0
+    for _ in range(DELIVERY_LOOKS_MAX):
+        [(open_count,)] = rows_of(
+            site, "SELECT count(*) FROM sale WHERE delivery IN ('pending', 'sent', 'accepted')"
+        )
+        if not open_count:
+            break
+        await asyncio.sleep(DELIVERY_LOOK_S)
+    return int(open_count)
+
+
 class Begun:
     """How many sales were begun, for whoever waits for a number of them."""
 
@@ -102,6 +164,17 @@ class Begun:
 async def sell_under_fire(trial: Trial, site: Site) -> None:
     server = Server(site.config, port=site.http_port, log=site.folder / "serve.log")
     await server.start()
+    async with meters_on_the_network(site) as fleet:
+        records = await sell_and_kill(trial, site, server)
+        undelivered = await until_delivered(site)
+    await asyncio.to_thread(server.stop)
+    trial.figure("requests sent", sum(record.tries for record in records))
+    hold_credit_against(trial, fleet, records, undelivered)
+    await hold_against(trial, site, records)
+
+
+async def sell_and_kill(trial: Trial, site: Site, server: Server) -> Sequence[SaleRecord]:
+    """Sell everything while the server is killed at the drawn moments."""
     plan = draw_plan(trial.size, trial.random)
     kills = draw_kills(trial.size, trial.random)
     killed_between = 0
@@ -123,12 +196,26 @@ async def sell_under_fire(trial: Trial, site: Site) -> None:
             killed_between += count_pending(site) > 0
             await server.start()
         await asyncio.gather(*selling)
-        records = till.records
-    await asyncio.to_thread(server.stop)
-    trial.figure("times killed", len(kills))
-    trial.figure("of these with a sale between its two commits", killed_between)
-    trial.figure("requests sent", sum(record.tries for record in records))
-    await hold_against(trial, site, records)
+        trial.figure("times killed", len(kills))
+        trial.figure("of these with a sale between its two commits", killed_between)
+        return till.records
+
+
+def hold_credit_against(
+    trial: Trial, fleet: Fleet, records: Sequence[SaleRecord], undelivered: int
+) -> None:
+    """Hold what each meter took against the tokens that were sold for it."""
+    sold: dict[str, Decimal] = defaultdict(Decimal)
+    for record in records:
+        sold[record.meter] += Decimal(record.sale["units"]) * WH_PER_KWH
+    took = {number: link.meter.credit_total or 0 for number, link in fleet.links.items()}
+    trial.figure("tokens sold to meters on the network", sum(r.meter in took for r in records))
+    trial.check("every token for a meter on the network was verified", undelivered == 0)
+    trial.check(
+        "each meter's credit rose once by each token sold for it",
+        all(total == sold[number] for number, total in took.items()),
+        f"{sum(took.values())} Wh in {len(took)} meters",
+    )
 
 
 def draw_plan(size: int, random: Random) -> list[tuple[str, str]]:
