@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from slotmeter.ports import ReadingRow
+from slotmeter.ports import Read, ReadingRow, Right, Rows, UnitOfWork
+from slotmeter.services.access import Origin
+from slotmeter.services.queries import Queries
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 from slotmeter.units import epoch_us
@@ -321,6 +326,24 @@ async def test_a_command_that_is_not_there_is_404(
 # --- alarms and the overview ----------------------------------------------------------------------
 
 
+class CountedReads:
+    """The database, counting its reads by statement."""
+
+    def __init__(self, uow: UnitOfWork, on_read: Callable[[], None] | None = None) -> None:
+        self._uow = uow
+        self.on_read = on_read
+        self.counts: Counter[str] = Counter()
+
+    async def read(self, reads: Sequence[Read]) -> Rows:
+        self.counts.update(each.statement for each in reads)
+        if self.on_read is not None:
+            self.on_read()
+        return await self._uow.read(reads)
+
+    async def run(self, reads: Sequence[Read], decide: Any) -> Any:
+        return await self._uow.run(reads, decide)
+
+
 def raise_alarm(api: ApiTown, meter: SmallMeter, alarm_id: int, cleared_us: int | None) -> None:
     api.sql(
         "INSERT INTO alarm (id, utility_id, meter_id, kind, severity, text, raised_us, cleared_us)"
@@ -377,3 +400,66 @@ async def test_the_overview_shows_meters_alarms_and_commands(
     assert (shown["meters"]["total"], shown["meters"]["heard"]) == (2, 1)
     assert (shown["alarms"]["open"], shown["commands"]["by_state"]) == (1, {"queued": 1})
     assert shown["ledger_balanced"] is True
+
+
+async def test_the_overview_leaves_out_what_a_key_has_no_right_to(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    raise_alarm(api, meter, 10_001, None)
+    made = await api.principals.add_key(
+        Origin("local:test", "test"),
+        api.utility.utility_id,
+        name="eye",
+        label="sums only",
+        reason="test",
+        rights=[Right.SALES_ALL],
+    )
+    api.keys["sums only"] = made.text
+
+    whole = (await api.get("/api/v1/overview", "eye")).json
+    sums = (await api.get("/api/v1/overview", "sums only")).json
+
+    hidden = ("meters", "alarms", "commands")
+    assert [sums[name] for name in hidden] == [None] * 3
+    assert None not in [whole[name] for name in hidden]
+    assert sums["sales"] == whole["sales"]
+
+
+async def test_the_overview_names_its_utility(api: ApiTown, meter: SmallMeter) -> None:
+    assert (await api.get("/api/v1/overview", "eye")).json["utility"] == "Small Town Utilities"
+
+
+async def test_many_who_ask_at_once_share_one_overview(api: ApiTown, meter: SmallMeter) -> None:
+    uow = CountedReads(api.database)
+    queries = Queries(uow, api.clock)
+    principal = api.callers["eye"].principal
+
+    await asyncio.gather(*(queries.overview(principal) for _ in range(20)))
+
+    assert uow.counts["look_meter_counts"] == 1
+
+
+async def test_sums_over_whole_tables_are_made_less_often_than_the_overview(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    uow = CountedReads(api.database)
+    queries = Queries(uow, api.clock)
+    for _ in range(40):
+        await queries.overview(api.callers["eye"].principal)
+        api.clock.advance(seconds=1)
+
+    assert (uow.counts["look_meter_counts"], uow.counts["look_ledger_sum"]) == (40, 2)
+
+
+async def test_an_overview_that_is_slow_to_make_is_kept_longer(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    uow = CountedReads(api.database, on_read=lambda: api.clock.advance(seconds=1))
+    queries = Queries(uow, api.clock)
+    await queries.overview(api.callers["eye"].principal)  # two reads: it takes two seconds
+    uow.on_read = None
+    for _ in range(19):
+        await queries.overview(api.callers["eye"].principal)
+        api.clock.advance(seconds=1)
+
+    assert uow.counts["look_meter_counts"] == 2

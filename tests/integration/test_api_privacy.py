@@ -262,6 +262,27 @@ async def test_the_overview_of_another_utility_counts_nothing_of_ours(
     assert (ours["meters"]["total"], theirs["meters"]["total"]) == (2, 0)
 
 
+async def test_the_overview_counts_frames_set_aside_of_its_own_devices_only(
+    vendors: Vendors, stranger: str
+) -> None:
+    for number, address in ((1, vendors.meters["ann"]), (2, "nobody-knows-me")):
+        vendors.api.sql(
+            "INSERT INTO frame (id, medium, address, path, payload, received_us)"
+            " SELECT ?, min(medium), ?, 'm', x'00', 1 FROM device",
+            number,
+            address,
+        )
+        vendors.api.sql(
+            "INSERT INTO quarantine (frame_id, code, message, at_us) VALUES (?, 'x', 'x', 1)",
+            number,
+        )
+
+    ours = (await vendors.api.get("/api/v1/overview", "eye")).json
+    theirs = (await vendors.api.get("/api/v1/overview", stranger)).json
+
+    assert (ours["quarantined"], theirs["quarantined"]) == (1, 0)
+
+
 async def test_a_meter_of_another_utility_cannot_be_sold_for_or_commanded(
     vendors: Vendors, stranger: str
 ) -> None:

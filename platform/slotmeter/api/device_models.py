@@ -294,15 +294,16 @@ class Overview(Out):
     """What the first page shows."""
 
     as_of: Instant
+    utility: str = Field(description="The utility's name.")
     day_start: Instant
     time_zone: str
     currency: str
     sales: SalesToday
     sales_by_hour: list[HourOfSales]
-    meters: MeterCounts
-    alarms: OverviewAlarms
-    commands: OverviewCommands
-    quarantined: int
+    meters: MeterCounts | None = Field(description="Null without the right `meters`.")
+    alarms: OverviewAlarms | None = Field(description="Null without the right `events`.")
+    commands: OverviewCommands | None = Field(description="Null without the right `commands`.")
+    quarantined: int = Field(description="Frames of the utility's devices that were set aside.")
     ledger_balanced: bool
 
 

@@ -22,7 +22,7 @@ from slotmeter.api.device_models import (
 )
 from slotmeter.api.query_models import AlarmsQuery
 from slotmeter.api.sales import instant_text, sold_units
-from slotmeter.ports import Row
+from slotmeter.ports import Right, Row
 from slotmeter.services.queries import OverviewRows
 from slotmeter.units import Commodity, Money, iso_utc
 
@@ -44,28 +44,40 @@ async def alarms(call: Call[Nothing, AlarmsQuery]) -> Answer:
 async def overview(call: Call[Nothing, Nothing]) -> Answer:
     """Return the sums and the newest items of the utility."""
     principal = call.caller.principal
+    rights = principal.rights
     found = await call.services.queries.overview(principal)
     rows = found.rows
-    by_state = {row["state"]: row["count"] for row in rows["look_command_counts"]}
     return json_answer(
         Overview(
             as_of=iso_utc(found.now_us),
+            utility=rows["look_utility"][0]["name"],
             day_start=iso_utc(found.day_us),
             time_zone=principal.time_zone,
             currency=principal.currency,
             sales=_sales(found, principal.currency),
             sales_by_hour=_by_hour(found, principal.currency),
-            meters=_meters(found),
-            alarms=OverviewAlarms(
-                open=rows["look_alarms_count"][0]["count"],
-                items=[_alarm(row) for row in rows["look_alarms_open"]],
-            ),
-            commands=OverviewCommands(
-                by_state=by_state, items=[command_of(row) for row in rows["look_commands"]]
-            ),
+            meters=_meters(found) if Right.METERS in rights else None,
+            alarms=_alarms(found) if Right.EVENTS in rights else None,
+            commands=_commands(found) if Right.COMMANDS in rights else None,
             quarantined=rows["look_quarantined"][0]["count"],
             ledger_balanced=rows["look_ledger_sum"][0]["sum"] == 0,
         )
+    )
+
+
+def _alarms(found: OverviewRows) -> OverviewAlarms:
+    rows = found.rows
+    return OverviewAlarms(
+        open=rows["look_alarms_count"][0]["count"],
+        items=[_alarm(row) for row in rows["look_alarms_open"]],
+    )
+
+
+def _commands(found: OverviewRows) -> OverviewCommands:
+    rows = found.rows
+    return OverviewCommands(
+        by_state={row["state"]: row["count"] for row in rows["look_command_counts"]},
+        items=[command_of(row) for row in rows["look_commands"]],
     )
 
 

@@ -7,6 +7,8 @@ when it is named, so that nobody learns that it exists.
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +33,12 @@ PAGE_ROWS_MAX = 500
 LOG_ROWS_MAX = 500
 OVERVIEW_ITEMS = 10
 OVERVIEW_AGE_S_MAX = 1.0
+OVERVIEW_REST = 9
+"""An overview is kept for so many times what making it took: a tenth of one reader at most."""
+
+SUMS_AGE_S_MAX = 30.0
+"""Age of those sums of the overview that walk whole tables and hardly ever change."""
+
 ID_MAX = 2**63 - 1
 
 CONTACT_AGE_US_MAX = 26 * HOUR_US
@@ -72,12 +80,14 @@ class SalesFilter:
 
 @dataclass(frozen=True, slots=True)
 class OverviewRows:
-    """What the overview is made of, as of one committed state.
+    """What the overview is made of.
 
     Args:
         now_us: our clock.
         day_us: start of the utility's local day.
-        rows: by read: ``look_day_sales``, ``look_meter_counts``, ``look_command_counts`` and so on.
+        rows: by read: ``look_day_sales``, ``look_meter_counts``, ``look_command_counts`` and so on,
+            as of one committed state; ``look_quarantined`` and ``look_ledger_sum`` as of a state up
+            to ``SUMS_AGE_S_MAX`` older.
     """
 
     now_us: int
@@ -93,6 +103,8 @@ class Queries:
         self._uow = uow
         self._clock = clock
         self._overviews: dict[int, tuple[float, OverviewRows]] = {}
+        self._sums: dict[int, tuple[float, Rows]] = {}
+        self._making: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # --- meters -------------------------------------------------------------------------------
 
@@ -257,14 +269,27 @@ class Queries:
     # --- the overview ---------------------------------------------------------------------------
 
     async def overview(self, principal: Principal) -> OverviewRows:
-        """Return sums and newest items of a utility, at most ``OVERVIEW_AGE_S_MAX`` old."""
-        now_s = self._clock.monotonic_s()
-        known = self._overviews.get(principal.utility_id)
-        if known is not None and 0 <= now_s - known[0] < OVERVIEW_AGE_S_MAX:
-            return known[1]
-        made = await self._make_overview(principal)
-        self._overviews[principal.utility_id] = (now_s, made)
-        return made
+        """Return sums and newest items of a utility; who may see what of them is not asked here.
+
+        They are at most ``OVERVIEW_AGE_S_MAX`` old, or ``OVERVIEW_REST`` times what it took to
+        make them. However many ask, one at a time is made for a utility.
+        """
+        of = principal.utility_id
+        if (known := self._known_overview(of)) is not None:
+            return known
+        async with self._making[of]:
+            if (known := self._known_overview(of)) is not None:
+                return known
+            began_s = self._clock.monotonic_s()
+            made = await self._make_overview(principal)
+            ended_s = self._clock.monotonic_s()
+            rested_s = ended_s + OVERVIEW_REST * (ended_s - began_s)
+            self._overviews[of] = (max(began_s + OVERVIEW_AGE_S_MAX, rested_s), made)
+            return made
+
+    def _known_overview(self, utility_id: int) -> OverviewRows | None:
+        known = self._overviews.get(utility_id)
+        return None if known is None or self._clock.monotonic_s() >= known[0] else known[1]
 
     async def _make_overview(self, principal: Principal) -> OverviewRows:
         now = self._clock.now()
@@ -278,17 +303,27 @@ class Queries:
         }
         rows = await self._uow.read(
             [
+                Read("look_utility", of),
                 Read("look_day_sales", {**of, "day_us": day_us, "to_us": now_us + 1}),
                 Read("look_meter_counts", {**of, "heard_since_us": now_us - CONTACT_AGE_US_MAX}),
                 Read("look_command_counts", {**of, "since_us": now_us - COMMAND_COUNT_AGE_US}),
                 Read("look_commands", {**newest, "state": None}),
                 Read("look_alarms_count", of),
                 Read("look_alarms_open", newest),
-                Read("look_quarantined"),
-                Read("look_ledger_sum", of),
             ]
         )
-        return OverviewRows(now_us, day_us, rows)
+        sums = await self._slow_sums(principal.utility_id)
+        return OverviewRows(now_us, day_us, {**rows, **sums})
+
+    async def _slow_sums(self, utility_id: int) -> Rows:
+        now_s = self._clock.monotonic_s()
+        known = self._sums.get(utility_id)
+        if known is not None and now_s < known[0] + SUMS_AGE_S_MAX:
+            return known[1]
+        of: Mapping[str, SqlValue | From] = {"utility_id": utility_id}
+        sums = await self._uow.read([Read("look_quarantined", of), Read("look_ledger_sum", of)])
+        self._sums[utility_id] = (now_s, sums)
+        return sums
 
     # --- shared -------------------------------------------------------------------------------
 

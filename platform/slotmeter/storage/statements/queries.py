@@ -24,6 +24,7 @@ _command_log = _t["command_log"]
 _customer = _t["customer"]
 _device = _t["device"]
 _event = _t["event"]
+_frame = _t["frame"]
 _installation = _t["installation"]
 _ledger = _t["ledger_account"]
 _meter = _t["meter"]
@@ -32,6 +33,7 @@ _principal = _t["principal"]
 _quarantine = _t["quarantine"]
 _sale = _t["sale"]
 _token = _t["token"]
+_utility = _t["utility"]
 
 HOUR_US = 3_600_000_000
 
@@ -298,7 +300,16 @@ READS: dict[str, Select[Any]] = {
         _command.c.created_us >= bindparam("since_us"),
     )
     .group_by(_command.c.state),
-    "look_quarantined": select(func.count().label("count")).select_from(_quarantine),
+    # A frame from an address that no device has belongs to no utility and is counted for none.
+    "look_quarantined": select(func.count().label("count"))
+    .select_from(_quarantine)
+    .join(_frame, _frame.c.id == _quarantine.c.frame_id)
+    .join(
+        _device,
+        and_(_device.c.medium == _frame.c.medium, _device.c.address == _frame.c.address),
+    )
+    .where(_device.c.utility_id == bindparam("utility_id")),
+    "look_utility": select(_utility.c.name).where(_utility.c.id == bindparam("utility_id")),
     "look_ledger_sum": select(
         func.coalesce(func.sum(_ledger.c.balance_minor), 0).label("sum")
     ).where(_ledger.c.utility_id == bindparam("utility_id")),
