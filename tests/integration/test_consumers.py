@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from slotmeter.ports import Read, ReadingRow
 from slotmeter.services.bus import EventsRecorded
-from slotmeter.services.ingest import BATCH_FRAMES_MAX, ReadingsConsumer
+from slotmeter.services.ingest import BATCH_FRAMES_MAX, HANDLER_ATTEMPTS_MAX, ReadingsConsumer
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.testing.device_side import DeviceTown, device_town
 from slotmeter.testing.store_contract import ModelReadings
@@ -63,6 +64,79 @@ async def test_readings_are_stored_with_the_frame_they_came_from(
     assert (row.value, row.frame_id, row.measured_us) == (5, frame_id, town.now_us)
     assert await store.cursor() == frame_id
     assert town.side.count("slotmeter_readings_total") == 2
+
+
+async def test_a_driver_that_fails_on_one_frame_leaves_the_readings_of_all_others(
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
+) -> None:
+    meter = await town.utility.add_meter("electricity")
+    town.side.script.faults[b"fault"] = struct.error("unpack requires a buffer of 4 bytes")
+    await town.side.hand_in(meter, b"fault")
+    await town.side.report(meter, {"energy_import": 5}, consume=False)
+
+    await readings.step()
+
+    row = await store.last(meter.id, "energy_import")
+    assert row is not None
+    assert row.value == 5
+
+
+class PickyReadings(WatchedReadings):
+    """A store that cannot take one value, or nothing at all."""
+
+    refused = 13
+    is_broken = False
+
+    async def append(self, rows: Sequence[ReadingRow], *, cursor: int | None = None) -> int:
+        if self.is_broken or any(row.value == self.refused for row in rows):
+            raise OverflowError("too large to convert")
+        return await super().append(rows, cursor=cursor)
+
+
+@pytest.fixture
+def picky(town: DeviceTown) -> tuple[PickyReadings, ReadingsConsumer]:
+    side, store = town.side, PickyReadings()
+    consumer = ReadingsConsumer(
+        side.uow, store, drivers=side.drivers, metrics=side.metrics, bus=side.bus
+    )
+    return store, consumer
+
+
+async def test_a_frame_whose_readings_the_store_never_takes_is_passed_over_and_counted(
+    town: DeviceTown, picky: tuple[PickyReadings, ReadingsConsumer]
+) -> None:
+    store, consumer = picky
+    meter = await town.utility.add_meter("electricity")
+    for value in (5, 13, 21):
+        await town.side.report(meter, {"energy_import": value})
+        town.side.clock.advance(seconds=1)
+
+    for _ in range(HANDLER_ATTEMPTS_MAX):
+        with pytest.raises(OverflowError):
+            await consumer.step()
+    await consumer.step()
+
+    kept = await store.range(meter.id, "energy_import", 0, 2**62, limit=9)
+    assert [row.value for row in kept] == [5, 21]
+    assert await store.cursor() == town.row("SELECT max(id) AS id FROM frame")["id"]
+    assert town.side.count("slotmeter_ignored_items_total", code="readings_not_stored") == 1
+
+
+async def test_a_store_that_takes_nothing_passes_no_frame_over(
+    town: DeviceTown, picky: tuple[PickyReadings, ReadingsConsumer]
+) -> None:
+    store, consumer = picky
+    meter = await town.utility.add_meter("electricity")
+    await town.side.report(meter, {"energy_import": 5})
+    store.is_broken = True
+
+    for _ in range(HANDLER_ATTEMPTS_MAX + 2):
+        with pytest.raises(OverflowError):
+            await consumer.step()
+    store.is_broken = False
+    await consumer.step()
+
+    assert await store.last(meter.id, "energy_import") is not None
 
 
 async def test_frames_without_readings_move_the_cursor_too(

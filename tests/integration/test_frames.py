@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 
 from slotmeter.devices.commands import CommandResult, Outcome
@@ -93,6 +95,22 @@ async def test_what_cannot_be_read_is_set_aside_and_the_next_frame_is_taken(
     assert codes == ["not_in_script", "device_unknown", "driver_failed"]
     assert device(town, meter)["register"] == 5
     assert town.side.count("slotmeter_quarantined_total", code="device_unknown") == 1
+
+
+class OddFault(Exception):
+    """What nobody knows of in advance."""
+
+
+@pytest.mark.parametrize("fault", [struct.error("short"), cbor2.CBORDecodeError("bad"), OddFault()])
+async def test_whatever_a_driver_raises_its_frame_is_set_aside_and_the_next_is_taken(
+    town: DeviceTown, meter: SmallMeter, fault: Exception
+) -> None:
+    town.side.script.faults[b"fault"] = fault
+    await town.side.hand_in(meter, b"fault")
+    await town.side.report(meter, {"energy_import": 5})
+
+    assert town.row("SELECT code FROM quarantine")["code"] == "driver_failed"
+    assert device(town, meter)["register"] == 5
 
 
 async def test_a_frame_of_a_driver_that_is_not_installed_is_set_aside(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,12 +63,6 @@ HANDLER_ATTEMPTS_MAX: Final = 3
 ADDRESS_CHARACTERS_MAX: Final = 255
 MESSAGE_CHARACTERS_MAX: Final = 300
 CURSOR: Final = "devices"
-
-_DRIVER_FAULTS: Final = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError),
-    *(RecursionError, TypeError, ValueError),
-)
-"""What a driver that does not keep its promise raises on bytes it did not expect."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,10 +124,39 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
         raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
     try:
         return check_report(driver.decode(row["path"], row["payload"]))
-    except _DRIVER_FAULTS as error:
+    except FrameError:
+        raise
+    except Exception as error:
+        # The border to a third party's code, which may fail in any way on bytes it did not expect.
         raise FrameError(
             "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
         ) from error
+
+
+class _Attempts:
+    """How often the frame at the head of the log failed in one consumer."""
+
+    def __init__(self) -> None:
+        self._frame_id = 0
+        self._times = 0
+
+    def note(self, frame_id: int, error: BaseException) -> None:
+        """Count a failure; a silent database is not the frame's fault."""
+        if not isinstance(error, Unavailable):
+            self._times = self._times + 1 if self._frame_id == frame_id else 1
+            self._frame_id = frame_id
+
+    def are_over(self, frame_id: int) -> bool:
+        """Say whether a frame had all its attempts."""
+        return self._frame_id == frame_id and self._times >= HANDLER_ATTEMPTS_MAX
+
+
+async def _consume(bus: Bus, step: Callable[[], Awaitable[int]]) -> None:
+    """Take step after step until cancelled; with less than a batch waiting, wait for frames."""
+    with bus.subscribe(FrameLogged) as wakes:
+        while True:
+            if await step() < BATCH_FRAMES_MAX:
+                await wakes.next(POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +185,11 @@ class DeviceConsumer:
         self._drivers = drivers
         self._metrics = metrics
         self._bus = bus
-        self._failed: tuple[int, int] = (0, 0)  # a frame, and how often its handler failed
+        self._attempts = _Attempts()
 
     async def run(self) -> None:
         """Consume until cancelled."""
-        with self._bus.subscribe(FrameLogged) as wakes:
-            while True:
-                if await self.step() < BATCH_FRAMES_MAX:
-                    await wakes.next(POLL_S)
+        await _consume(self._bus, self.step)
 
     async def step(self) -> int:
         """Handle the next frames of the log; return how many were there.
@@ -193,7 +213,7 @@ class DeviceConsumer:
         )
         for frame, result in zip(found, results, strict=True):
             if isinstance(result, BaseException):
-                self._remember(frame["id"], result)
+                self._attempts.note(frame["id"], result)
                 raise result
             self._count(result)
         return len(found)
@@ -208,7 +228,7 @@ class DeviceConsumer:
 
     async def _handle(self, frame: Row, before: int) -> ReportDone | _SetAside:
         now_us = self._now_us()
-        if self._failed == (frame["id"], HANDLER_ATTEMPTS_MAX):
+        if self._attempts.are_over(frame["id"]):
             failed = FrameError("handler_failed", "handling the frame failed; see the log")
             return await self._set_aside(frame, before, failed, now_us)
         try:
@@ -234,12 +254,6 @@ class DeviceConsumer:
         steps: Sequence[Step] = [Insert("quarantine", row), _moved(frame, before, now_us)]
         aside = _SetAside(error.code, error.message)
         return await self._uow.run([], lambda _rows, _new_id: Changes(aside, steps))
-
-    def _remember(self, frame_id: int, error: BaseException) -> None:
-        """Count how often handling one frame failed; a silent database is not its fault."""
-        if not isinstance(error, Unavailable):
-            known, times = self._failed
-            self._failed = (frame_id, times + 1 if known == frame_id else 1)
 
     def _count(self, result: ReportDone | _SetAside) -> None:
         if isinstance(result, _SetAside):
@@ -293,25 +307,52 @@ class ReadingsConsumer:
         self._drivers = drivers
         self._metrics = metrics
         self._bus = bus
+        self._attempts = _Attempts()
 
     async def run(self) -> None:
         """Consume until cancelled."""
-        with self._bus.subscribe(FrameLogged) as wakes:
-            while True:
-                if await self.step() < BATCH_FRAMES_MAX:
-                    await wakes.next(POLL_S)
+        await _consume(self._bus, self.step)
 
     async def step(self) -> int:
-        """Store the readings of the next frames; return how many frames were there."""
+        """Store the readings of the next frames; return how many frames were there.
+
+        Raises:
+            Exception: whatever the store raised. When the same frames failed
+                ``HANDLER_ATTEMPTS_MAX`` times, they are stored one by one, and a frame whose values
+                the store does not take is passed over, logged and counted.
+        """
         params = {"after": await self._store.cursor(), "limit": BATCH_FRAMES_MAX}
         found = (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]
         self._metrics.frames_waiting.labels("readings").set(len(found))
         if not found:
             return 0
-        rows = [row for frame in found for row in self._rows_of(frame)]
-        new = await self._store.append(rows, cursor=found[-1]["id"])
-        self._metrics.readings.inc(new)
+        if self._attempts.are_over(found[0]["id"]):
+            for frame in found:
+                await self._append_or_pass_over(frame)
+        else:
+            await self._append(found)
         return len(found)
+
+    async def _append(self, frames: Sequence[Row]) -> None:
+        rows = [row for frame in frames for row in self._rows_of(frame)]
+        (new,) = await asyncio.gather(
+            self._store.append(rows, cursor=frames[-1]["id"]), return_exceptions=True
+        )
+        if isinstance(new, BaseException):
+            self._attempts.note(frames[0]["id"], new)
+            raise new
+        self._metrics.readings.inc(new)
+
+    async def _append_or_pass_over(self, frame: Row) -> None:
+        (failed,) = await asyncio.gather(self._append([frame]), return_exceptions=True)
+        if not isinstance(failed, BaseException):
+            return
+        if isinstance(failed, Unavailable):
+            raise failed
+        # A store that is broken altogether does not take this either, and nothing is passed over.
+        await self._store.append([], cursor=frame["id"])
+        self._metrics.ignored.labels("readings_not_stored").inc()
+        _log.error("the readings of frame %s are not stored", frame["id"], exc_info=failed)
 
     def _rows_of(self, frame: Row) -> list[ReadingRow]:
         try:
