@@ -220,14 +220,21 @@ def test_a_refused_cut_is_shown_even_while_another_is_held() -> None:
     assert superseded(queued) == []
 
 
-@pytest.mark.parametrize(("state", "ended"), [("queued", [50]), ("held", [50]), ("sent", [])])
-def test_giving_back_supersedes_cuts_that_were_not_sent(state: str, ended: list[int]) -> None:
-    assert superseded(queue(order(), row(cut(), state=state))) == ended
+@pytest.mark.parametrize("state", ["queued", "held", "sent", "acknowledged"])
+def test_giving_back_supersedes_every_cut_that_has_not_ended(state: str) -> None:
+    assert superseded(queue(order(), row(cut(), state=state))) == [50]
 
 
-@pytest.mark.parametrize(("state", "ended"), [("queued", [50]), ("sent", [])])
-def test_a_cut_supersedes_giving_back_that_was_not_sent(state: str, ended: list[int]) -> None:
-    assert superseded(queue(cut(), row(order(), state=state))) == ended
+@pytest.mark.parametrize("state", ["queued", "sent", "acknowledged"])
+def test_a_cut_that_may_go_supersedes_every_giving_back_that_has_not_ended(state: str) -> None:
+    assert superseded(queue(cut(), row(order(), state=state))) == [50]
+
+
+@pytest.mark.parametrize(("state", "ended"), [("sent", [50]), ("acknowledged", [])])
+def test_giving_gas_back_in_vain_takes_back_what_the_meter_has_not_done(
+    state: str, ended: list[int]
+) -> None:
+    assert superseded(queue(order(), row(cut(), state=state), target=GAS)) == ended
 
 
 def test_a_held_cut_supersedes_nothing() -> None:
@@ -239,7 +246,9 @@ def test_a_held_cut_supersedes_nothing() -> None:
 
 def again(before: Row, **changes: Any) -> tuple[Row, list[Any]]:
     ids = count(200)
-    return apply_verdict(before, verdict(**changes), now_us=NOW_US, new_id=lambda: next(ids))
+    return apply_verdict(
+        before, verdict(**changes), pending=(before,), now_us=NOW_US, new_id=lambda: next(ids)
+    )
 
 
 def test_a_queued_cut_that_is_still_allowed_stays_as_it_is() -> None:
@@ -296,6 +305,7 @@ def test_a_second_person_is_remembered_while_other_causes_hold() -> None:
     after, _ = apply_verdict(
         before,
         verdict(policy=holiday, confirmed=True),
+        pending=(before,),
         now_us=NOW_US,
         new_id=lambda: next(ids),
         confirmed_by_id=44,

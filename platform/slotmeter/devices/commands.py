@@ -74,7 +74,7 @@ STEPS = MappingProxyType(
         _S.SENT: frozenset(
             {_S.QUEUED, _S.ACKNOWLEDGED, _S.VERIFIED, _S.FAILED, _S.EXPIRED, _S.SUPERSEDED}
         ),
-        _S.ACKNOWLEDGED: frozenset({_S.VERIFIED, _S.FAILED}),
+        _S.ACKNOWLEDGED: frozenset({_S.VERIFIED, _S.FAILED, _S.SUPERSEDED}),
     }
 )
 """Which state may follow which; a sent command goes back to queued when its lease runs out."""

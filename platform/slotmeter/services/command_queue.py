@@ -194,7 +194,8 @@ def _passes(taken: _Taken, row: Row, rows: Rows, *, now_us: int, new_id: NewId) 
         safety=states_safety(row["hold"]),
     )
     verdict = may_cut(facts)
-    after, steps = apply_verdict(row, verdict, now_us=now_us, new_id=new_id)
+    # What is due is queued: whatever it overtook ended when it was.
+    after, steps = apply_verdict(row, verdict, pending=(), now_us=now_us, new_id=new_id)
     if verdict.verdict is Verdict.ALLOWED:
         return True
     taken.steps += steps

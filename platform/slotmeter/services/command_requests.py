@@ -208,6 +208,7 @@ class CommandRequests:
             after, steps = apply_verdict(
                 row,
                 may_cut(facts),
+                pending=rows["pending"],
                 now_us=now_us,
                 new_id=new_id,
                 confirmed_by_id=caller.principal.id,
@@ -227,6 +228,7 @@ class CommandRequests:
         meter_id = From("command", "meter_id")
         reads = [
             Read("control_command", {"utility_id": utility_id, "id": command_id}, "command"),
+            Read("control_pending", {"utility_id": utility_id, "meter_id": meter_id}, "pending"),
             *fact_reads(utility_id, meter_id, now_us, but_id=command_id),
         ]
         row = await self._uow.run(reads, decide)

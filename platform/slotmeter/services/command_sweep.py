@@ -131,11 +131,18 @@ class CommandSweep:
                 confirmed=confirmed_by(row["hold"]) is not None,
                 safety=states_safety(row["hold"]),
             )
-            after, steps = apply_verdict(row, may_cut(facts), now_us=now_us, new_id=new_id)
+            after, steps = apply_verdict(
+                row, may_cut(facts), pending=rows["pending"], now_us=now_us, new_id=new_id
+            )
             return Changes(after, steps)
 
         reads = [
             Read("control_command", {"utility_id": utility_id, "id": command_id}, "command"),
+            Read(
+                "control_pending",
+                {"utility_id": utility_id, "meter_id": held["meter_id"]},
+                "pending",
+            ),
             *fact_reads(utility_id, held["meter_id"], now_us, but_id=command_id),
         ]
         after = await self._uow.run(reads, decide)

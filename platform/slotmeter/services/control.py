@@ -43,13 +43,13 @@ __all__ = [
     "fits",
     "may_cut",
     "may_restore",
+    "overtake_steps",
     "queue_steps",
     "restoring_kind",
 ]
 
 _RELAY: Final = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY})
 _VALVE: Final = frozenset({CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE})
-_UNSENT: Final = frozenset({CommandState.QUEUED, CommandState.HELD})
 
 
 class Verdict(StrEnum):
@@ -199,7 +199,7 @@ def may_cut(facts: CutFacts) -> CutVerdict:
 
     A person who states that safety is the cause needs no reading, balance or notice and does not
     wait for protected hours: those protect people who owe. A critical account and the limit of cuts
-    still count. Rules cannot state safety.
+    still count. Neither rules nor programs can state safety.
     """
     if facts.safety and facts.cause is not CommandCause.PERSON:
         raise TypeError("only a person states that safety is the cause")
@@ -299,7 +299,7 @@ class Cut:
 
     Args:
         verdict: from :func:`may_cut` on the facts of this very moment.
-        cause: rule or person.
+        cause: rule, person or service.
         reason: a sentence for the command's history.
         principal_id: the person behind it.
         safety: the person stated that safety is the cause.
@@ -365,16 +365,42 @@ def _plan_order(order: Order, target: Target, now_us: int) -> _Plan:
     )
 
 
-def _supersede(rows: Sequence[Row], why: str, *, now_us: int, new_id: NewId) -> list[Step]:
+def _is_overtaken(row: Row, newer: Row) -> bool:
+    """Say whether an open command has lost its purpose to a newer one of the same meter."""
+    if row["id"] == newer["id"]:
+        return False
+    if newer["kind"] in RESTORING:
+        # What a meter called done is not taken back by giving back that was itself refused.
+        is_refused = newer["state"] == CommandState.REFUSED
+        return row["kind"] in CUTTING and not (
+            is_refused and row["state"] == CommandState.ACKNOWLEDGED
+        )
+    if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
+        is_held_twin = row["kind"] == newer["kind"] and row["state"] == CommandState.HELD
+        return row["kind"] in RESTORING or is_held_twin
+    return False
+
+
+def overtake_steps(newer: Row, pending: Sequence[Row], *, now_us: int, new_id: NewId) -> list[Step]:
+    """Return what ends the commands that a newer one leaves behind, so that none goes out after it.
+
+    A sent command whose answer was lost goes back to the queue when its lease ends; if it outlived
+    its opposite, it would undo it. So whatever has not ended is overtaken, sent or not. Giving back
+    overtakes cuts, also when gas may not be opened from afar: whoever asks wants no cut any more. A
+    cut overtakes only once it may go: when it is queued, or released from its hold.
+
+    Args:
+        newer: the command as it will be in this unit.
+        pending: the meter's commands that have not ended (statement ``control_pending``).
+        now_us: our clock.
+        new_id: the unit's source of ids.
+    """
+    why = f"superseded: command {newer['id']} is newer"
     steps: list[Step] = []
-    for row in rows:
-        detail = f"superseded: {why}"
-        steps += change(row, CommandState.SUPERSEDED, detail, now_us=now_us, new_id=new_id)[1]
+    for row in pending:
+        if _is_overtaken(row, newer):
+            steps += change(row, CommandState.SUPERSEDED, why, now_us=now_us, new_id=new_id)[1]
     return steps
-
-
-def _unsent(pending: Sequence[Row], kinds: Iterable[CommandKind]) -> list[Row]:
-    return [row for row in pending if row["kind"] in kinds and row["state"] in _UNSENT]
 
 
 def queue_steps(
@@ -388,7 +414,7 @@ def queue_steps(
     """Return the command's row and what writes it. No other function makes rows of ``command``.
 
     A command that says the same as one that waits or is on its way is not doubled. A newer command
-    supersedes opposite ones that were not sent yet.
+    supersedes opposite ones that have not ended (:func:`overtake_steps`).
 
     Args:
         order: what to do.
@@ -412,14 +438,7 @@ def queue_steps(
     if same and plan.state is not CommandState.REFUSED:
         return Queued(same[0], ())
     row, steps = _new_row(order, plan, target, now_us=now_us, new_id=new_id)
-    overtaken: list[Row] = []
-    if plan.kind in RESTORING:
-        # Also when gas may not be opened from afar: whoever asks wants no cut any more.
-        overtaken = _unsent(pending, CUTTING)
-    elif plan.kind in CUTTING and plan.state is CommandState.QUEUED:
-        overtaken = _unsent(pending, RESTORING) + held
-    why = f"command {row['id']} is newer"
-    steps += _supersede(overtaken, why, now_us=now_us, new_id=new_id)
+    steps += overtake_steps(row, pending, now_us=now_us, new_id=new_id)
     return Queued(row, tuple(steps))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from slotmeter.devices.commands import CommandKind, CommandState
@@ -17,7 +18,7 @@ from slotmeter.services.command_rows import (
     log_step,
     states_safety,
 )
-from slotmeter.services.control import CutVerdict, Verdict
+from slotmeter.services.control import CutVerdict, Verdict, overtake_steps
 from slotmeter.services.events import Event, event_step
 
 __all__ = ["apply_verdict"]
@@ -30,6 +31,7 @@ def apply_verdict(
     row: Row,
     verdict: CutVerdict,
     *,
+    pending: Sequence[Row],
     now_us: int,
     new_id: NewId,
     confirmed_by_id: int | None = None,
@@ -39,6 +41,9 @@ def apply_verdict(
     Args:
         row: the command, queued or held.
         verdict: from ``may_cut`` on the facts of this moment.
+        pending: the meter's commands that have not ended (statement ``control_pending``), read in
+            the same unit: a held cut overtakes its opposites when it is released. Empty for a cut
+            that is queued already.
         now_us: our clock.
         new_id: the unit's source of ids.
         confirmed_by_id: a second person who agreed just now.
@@ -50,7 +55,7 @@ def apply_verdict(
     agreed = confirmed_by_id if confirmed_by_id is not None else confirmed_by(row["hold"])
     hold = hold_text(verdict.causes, safety=states_safety(row["hold"]), confirmed_by_id=agreed)
     if verdict.verdict is Verdict.ALLOWED:
-        return _release(row, hold, now_us=now_us, new_id=new_id)
+        return _release(row, hold, pending, now_us=now_us, new_id=new_id)
     if verdict.verdict is Verdict.HELD:
         return _hold(row, verdict, hold, now_us=now_us, new_id=new_id)
     codes = {cause.code for cause in verdict.causes}
@@ -60,10 +65,12 @@ def apply_verdict(
     return changed, [*steps, _event(changed, detail, now_us=now_us, new_id=new_id)]
 
 
-def _release(row: Row, hold: str | None, *, now_us: int, new_id: NewId) -> tuple[Row, list[Step]]:
+def _release(
+    row: Row, hold: str | None, pending: Sequence[Row], *, now_us: int, new_id: NewId
+) -> tuple[Row, list[Step]]:
     if row["state"] == CommandState.QUEUED:
         return row, []
-    return change(
+    released, steps = change(
         row,
         CommandState.QUEUED,
         "released",
@@ -73,6 +80,7 @@ def _release(row: Row, hold: str | None, *, now_us: int, new_id: NewId) -> tuple
         not_before_us=now_us,
         expires_us=now_us + EXPIRES_US[CommandKind(row["kind"])],
     )
+    return released, steps + overtake_steps(released, pending, now_us=now_us, new_id=new_id)
 
 
 def _hold(
