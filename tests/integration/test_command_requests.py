@@ -179,6 +179,40 @@ async def test_a_person_may_state_safety_and_it_is_on_record(
     assert '"safety":true' in town.row("SELECT data FROM act")["data"]
 
 
+async def test_a_program_cannot_state_safety(town: DeviceTown) -> None:
+    robot = await town.utility.add_principal("robot", "operator", kind="service")
+    silent = await town.utility.add_meter("gas")
+
+    with pytest.raises(NotAllowed) as refused:
+        await cut(town, robot, silent, safety=True)
+
+    assert refused.value.code == "person_needed"
+    assert town.states(silent) == []
+
+
+async def test_a_program_cuts_nobody_who_has_credit_left(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    robot = await town.utility.add_principal("robot", "operator", kind="service")
+
+    command = await cut(town, robot, meter)
+
+    assert (command["state"], codes(command)) == ("refused", ["credit_left"])
+
+
+async def test_a_program_s_cut_is_taken_back_when_there_is_credit_before_it_is_sent(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    robot = await town.utility.add_principal("robot", "operator", kind="service")
+    await town.side.report(meter, {"credit_balance": 0}, supply=ON)
+    command = await cut(town, robot, meter)
+    await town.side.report(meter, {"credit_balance": 7}, supply=ON)
+
+    assert (command["state"], command["cause"]) == ("queued", "service")
+    assert await town.side.take(meter) == []
+    assert town.states(meter) == [("open_relay", "superseded")]
+
+
 async def test_safety_is_for_cuts_only(
     town: DeviceTown, meter: SmallMeter, operator: Caller
 ) -> None:

@@ -188,9 +188,14 @@ def test_safety_does_not_lift_the_limit_of_cuts() -> None:
     assert codes(facts) == ["cut_limit"]
 
 
-def test_a_rule_cannot_state_safety() -> None:
+@pytest.mark.parametrize("cause", [CommandCause.RULE, CommandCause.SERVICE])
+def test_nobody_but_a_person_states_safety(cause: CommandCause) -> None:
     with pytest.raises(TypeError, match="only a person"):
-        may_cut(replace(FACTS, safety=True))
+        may_cut(replace(FACTS, cause=cause, safety=True))
+
+
+def test_a_program_does_not_cut_a_customer_who_has_credit() -> None:
+    assert codes(replace(FACTS, cause=CommandCause.SERVICE, balance=1)) == ["credit_left"]
 
 
 def test_a_verdict_cannot_be_made_by_hand() -> None:
@@ -205,7 +210,7 @@ def test_a_verdict_cannot_be_made_by_hand() -> None:
     noticed_us=st.none() | st.integers(NOON_US - 4 * HOUR_US, NOON_US),
     critical_until_us=st.none() | st.integers(NOON_US - 1, NOON_US + 1),
     cuts=st.integers(0, 30),
-    cause=st.sampled_from([CommandCause.RULE, CommandCause.PERSON]),
+    cause=st.sampled_from([CommandCause.RULE, CommandCause.PERSON, CommandCause.SERVICE]),
 )
 def test_no_cut_is_allowed_while_anything_speaks_against_it(
     policy: Policy | None,

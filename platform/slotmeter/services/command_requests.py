@@ -48,6 +48,12 @@ def _right(caller: Caller, right: Right) -> None:
         raise NotAllowed("right_missing", f"this needs the right {right.value}")
 
 
+def _cause(caller: Caller) -> CommandCause:
+    """Return who asks; whatever is not known to be a person is a program."""
+    by_person = caller.principal.kind == "person"
+    return CommandCause.PERSON if by_person else CommandCause.SERVICE
+
+
 def _reason(reason: str) -> str:
     text = reason.strip()
     if not text:
@@ -97,13 +103,13 @@ class CommandRequests:
             meter: the meter's number.
             kind: any of ``CommandKind`` but ``load_token``.
             reason: why; kept in the history.
-            safety: the caller states that supply is dangerous; for cuts only.
+            safety: the caller, a person, states that supply is dangerous; for cuts only.
 
         Returns:
             The command as ``render_command`` gives it: a new one, or the same that waits already.
 
         Raises:
-            NotAllowed: ``right_missing``.
+            NotAllowed: ``right_missing``, or ``person_needed`` when a program states safety.
             NotFound: ``meter_unknown``.
             Refused: ``reason_missing``, ``reason_too_long``, ``kind_unknown``,
                 ``kind_does_not_fit``, ``kind_unsupported``, ``meter_not_connected``,
@@ -113,6 +119,8 @@ class CommandRequests:
         text, wanted = _reason(reason), _kind(kind)
         if safety and wanted not in CUTTING:
             raise Refused("safety_is_for_cuts", f"{kind} takes no supply away", field="safety")
+        if safety and _cause(caller) is not CommandCause.PERSON:
+            raise NotAllowed("person_needed", "only a person states that supply is dangerous")
         utility_id = caller.principal.utility_id
         now_us = epoch_us(self._clock.now())
 
@@ -254,7 +262,7 @@ def _target(meter: Row) -> Target:
 def _order(
     rows: Rows, caller: Caller, kind: CommandKind, reason: str, *, now_us: int, safety: bool
 ) -> Cut | Order:
-    by = CommandCause.PERSON
+    by = _cause(caller)
     if kind not in CUTTING:
         return Order(kind, by, reason, caller.principal.id)
     verdict = may_cut(cut_facts(rows, by, now_us=now_us, safety=safety))
@@ -265,7 +273,7 @@ def _confirmable(rows: Rows, caller: Caller) -> Row:
     if not rows["command"]:
         raise NotFound("command_unknown", "no such command is known here")
     row = rows["command"][0]
-    if caller.principal.kind != "person":
+    if _cause(caller) is not CommandCause.PERSON:
         raise NotAllowed("person_needed", "a program never agrees in a person's place")
     if row["principal_id"] == caller.principal.id:
         raise NotAllowed("second_person_needed", "who asked for a cut cannot agree to it as well")

@@ -86,11 +86,12 @@ _SAFETY: Final = "safety"
 
 
 class CommandCause(StrEnum):
-    """Who wants a command."""
+    """Who wants a command: a sale's delivery, a rule, or a principal of one of its two kinds."""
 
     SALE = "sale"
     RULE = "rule"
     PERSON = "person"
+    SERVICE = "service"
 
 
 @dataclass(frozen=True, slots=True)
