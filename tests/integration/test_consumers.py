@@ -81,6 +81,19 @@ async def test_a_driver_that_fails_on_one_frame_leaves_the_readings_of_all_other
     assert row.value == 5
 
 
+async def test_the_register_of_another_commodity_is_not_stored(
+    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
+) -> None:
+    meter = await town.utility.add_meter("water")
+    await town.side.report(meter, {"energy_import": 5, "credit_total": 7, "battery": 90})
+
+    await readings.step()
+
+    assert await store.last(meter.id, "energy_import") is None
+    assert await store.last(meter.id, "credit_total") is None
+    assert await store.last(meter.id, "battery") is not None
+
+
 class PickyReadings(WatchedReadings):
     """A store that cannot take one value, or nothing at all."""
 

@@ -351,6 +351,39 @@ async def test_a_new_price_counts_from_the_register_at_which_it_was_first_seen(
     assert [row["to_us"] is None for row in segments] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("commodity", "own", "other"),
+    [
+        ("water", "volume", "energy_import"),
+        ("gas", "volume", "energy_import"),
+        ("electricity", "energy_import", "volume"),
+    ],
+)
+async def test_the_register_of_another_commodity_is_alarmed_and_never_charged(
+    town: DeviceTown, commodity: str, own: str, other: str
+) -> None:
+    meter = await town.utility.add_meter(commodity, credit_mode="platform")
+    await town.side.report(meter, {own: 1_000})
+    await town.side.report(meter, {other: 9_000})
+    raised = town.row("SELECT kind, cleared_us FROM alarm")
+    register = device(town, meter)["register"]
+    await town.side.report(meter, {own: 1_500})
+
+    assert raised == {"kind": "wrong_register", "cleared_us": None}
+    assert register == 1_000
+    assert town.row("SELECT cleared_us FROM alarm")["cleared_us"] is not None
+    assert town.row("SELECT register FROM meter_charge")["register"] == 1_500
+
+
+async def test_credit_in_the_unit_of_another_commodity_proves_nothing(town: DeviceTown) -> None:
+    meter = await town.utility.add_meter("water")
+    await town.side.report(meter, {"volume": 5, "credit_total": 100})
+    await town.side.report(meter, {"energy_import": 5, "credit_total": 170})
+
+    assert [row["kind"] for row in town.rows("SELECT kind FROM alarm")] == ["wrong_register"]
+    assert device(town, meter)["credit_total"] == 100
+
+
 async def test_a_report_without_a_register_charges_nothing(town: DeviceTown) -> None:
     meter = await town.utility.add_meter("water", credit_mode="platform")
     await town.side.report(meter, supply=ON)

@@ -30,7 +30,6 @@ TOLD_MAX: Final = 256
 
 _INTEGERS: Final = range(-(2**63), 2**63)
 _MEASURED_YEARS: Final = range(2000, 2100)
-_USED: Final = ("energy_import", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,7 @@ def decide_report(
         explained = tokens.prove_credit()
         _supply_changed(unit)
         _tamper(unit)
+        _wrong_counter(unit)
         _charge(unit)
     unit.steps.append(_device_step(unit, explained))
     done = ReportDone(
@@ -249,8 +249,21 @@ def _tamper(unit: ReportUnit) -> None:
         unit.clear_alarm("tamper", "The meter's tamper condition is cleared", data=data)
 
 
+def _wrong_counter(unit: ReportUnit) -> None:
+    others = unit.other_counters
+    if others:
+        unit.raise_alarm(
+            "wrong_register",
+            f"The meter reports {' and '.join(others)}, which is not what a meter for "
+            f"{unit.frame['commodity']} counts; it is not taken",
+            data={"registers": others},
+        )
+    elif unit.counter is not None:
+        unit.clear_alarm("wrong_register", "The meter reports its own register again", data={})
+
+
 def _charge(unit: ReportUnit) -> None:
-    register = unit.reading(*_USED)
+    register = unit.counter
     if unit.frame["credit_mode"] != "platform" or register is None:
         return
     metered = Metered(
@@ -284,7 +297,7 @@ def _device_step(unit: ReportUnit, explained: int | None) -> Update:
             "measured_us": unit.measured_us,
             "received_us": unit.frame["received_us"],
             "supply": None if report.supply is None else report.supply.value,
-            "register": unit.reading(*_USED),
+            "register": unit.counter,
             "credit_balance": unit.reading("credit_balance"),
             "credit_total": unit.reading("credit_total"),
             "tamper": None if report.tamper is None else int(report.tamper),

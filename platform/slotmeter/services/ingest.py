@@ -39,6 +39,7 @@ from slotmeter.services.device_effects import (
     report_reads,
 )
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.report_unit import credible_readings
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -367,5 +368,5 @@ class ReadingsConsumer:
                 value=reading.value,
                 frame_id=frame["id"],
             )
-            for reading in report.readings
+            for reading in credible_readings(report, frame["commodity"])
         ]

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from slotmeter.devices.frames import Report
+from slotmeter.devices.frames import Reading, Report
 from slotmeter.ports import Insert, NewId, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.command_queue import sale_steps
 from slotmeter.services.delivery import Delivery, Happening, after
 from slotmeter.services.events import Event, event_step
-from slotmeter.units import epoch_us
+from slotmeter.units import Commodity, epoch_us
 
-__all__ = ["ReportUnit"]
+__all__ = ["COUNTER_OF", "ReportUnit", "credible_readings"]
+
+COUNTER_OF: Final[Mapping[str, str]] = {
+    Commodity.ELECTRICITY.value: "energy_import",
+    Commodity.WATER.value: "volume",
+    Commodity.GAS.value: "volume",
+}
+"""The register that counts what a meter delivers, by its commodity."""
+
+_COUNTERS: Final = frozenset(COUNTER_OF.values())
+_IN_THE_COUNTER_S_UNIT: Final = frozenset({"credit_balance", "credit_total"})
+
+
+def credible_readings(report: Report, commodity: str) -> tuple[Reading, ...]:
+    """Return the readings that a meter of a commodity can mean.
+
+    A counter of another commodity is none of its own. When it comes instead of its own, nobody
+    knows the unit of its credit either, since a meter tells one unit for all of them.
+    """
+    own = COUNTER_OF[commodity]
+    names = {reading.register for reading in report.readings}
+    doubtful = _COUNTERS - {own}
+    if own not in names and names & _COUNTERS:
+        doubtful |= _IN_THE_COUNTER_S_UNIT
+    return tuple(reading for reading in report.readings if reading.register not in doubtful)
 
 
 @dataclass(slots=True)
@@ -75,10 +100,22 @@ class ReportUnit:
         known: int | None = self.device["measured_us"]
         return known is None or self.measured_us >= known
 
-    def reading(self, *registers: str) -> int | None:
-        """Return the value of the first of some registers that the report has."""
-        values = {reading.register: reading.value for reading in self.report.readings}
-        return next((values[name] for name in registers if name in values), None)
+    @property
+    def counter(self) -> int | None:
+        """What the meter has counted of its commodity, Wh or mL, if the report says so."""
+        return self.reading(COUNTER_OF[self.frame["commodity"]])
+
+    @property
+    def other_counters(self) -> list[str]:
+        """Registers in the report that count another commodity than the meter's."""
+        own = COUNTER_OF[self.frame["commodity"]]
+        names = {reading.register for reading in self.report.readings}
+        return sorted(names & (_COUNTERS - {own}))
+
+    def reading(self, register: str) -> int | None:
+        """Return the value of a register, if the report has it and the meter can mean it."""
+        readings = credible_readings(self.report, self.frame["commodity"])
+        return next((each.value for each in readings if each.register == register), None)
 
     def event(
         self, kind: str, text: str, *, severity: str = "info", data: Mapping[str, object]
