@@ -88,7 +88,7 @@ def decode(path: str, payload: bytes) -> Report:
         )
     _check_shape(payload)
     fields = _load(payload)
-    _serial(fields[1])
+    serial = _serial(fields[1])
     _whole(fields, 2, 0, SEQUENCE_MAX)
     at = _time(_whole(fields, 3, EARLIEST_S, LATEST_S))
     counter = _COUNTERS[_whole(fields, 15, 0, 1) if 15 in fields else 0]
@@ -104,6 +104,7 @@ def decode(path: str, payload: bytes) -> Report:
         results=tuple(_result(item) for item in _rows(fields, 9, 4)),
         entries=tuple(_entry(item) for item in _rows(fields, 10, 4)),
         events=tuple(_event(item) for item in _rows(fields, 11, 2)),
+        serial=serial,
     )
 
 
@@ -185,11 +186,12 @@ def _flag(fields: dict[int, Any], key: int) -> bool:
     return value
 
 
-def _serial(value: object) -> None:
+def _serial(value: object) -> str:
     if not isinstance(value, str):
         raise FrameError("wrong_type", f"field 1: expected text, got {type(value).__name__}")
     if not (1 <= len(value) <= 32 and value.isascii() and value.isalnum()):
         raise FrameError("out_of_range", "field 1: expected 1 to 32 letters and digits")
+    return value
 
 
 def _time(epoch_s: int) -> datetime:

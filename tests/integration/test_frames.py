@@ -232,6 +232,43 @@ async def test_a_database_that_does_not_answer_sets_no_frame_aside(
     assert device(town, meter)["register"] == 5
 
 
+async def test_swapped_addresses_charge_neither_household_and_alarm_both(town: DeviceTown) -> None:
+    one, two = [await town.utility.add_meter("water", credit_mode="platform") for _ in range(2)]
+    for meter, serial in ((one, one.number), (two, two.number)):
+        await town.side.report(meter, {"volume": 1_000}, serial=serial)
+    for meter, serial in ((one, two.number), (two, one.number)):
+        await town.side.report(meter, {"volume": 9_000_000}, serial=serial)
+
+    codes = [row["code"] for row in town.rows("SELECT code FROM quarantine")]
+    assert codes == ["serial_mismatch"] * 2
+    assert {row["register"] for row in town.rows("SELECT register FROM meter_charge")} == {1_000}
+    assert {town.balance(one), town.balance(two)} == {0}
+    alarmed = town.rows("SELECT meter_id FROM alarm WHERE kind = 'serial_mismatch'")
+    assert {row["meter_id"] for row in alarmed} == {one.id, two.id}
+    assert town.side.count("slotmeter_alarms_total", kind="serial_mismatch") == 2
+
+
+async def test_a_wrong_serial_is_alarmed_once_until_the_right_meter_speaks(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, serial="62000000017")
+    await town.side.report(meter, serial="62000000017")
+    raised = town.row("SELECT kind, cleared_us FROM alarm")
+    await town.side.report(meter, serial=meter.number)
+
+    assert raised == {"kind": "serial_mismatch", "cleared_us": None}
+    assert town.row("SELECT cleared_us FROM alarm")["cleared_us"] == town.now_us
+    assert town.events(meter) == ["serial_mismatch", "serial_mismatch_cleared"]
+
+
+async def test_a_driver_that_knows_no_serial_is_believed_by_the_address(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 5}, serial=None)
+
+    assert device(town, meter)["register"] == 5
+
+
 # --- the device ---------------------------------------------------------------------------------
 
 

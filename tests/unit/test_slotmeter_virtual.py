@@ -31,6 +31,7 @@ def test_a_frame_with_only_what_is_required_says_only_that() -> None:
     assert [(r.register, r.value, r.measured_at) for r in report.readings] == [
         ("energy_import", 5, AT)
     ]
+    assert report.serial == "62000000017"
     assert (report.supply, report.tamper) == (SupplyState.ON, None)
     assert (report.results, report.entries, report.events) == ((), (), ())
 

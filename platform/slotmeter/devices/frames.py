@@ -106,6 +106,8 @@ class Report:
         results: outcomes of commands.
         entries: tokens typed on the keypad since the last report.
         events: what happened since the last report.
+        serial: the number that the meter itself gives as its own, when the frame carries it; it
+            must be the one under which the meter is registered.
     """
 
     measured_at: datetime
@@ -115,3 +117,4 @@ class Report:
     results: tuple[CommandResult, ...] = ()
     entries: tuple[TokenEntry, ...] = ()
     events: tuple[DeviceEvent, ...] = field(default=())
+    serial: str | None = None

@@ -14,13 +14,25 @@ from slotmeter.devices.commands import Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, Report
 from slotmeter.errors import FrameError
-from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, Update
+from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
-from slotmeter.units import epoch_us
+from slotmeter.units import epoch_us, instant
 
-__all__ = ["ITEMS_MAX", "ReportDone", "check_report", "decide_report", "report_reads"]
+__all__ = [
+    "ITEMS_MAX",
+    "SERIAL_MISMATCH",
+    "ReportDone",
+    "check_report",
+    "decide_report",
+    "report_reads",
+    "stranger_reads",
+    "stranger_steps",
+]
+
+SERIAL_MISMATCH: Final = "serial_mismatch"
+"""Code of a frame in which another meter speaks than the one registered, and of its alarm."""
 
 ITEMS_MAX: Final = 64
 """A report with more results, entries or events than this is set aside."""
@@ -110,6 +122,10 @@ def decide_report(
     tokens = TokenEffects(unit)
     tokens.take()
     _tell(unit)
+    if report.serial is not None:
+        unit.clear_alarm(
+            SERIAL_MISMATCH, "The meter registered at this address speaks again", data={}
+        )
     explained = unit.device["credit_proven"]
     if unit.is_newest:
         explained = tokens.prove_credit()
@@ -129,6 +145,28 @@ def decide_report(
         told=any(isinstance(step, Insert) and step.table == "event" for step in unit.steps),
     )
     return Changes(done, unit.steps)
+
+
+def stranger_reads(frame: Row) -> list[Read]:
+    """Return the reads that :func:`stranger_steps` needs."""
+    of_meter = {"utility_id": frame["utility_id"], "meter_id": frame["meter_id"]}
+    return [Read("ingest_alarms", of_meter, "alarms")]
+
+
+def stranger_steps(frame: Row, text: str, rows: Rows, new_id: NewId, *, now_us: int) -> list[Step]:
+    """Alarm the meter at whose address another meter speaks; nothing that this one says counts.
+
+    Args:
+        frame: as ``ingest_frames`` gives it.
+        text: what was expected and what came, for people.
+        rows: of :func:`stranger_reads`.
+        new_id: the unit's source of ids.
+        now_us: our clock.
+    """
+    nothing_said = Report(measured_at=instant(frame["received_us"]))
+    unit = ReportUnit(frame, nothing_said, rows, new_id, now_us)
+    unit.raise_alarm(SERIAL_MISMATCH, text, data={"frame_id": frame["id"]})
+    return unit.steps
 
 
 # --- what the meter tells ------------------------------------------------------------------------

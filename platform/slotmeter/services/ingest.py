@@ -33,10 +33,13 @@ from slotmeter.ports import (
 )
 from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded, FrameLogged
 from slotmeter.services.device_effects import (
+    SERIAL_MISMATCH,
     ReportDone,
     check_report,
     decide_report,
     report_reads,
+    stranger_reads,
+    stranger_steps,
 )
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.report_unit import credible_readings
@@ -115,8 +118,8 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
     """Read a logged frame with its device's driver.
 
     Raises:
-        FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``, or what the driver
-            says.
+        FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``,
+            ``serial_mismatch``, or what the driver says.
     """
     if row["device_id"] is None:
         raise FrameError("device_unknown", "no device with this address is registered")
@@ -124,7 +127,7 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
     if driver is None:
         raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
     try:
-        return check_report(driver.decode(row["path"], row["payload"]))
+        report = check_report(driver.decode(row["path"], row["payload"]))
     except FrameError:
         raise
     except Exception as error:
@@ -132,6 +135,13 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
         raise FrameError(
             "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
         ) from error
+    if report.serial is not None and report.serial != row["meter_number"]:
+        raise FrameError(
+            SERIAL_MISMATCH,
+            f"the meter says that it is {report.serial}, and its address is registered for "
+            f"{row['meter_number']}",
+        )
+    return report
 
 
 class _Attempts:
@@ -165,7 +175,7 @@ class _SetAside:
     """A frame that could not be read."""
 
     code: str
-    message: str
+    is_alarmed: bool = False
 
 
 class DeviceConsumer:
@@ -246,19 +256,31 @@ class DeviceConsumer:
     async def _set_aside(
         self, frame: Row, before: int, error: FrameError, now_us: int
     ) -> _SetAside:
+        message = error.message[:MESSAGE_CHARACTERS_MAX]
         row: dict[str, SqlValue] = {
             "frame_id": frame["id"],
             "code": error.code,
-            "message": error.message[:MESSAGE_CHARACTERS_MAX],
+            "message": message,
             "at_us": now_us,
         }
         steps: Sequence[Step] = [Insert("quarantine", row), _moved(frame, before, now_us)]
-        aside = _SetAside(error.code, error.message)
-        return await self._uow.run([], lambda _rows, _new_id: Changes(aside, steps))
+        if error.code != SERIAL_MISMATCH:
+            aside = _SetAside(error.code)
+            return await self._uow.run([], lambda _rows, _new_id: Changes(aside, steps))
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[_SetAside]:
+            alarmed = stranger_steps(frame, message, rows, new_id, now_us=now_us)
+            aside = _SetAside(error.code, is_alarmed=bool(alarmed))
+            return Changes(aside, [*alarmed, *steps])
+
+        return await self._uow.run(stranger_reads(frame), decide)
 
     def _count(self, result: ReportDone | _SetAside) -> None:
         if isinstance(result, _SetAside):
             self._metrics.quarantined.labels(result.code).inc()
+            if result.is_alarmed:
+                self._metrics.alarms.labels(result.code).inc()
+                self._bus.publish(EventsRecorded())
             return
         self._metrics.reports.labels("newest" if result.is_newest else "late").inc()
         for state in result.commands:
