@@ -203,6 +203,23 @@ def test_a_verdict_cannot_be_made_by_hand() -> None:
         CutVerdict(Verdict.ALLOWED, (), None, 7, NOON_US, seal=object())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": Verdict.ALLOWED},
+        {"causes": ()},
+        {"until_us": NOON_US},
+        {"meter_id": 8},
+        {"at_us": NOON_US + 1},
+    ],
+)
+def test_a_verdict_cannot_be_copied_with_other_words(change: dict[str, Any]) -> None:
+    held = may_cut(replace(FACTS, policy=NIGHTS))
+
+    with pytest.raises(TypeError, match="may_cut"):
+        replace(held, **change)
+
+
 @given(
     policy=st.sampled_from([None, Policy(), NIGHTS, Policy(cuts_per_hour=0)]),
     measured_us=st.none() | st.integers(NOON_US - 30 * HOUR_US, NOON_US + HOUR_US),

@@ -31,7 +31,7 @@ CHECKS_AGAIN = {
 }
 CHANGES_STATES = {
     f"{SERVICES}/command_rows.py",  # where `change` is defined
-    f"{SERVICES}/control.py",  # supersedes
+    f"{SERVICES}/command_order.py",  # supersedes
     f"{SERVICES}/regate.py",  # applies a verdict
     f"{SERVICES}/command_queue.py",
     f"{SERVICES}/command_sweep.py",
@@ -177,6 +177,15 @@ def test_cuts_are_ordered_only_where_the_gate_is_asked_in_the_same_function() ->
     assert places == ASKS_THE_GATE
 
 
+def test_a_command_that_leaves_others_behind_ends_them_wherever_it_comes_to_be_queued() -> None:
+    places = {path for path, _ in calls("overtake_steps")}
+
+    assert places == {
+        f"{SERVICES}/control.py",  # queued at once
+        f"{SERVICES}/regate.py",  # released from its hold
+    }
+
+
 def test_verdicts_are_applied_only_where_the_gate_is_asked() -> None:
     places = {path for path, _ in calls("apply_verdict")}
 
@@ -186,6 +195,32 @@ def test_verdicts_are_applied_only_where_the_gate_is_asked() -> None:
 
 def test_verdicts_are_made_only_by_the_gate() -> None:
     assert {path for path, _ in calls("CutVerdict")} == MAKES_ROWS
+
+
+def test_the_seal_of_a_verdict_is_named_only_by_the_gate() -> None:
+    users = {
+        path
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name | ast.Attribute) and name_of(node) == "_Seal")
+        or (isinstance(node, ast.alias) and node.name == "_Seal")
+        or (isinstance(node, ast.Attribute) and node.attr == "seal")
+    }
+
+    assert users == MAKES_ROWS
+
+
+def test_no_frozen_value_is_changed_past_its_checks_where_commands_are_handled() -> None:
+    """``object.__setattr__`` would turn a refusal into a verdict that nobody gave."""
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in TREES.items()
+        if path.startswith(SERVICES)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "__setattr__"
+    ]
+
+    assert found == []
 
 
 def test_states_of_commands_change_in_known_places_only() -> None:

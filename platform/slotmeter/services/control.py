@@ -14,6 +14,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
 from slotmeter.ports import Insert, NewId, Row, Step
+from slotmeter.services.command_order import overtake_steps
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -21,7 +22,6 @@ from slotmeter.services.command_rows import (
     PRIORITY,
     Cause,
     CommandCause,
-    change,
     hold_text,
     log_step,
 )
@@ -43,7 +43,6 @@ __all__ = [
     "fits",
     "may_cut",
     "may_restore",
-    "overtake_steps",
     "queue_steps",
     "restoring_kind",
 ]
@@ -99,7 +98,18 @@ class CutFacts:
     safety: bool = False
 
 
-_SEAL: Final = object()
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    """What a verdict said when the gate gave it; a verdict that says anything else is no verdict.
+
+    Only :func:`may_cut` makes one, so a copy with other words (``dataclasses.replace``) is found.
+    """
+
+    verdict: Verdict
+    causes: tuple[Cause, ...]
+    until_us: int | None
+    meter_id: int
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class CutVerdict:
         until_us: until when it is held, where the causes tell.
         meter_id: the meter it is about.
         at_us: when it was given; it is good for this moment only.
-        seal: proof of where it comes from.
+        seal: proof that the gate said exactly this.
     """
 
     verdict: Verdict
@@ -123,8 +133,9 @@ class CutVerdict:
     seal: object = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a verdict that did not come from ``may_cut``."""
-        if self.seal is not _SEAL:
+        """Refuse a verdict that ``may_cut`` did not give in these words."""
+        said = _Seal(self.verdict, self.causes, self.until_us, self.meter_id, self.at_us)
+        if not isinstance(self.seal, _Seal) or self.seal != said:
             raise TypeError("a CutVerdict is made by services.control.may_cut and nowhere else")
 
 
@@ -207,13 +218,15 @@ def may_cut(facts: CutFacts) -> CutVerdict:
     holds = tuple(_holds(facts, facts.policy or Policy()))
     verdict = Verdict.REFUSED if refusals else Verdict.HELD if holds else Verdict.ALLOWED
     ends_us = [cause.until_us for cause in holds if cause.until_us is not None]
+    until_us = max(ends_us) if ends_us and verdict is Verdict.HELD else None
+    seal = _Seal(verdict, refusals + holds, until_us, facts.meter_id, facts.now_us)
     return CutVerdict(
-        verdict=verdict,
-        causes=refusals + holds,
-        until_us=max(ends_us) if ends_us and verdict is Verdict.HELD else None,
-        meter_id=facts.meter_id,
-        at_us=facts.now_us,
-        seal=_SEAL,
+        verdict=seal.verdict,
+        causes=seal.causes,
+        until_us=seal.until_us,
+        meter_id=seal.meter_id,
+        at_us=seal.at_us,
+        seal=seal,
     )
 
 
@@ -363,44 +376,6 @@ def _plan_order(order: Order, target: Target, now_us: int) -> _Plan:
         not_before_us=now_us,
         expires_us=now_us + EXPIRES_US[order.kind],
     )
-
-
-def _is_overtaken(row: Row, newer: Row) -> bool:
-    """Say whether an open command has lost its purpose to a newer one of the same meter."""
-    if row["id"] == newer["id"]:
-        return False
-    if newer["kind"] in RESTORING:
-        # What a meter called done is not taken back by giving back that was itself refused.
-        is_refused = newer["state"] == CommandState.REFUSED
-        return row["kind"] in CUTTING and not (
-            is_refused and row["state"] == CommandState.ACKNOWLEDGED
-        )
-    if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
-        is_held_twin = row["kind"] == newer["kind"] and row["state"] == CommandState.HELD
-        return row["kind"] in RESTORING or is_held_twin
-    return False
-
-
-def overtake_steps(newer: Row, pending: Sequence[Row], *, now_us: int, new_id: NewId) -> list[Step]:
-    """Return what ends the commands that a newer one leaves behind, so that none goes out after it.
-
-    A sent command whose answer was lost goes back to the queue when its lease ends; if it outlived
-    its opposite, it would undo it. So whatever has not ended is overtaken, sent or not. Giving back
-    overtakes cuts, also when gas may not be opened from afar: whoever asks wants no cut any more. A
-    cut overtakes only once it may go: when it is queued, or released from its hold.
-
-    Args:
-        newer: the command as it will be in this unit.
-        pending: the meter's commands that have not ended (statement ``control_pending``).
-        now_us: our clock.
-        new_id: the unit's source of ids.
-    """
-    why = f"superseded: command {newer['id']} is newer"
-    steps: list[Step] = []
-    for row in pending:
-        if _is_overtaken(row, newer):
-            steps += change(row, CommandState.SUPERSEDED, why, now_us=now_us, new_id=new_id)[1]
-    return steps
 
 
 def queue_steps(

@@ -7,6 +7,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CommandKind, CommandState
 from slotmeter.ports import NewId, Row, Step, Update
+from slotmeter.services.command_order import overtake_steps
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -18,7 +19,7 @@ from slotmeter.services.command_rows import (
     log_step,
     states_safety,
 )
-from slotmeter.services.control import CutVerdict, Verdict, overtake_steps
+from slotmeter.services.control import CutVerdict, Verdict
 from slotmeter.services.events import Event, event_step
 
 __all__ = ["apply_verdict"]

@@ -1,0 +1,49 @@
+"""Which commands of one meter leave which others behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slotmeter.devices.commands import CUTTING, RESTORING, CommandState
+from slotmeter.ports import NewId, Row, Step
+from slotmeter.services.command_rows import change
+
+__all__ = ["overtake_steps"]
+
+
+def _is_overtaken(row: Row, newer: Row) -> bool:
+    """Say whether an open command has lost its purpose to a newer one of the same meter."""
+    if row["id"] == newer["id"]:
+        return False
+    if newer["kind"] in RESTORING:
+        # What a meter called done is not taken back by giving back that was itself refused.
+        is_refused = newer["state"] == CommandState.REFUSED
+        return row["kind"] in CUTTING and not (
+            is_refused and row["state"] == CommandState.ACKNOWLEDGED
+        )
+    if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
+        is_held_twin = row["kind"] == newer["kind"] and row["state"] == CommandState.HELD
+        return row["kind"] in RESTORING or is_held_twin
+    return False
+
+
+def overtake_steps(newer: Row, pending: Sequence[Row], *, now_us: int, new_id: NewId) -> list[Step]:
+    """Return what ends the commands that a newer one leaves behind, so that none goes out after it.
+
+    A sent command whose answer was lost goes back to the queue when its lease ends; if it outlived
+    its opposite, it would undo it. So whatever has not ended is overtaken, sent or not. Giving back
+    overtakes cuts, also when gas may not be opened from afar: whoever asks wants no cut any more. A
+    cut overtakes only once it may go: when it is queued, or released from its hold.
+
+    Args:
+        newer: the command as it will be in this unit.
+        pending: the meter's commands that have not ended (statement ``control_pending``).
+        now_us: our clock.
+        new_id: the unit's source of ids.
+    """
+    why = f"superseded: command {newer['id']} is newer"
+    steps: list[Step] = []
+    for row in pending:
+        if _is_overtaken(row, newer):
+            steps += change(row, CommandState.SUPERSEDED, why, now_us=now_us, new_id=new_id)[1]
+    return steps
