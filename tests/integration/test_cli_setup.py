@@ -213,6 +213,30 @@ def test_a_file_that_is_no_database_is_named(folder: Path, run: Run) -> None:
     assert "database_unusable" in err
 
 
+def test_what_a_command_makes_in_a_folder_is_its_owners_only(folder: Path, run: Run) -> None:
+    folder.mkdir(mode=0o755)
+    umask = os.umask(0o022)
+    try:
+        run("init", "--utility-name", "Town")
+        found = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+        umask_after = os.umask(0o022)
+    finally:
+        os.umask(umask)
+
+    assert {"slotmeter.db", "vault.json", "slotmeter.toml"} <= found.keys()
+    assert set(found.values()) == {0o600}
+    assert umask_after == 0o022
+
+
+def test_a_database_that_others_could_read_is_closed_to_them(ready: Run, folder: Path) -> None:
+    path = folder / "slotmeter.db"
+    path.chmod(0o644)
+
+    ready("ledger", "verify")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 # --- tariffs, keys, policy ------------------------------------------------------------------------
 
 

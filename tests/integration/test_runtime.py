@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -46,6 +48,11 @@ def config_of(folder: Path, **changes: Any) -> Config:
     return Config.default(folder).model_copy(update=parts)
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    """Who may read and write each file of a folder."""
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+
 async def refusal(config: Config) -> ConfigError:
     """Why a server does not start."""
     with pytest.raises(ConfigError) as caught:
@@ -69,6 +76,20 @@ async def test_a_folder_can_be_served_again_after_a_stop(folder: Path) -> None:
     for _ in range(2):
         runtime = await Runtime.started(config_of(folder))
         await runtime.stop()
+
+
+async def test_what_a_server_writes_is_its_owners_only(folder: Path) -> None:
+    (folder / "slotmeter.db").chmod(0o644)
+    umask = os.umask(0o022)
+    try:
+        runtime = await Runtime.started(config_of(folder))
+        served = modes_in(folder)
+        await runtime.stop()
+    finally:
+        os.umask(umask)
+
+    assert {"slotmeter.db", "slotmeter.db-wal", "readings.db", "readings.db-wal"} <= served.keys()
+    assert set(served.values()) == {0o600}
 
 
 async def test_a_folder_is_served_by_one_server_at_a_time(folder: Path) -> None:

@@ -33,6 +33,9 @@ EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 """Ended by Ctrl-C, as shells count it."""
 
+OWNER_ONLY = 0o077
+"""What commands write holds customers, tokens and keys: nobody but its owner may read it."""
+
 COMMANDS = {
     "demo": "demo",
     "init": "setup",
@@ -73,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else EXIT_UNUSABLE
     as_json = bool(getattr(options, "json", False))
 
+    umask = os.umask(OWNER_ONLY)
     try:
         return int(options.run(options))
     except SlotmeterError as error:
@@ -89,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted", "stopped by Ctrl-C before the work was done", None, as_json=as_json)
         return EXIT_INTERRUPTED
+    finally:
+        os.umask(umask)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

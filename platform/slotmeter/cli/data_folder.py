@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.errors import ConfigError
+from slotmeter.storage.data_files import DATABASE_FILE, make_private
 
 if TYPE_CHECKING:
     from slotmeter.ports import SecurityModule
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_FILE",
-    "DATABASE_FILE",
     "OpenFolder",
     "add_folder_options",
     "make_folder",
@@ -32,7 +32,6 @@ __all__ = [
     "write_secret",
 ]
 
-DATABASE_FILE = "slotmeter.db"
 CONFIG_FILE = "slotmeter.toml"
 DEFAULT_FOLDER = Path("slotmeter-data")
 
@@ -101,6 +100,9 @@ def add_folder_options(parser: argparse.ArgumentParser, *, utility: bool = True)
 def make_folder(path: Path) -> None:
     """Make a data folder that only its owner can read, and see that it can be written.
 
+    A folder that is there already keeps its mode, which others may rely on: what is secret in it is
+    in files that are their owner's only.
+
     Raises:
         ConfigError: ``data_folder_not_writable``.
     """
@@ -122,7 +124,7 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
     """Open the database of a data folder that ``slotmeter init`` made.
 
     Raises:
-        ConfigError: ``data_folder_empty``, or what opening the database raises.
+        ConfigError: ``data_folder_empty``, ``file_exposed``, or what opening the database raises.
     """
     from slotmeter.services.access import Origin
     from slotmeter.services.system_clock import SystemClock
@@ -133,6 +135,7 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
             "data_folder_empty",
             f"there is no {DATABASE_FILE} in {path}; run `slotmeter init` first",
         )
+    make_private(path / DATABASE_FILE)
     database = await Database.open(path / DATABASE_FILE)
     try:
         origin = Origin(address=f"local:{_user()}", request_id=f"cli-{secrets.token_hex(8)}")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.data_folder import (
     CONFIG_FILE,
-    DATABASE_FILE,
     OpenFolder,
     add_folder_options,
     make_folder,
@@ -23,6 +22,7 @@ from slotmeter.cli.data_folder import (
 )
 from slotmeter.cli.user import show_key
 from slotmeter.errors import ConfigError, Conflict, Refused
+from slotmeter.storage.data_files import DATABASE_FILE, make_private
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 DASHBOARDS_KEY_FILE = "dashboards.key"
-VAULT_FILE = "vault.json"
 DASHBOARDS_NAME = "dashboards"
 DOCUMENT_BYTES_MAX = 1 << 20
 KEY_BYTES = {"01": 8, "02": 8, "04": 20}
@@ -205,10 +204,12 @@ def _init(options: argparse.Namespace) -> int:
 
 async def _init_folder(options: argparse.Namespace) -> None:
     from slotmeter.security.software import create_vault
+    from slotmeter.security.vault_file import VAULT_FILE
     from slotmeter.storage.database import Database
 
     if options.admin_key_file is not None and options.admin_key_file.exists():
         raise ConfigError("file_exists", f"{options.admin_key_file} is there already")
+    make_private(options.data / DATABASE_FILE)
     database = await Database.open(options.data / DATABASE_FILE)
     await database.close()
     async with open_folder(options.data) as folder:

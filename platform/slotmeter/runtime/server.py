@@ -33,15 +33,14 @@ from slotmeter.services.queries import Queries
 from slotmeter.services.selling import Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
+from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE, make_private
 from slotmeter.storage.database import Database
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.vending.sts import DerivationOptions
 
-__all__ = ["DATABASE_FILE", "READINGS_FILE", "Listener", "Runtime"]
+__all__ = ["Listener", "Runtime"]
 
 LOG = logging.getLogger("slotmeter.runtime")
-DATABASE_FILE: Final = "slotmeter.db"
-READINGS_FILE: Final = "readings.db"
 RECOVER_EVERY_S: Final = 30
 FEED_WAIT_S: Final = 60.0
 BACKLOG: Final = 1_024
@@ -169,6 +168,7 @@ class Runtime:
                 f"slotmeter init --data {path.parent}",
                 field="data.folder",
             )
+        make_private(path)
         database = await Database.open(path)
         self._stack.push_async_callback(database.close)
         return database

@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Aggregate, ReadingRow, StoreStats
+from slotmeter.storage.data_files import make_private
 
 __all__ = ["DAY_US", "EmbeddedReadings"]
 
@@ -102,12 +103,12 @@ class EmbeddedReadings:
         """Open or create the file.
 
         Raises:
-            ConfigError: ``readings_unusable`` or ``readings_newer``.
+            ConfigError: ``readings_unusable``, ``readings_newer`` or ``file_exposed``.
         """
         store = cls(path)
         try:
             await store._in(store._write, store._open)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             await store.close()
             raise ConfigError(
                 "readings_unusable",
@@ -120,6 +121,7 @@ class EmbeddedReadings:
         return store
 
     def _open(self) -> None:
+        make_private(self._path)
         self._writer = writer = _connect(self._path)
         found: int = writer.execute("PRAGMA user_version").fetchone()[0]
         if found > FORMAT:
