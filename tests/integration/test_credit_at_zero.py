@@ -120,6 +120,49 @@ async def test_looking_again_and_again_says_nothing_new(
     assert (town.events(meter), town.states(meter)) == before
 
 
+async def by_person(town: DeviceTown, meter: SmallMeter, kind: str) -> int:
+    """Have a person ask for a command and the meter take it; return its id."""
+    operator = await town.utility.add_principal("operator", "operator")
+    await town.side.requests.request_command(operator, meter.number, kind, "unpaid")
+    (taken,) = await town.side.take(meter)
+    assert taken["kind"] == kind
+    command_id = taken["id"]
+    assert isinstance(command_id, int)
+    return command_id
+
+
+@pytest.mark.parametrize("said", [Outcome.REJECTED, Outcome.UNSUPPORTED])
+async def test_a_payment_gives_back_although_a_person_s_cut_was_not_done_meanwhile(
+    town: DeviceTown, meter: SmallMeter, said: Outcome
+) -> None:
+    await use_up(town, meter)
+    await do(town, meter, M3, OFF)
+    command_id = await by_person(town, meter, "close_valve")
+    await report(town, meter, M3, OFF, results=(CommandResult(command_id, said),))
+    await pay(town, meter, 5_000)
+
+    assert town.states(meter) == [
+        ("close_valve", "verified"),
+        ("close_valve", "failed"),
+        ("open_valve", "queued"),
+    ]
+
+
+async def test_a_payment_does_not_undo_a_person_s_cut_that_may_have_been_done(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await use_up(town, meter)
+    await do(town, meter, M3, OFF)
+    await by_person(town, meter, "close_valve")
+    for _ in range(5):
+        town.side.clock.advance(seconds=60)
+        await town.side.sweep.sweep()
+        await town.side.take(meter)
+    await pay(town, meter, 5_000)
+
+    assert town.states(meter) == [("close_valve", "verified"), ("close_valve", "failed")]
+
+
 async def test_a_payment_before_the_cut_was_sent_takes_it_back(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

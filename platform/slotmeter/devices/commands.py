@@ -9,6 +9,7 @@ from types import MappingProxyType
 __all__ = [
     "CUTTING",
     "ENDED",
+    "NOT_DONE",
     "RESTORING",
     "STEPS",
     "CommandKind",
@@ -95,6 +96,12 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     WAITING = "waiting"  # another section of a key change set is expected
     UNSUPPORTED = "unsupported"
+
+
+NOT_DONE = frozenset(
+    {Outcome.OLD_TOKEN, Outcome.KEY_EXPIRED, Outcome.REJECTED, Outcome.UNSUPPORTED}
+)
+"""What a meter says of a command that changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, not_, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.devices.commands import CUTTING, ENDED, CommandState
+from slotmeter.devices.commands import CUTTING, ENDED, NOT_DONE, CommandState
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["OPEN_STATES", "READS", "UPDATES"]
@@ -39,6 +39,14 @@ def _any_of(column: ColumnElement[str], values: tuple[str, ...]) -> ColumnElemen
 
 _CUTS = _any_of(_command.c.kind, tuple(sorted(kind.value for kind in CUTTING)))
 _OPEN = _any_of(_command.c.state, OPEN_STATES)
+
+# Only the meter's own word shows that it did not do a command. One that got no answer, or whose
+# proof did not come, may have been done.
+_MAYBE_DONE = or_(
+    _command.c.state != CommandState.FAILED.value,
+    _command.c.result.is_(None),
+    not_(_any_of(_command.c.result, tuple(sorted(outcome.value for outcome in NOT_DONE)))),
+)
 
 # A utility is the scope of a read, and its worst index: a planner without statistics takes it for
 # as selective as one meter. The sum hides the column from the planner and changes nothing else.
@@ -181,6 +189,7 @@ READS: dict[str, Select[Any]] = {
         _command.c.meter_id == bindparam("meter_id"),
         _CUTS,
         _command.c.sent_us.is_not(None),
+        _MAYBE_DONE,
     )
     .order_by(_command.c.created_us.desc(), _command.c.id.desc())
     .limit(1),
