@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,6 +43,7 @@ async def test_a_readings_store_keeps_its_promises(check: Check, store: ReadingS
     await check(store)
 
 
+PATIENCE_S = 20
 TIMES = st.integers(-2 * DAY_US, 4 * DAY_US) | st.sampled_from([0, DAY_US - 1, DAY_US, DAY_US + 1])
 ROWS = st.lists(
     st.builds(
@@ -184,4 +187,45 @@ async def test_a_store_whose_disk_refuses_says_so_and_writes_nothing(tmp_path: P
     assert refused.value.code == "readings_unavailable"
     assert (await store.stats()).rows == 0
     assert await store.cursor() == 0
+    await store.close()
+
+
+async def test_a_long_question_does_not_hold_up_a_short_one(tmp_path: Path) -> None:
+    store = await EmbeddedReadings.open(tmp_path / "readings.db")
+    await store.append([reading(10, 4)])
+    began, let_go = threading.Event(), threading.Event()
+
+    def long_question() -> None:
+        began.set()
+        let_go.wait(PATIENCE_S)
+
+    asking = asyncio.ensure_future(store._in(store._read, long_question))
+    await asyncio.to_thread(began.wait, PATIENCE_S)
+    async with asyncio.timeout(PATIENCE_S):
+        found = await store.last(1, "energy_import")
+    assert not asking.done()
+    let_go.set()
+    await asking
+
+    assert found == reading(10, 4)
+    await store.close()
+
+
+async def test_summing_up_hands_no_rows_to_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await EmbeddedReadings.open(tmp_path / "readings.db")
+    await store.append([reading(at) for at in range(5_000)])
+    taken: list[int] = []
+    query = store._query
+
+    async def counted(*question: Any) -> list[Any]:
+        rows = await query(*question)
+        taken.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(store, "_query", counted)
+    await store.aggregate(1, "energy_import", 0, 5_000, bucket_us=1_000)
+
+    assert taken == [5]
     await store.close()

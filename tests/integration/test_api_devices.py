@@ -195,6 +195,7 @@ async def test_readings_are_summed_up_in_buckets(api: ApiTown, meter: SmallMeter
     [
         ("from=2026-11-21T09:30:00Z&to=2026-11-21T09:30:00Z", "span_empty", "from"),
         ("bucket=1", "too_many_buckets", "bucket"),
+        ("bucket=31622400&from=2000-01-01T00:00:00Z", "span_too_long", "from"),
         ("bucket=0", "out_of_range", "bucket"),
         ("register=mood", "not_one_of", "register"),
     ],

@@ -30,6 +30,8 @@ __all__ = ["meter", "meter_commands", "meter_tokens", "meters", "readings"]
 DAY_US: Final = 86_400_000_000
 SECOND_US: Final = 1_000_000
 BUCKETS_MAX: Final = 1_000
+SPAN_DAYS_MAX: Final = 731
+"""Buckets are made of every value in the span; two years bound the work of one question."""
 
 
 async def meters(call: Call[Nothing, MetersQuery]) -> Answer:
@@ -142,6 +144,13 @@ async def _span(call: Call[Nothing, ReadingsQuery], meter_id: int, name: str) ->
 
 
 def _check_buckets(start_us: int, end_us: int, bucket_us: int) -> None:
+    if end_us - start_us > SPAN_DAYS_MAX * DAY_US:
+        raise Refused(
+            "span_too_long",
+            f"at most {SPAN_DAYS_MAX} days are summed up at once, this asks for "
+            f"{(end_us - start_us) // DAY_US}; ask part by part",
+            field="from",
+        )
     count = -(-(end_us - start_us) // bucket_us)
     if count > BUCKETS_MAX:
         raise Refused(

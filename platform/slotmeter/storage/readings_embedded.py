@@ -1,7 +1,7 @@
 """The readings store in one SQLite file, keyed by day, meter, register and time.
 
 The day comes first in the key, so that an hour's readings of all meters lie together: ordered by
-meter first, each reading would dirty a page of its own. One thread writes, another reads over a
+meter first, each reading would dirty a page of its own. One thread writes, others read, each over a
 connection of its own; a commit is synced before ``append`` returns.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 DAY_US: Final = 86_400_000_000
 """A day of the key, UTC, in microseconds."""
+
+READER_THREADS: Final = 2
+"""So that one long question does not hold up all others."""
 
 PAGE_BYTES: Final = 8_192
 FORMAT: Final = 1
@@ -56,17 +59,45 @@ WITH RECURSIVE days(day) AS (
     WHERE days.day < :last_day
 )
 """
-_RANGE: Final = (
-    _DAYS
-    + """
-SELECT r.meter_id, r.register, r.measured_us, r.value, r.frame_id
+_OF_REGISTER: Final = """
 FROM days CROSS JOIN reading AS r
 WHERE r.day = days.day AND days.day <= :last_day
     AND r.meter_id = :meter_id AND r.register = :register
     AND r.measured_us >= :start_us AND r.measured_us < :end_us
+"""
+_RANGE: Final = (
+    _DAYS
+    + """
+SELECT r.meter_id, r.register, r.measured_us, r.value, r.frame_id
+"""
+    + _OF_REGISTER
+    + """
 ORDER BY r.day, r.measured_us
 LIMIT :limit
 """
+)
+# Days grow with time: the first and the last of a bucket are found by their whole key.
+_BUCKETS: Final = (
+    _DAYS
+    + """
+, buckets AS (
+    SELECT (r.measured_us - :start_us) / :bucket_us AS number, count(*) AS count,
+        min(r.value) AS minimum, max(r.value) AS maximum,
+        min(r.day) AS first_day, min(r.measured_us) AS first_us,
+        max(r.day) AS last_day, max(r.measured_us) AS last_us
+"""
+    + _OF_REGISTER
+    + """
+    GROUP BY number
+)
+SELECT b.number, b.count, b.minimum, b.maximum,
+    (SELECT value FROM reading WHERE day = b.first_day AND meter_id = :meter_id
+        AND register = :register AND measured_us = b.first_us),
+    (SELECT value FROM reading WHERE day = b.last_day AND meter_id = :meter_id
+        AND register = :register AND measured_us = b.last_us)
+FROM buckets AS b
+ORDER BY b.number
+"""  # noqa: S608  our own text; every value is bound
 )
 _LAST: Final = """
 WITH RECURSIVE days(day) AS (
@@ -83,7 +114,6 @@ LIMIT 1
 _STATS: Final = """
 SELECT count(*), count(DISTINCT meter_id), min(measured_us), max(measured_us) FROM reading
 """
-_LARGEST: Final = 2**63 - 1
 
 
 class EmbeddedReadings:
@@ -93,9 +123,12 @@ class EmbeddedReadings:
         """Prepare; use :meth:`open`."""
         self._path = path
         self._write = ThreadPoolExecutor(1, thread_name_prefix="slotmeter-readings-write")
-        self._read = ThreadPoolExecutor(1, thread_name_prefix="slotmeter-readings-read")
+        self._read = ThreadPoolExecutor(
+            READER_THREADS, thread_name_prefix="slotmeter-readings-read"
+        )
         self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
         self._closed = False
 
     @classmethod
@@ -135,8 +168,6 @@ class EmbeddedReadings:
         writer.execute("PRAGMA synchronous=FULL")
         writer.executescript(_TABLES)
         writer.execute(f"PRAGMA user_version={FORMAT}")
-        self._reader = _connect(self._path)
-        self._reader.execute("PRAGMA query_only=ON")
 
     async def append(self, rows: Sequence[ReadingRow], *, cursor: int | None = None) -> int:
         """Store rows and the cursor in one commit; see ``ports``.
@@ -188,15 +219,7 @@ class EmbeddedReadings:
         """Return the values with start <= time < end in time order; see ``ports``."""
         if end_us <= start_us or limit <= 0:
             return []
-        params: dict[str, int | str] = {
-            "first_day": start_us // DAY_US,
-            "last_day": (end_us - 1) // DAY_US,
-            "meter_id": meter_id,
-            "register": register,
-            "start_us": start_us,
-            "end_us": end_us,
-            "limit": limit,
-        }
+        params = {**_window(meter_id, register, start_us, end_us), "limit": limit}
         return [ReadingRow(*row) for row in await self._query(_RANGE, params)]
 
     async def aggregate(
@@ -209,8 +232,21 @@ class EmbeddedReadings:
         """
         if bucket_us <= 0:
             raise ValueError(f"expected a bucket of at least 1 µs, got {bucket_us}")
-        rows = await self.range(meter_id, register, start_us, end_us, limit=_LARGEST)
-        return list(_buckets(rows, start_us, bucket_us))
+        if end_us <= start_us:
+            return []
+        params = {**_window(meter_id, register, start_us, end_us), "bucket_us": bucket_us}
+        return [
+            Aggregate(
+                start_us=start_us + number * bucket_us,
+                end_us=start_us + (number + 1) * bucket_us,
+                count=count,
+                minimum=minimum,
+                maximum=maximum,
+                first=first,
+                last=last,
+            )
+            for number, count, minimum, maximum, first, last in await self._query(_BUCKETS, params)
+        ]
 
     async def last(self, meter_id: int, register: str) -> ReadingRow | None:
         """Return the newest value by the meter's clock."""
@@ -249,14 +285,21 @@ class EmbeddedReadings:
         loop = asyncio.get_running_loop()
         for executor in (self._read, self._write):
             await loop.run_in_executor(None, executor.shutdown)
-        for connection in (self._reader, self._writer):
+        for connection in (*self._readers, self._writer):
             if connection is not None:
                 connection.close()
 
     async def _query(self, text: str, params: Mapping[str, int | str]) -> list[tuple[Any, ...]]:
-        return await self._in(
-            self._read, lambda: _opened(self._reader).execute(text, params).fetchall()
-        )
+        return await self._in(self._read, lambda: self._reader().execute(text, params).fetchall())
+
+    def _reader(self) -> sqlite3.Connection:
+        """Return the connection of this thread."""
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = _connect(self._path)
+            self._readers.append(found)
+            found.execute("PRAGMA query_only=ON")
+        return found
 
     async def _in(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         if self._closed:
@@ -274,16 +317,12 @@ def _opened(connection: sqlite3.Connection | None) -> sqlite3.Connection:
     return connection
 
 
-def _buckets(rows: Iterable[ReadingRow], start_us: int, bucket_us: int) -> Iterable[Aggregate]:
-    for number, group in groupby(rows, key=lambda row: (row.measured_us - start_us) // bucket_us):
-        values = [row.value for row in group]
-        begin_us = start_us + number * bucket_us
-        yield Aggregate(
-            start_us=begin_us,
-            end_us=begin_us + bucket_us,
-            count=len(values),
-            minimum=min(values),
-            maximum=max(values),
-            first=values[0],
-            last=values[-1],
-        )
+def _window(meter_id: int, register: str, start_us: int, end_us: int) -> dict[str, int | str]:
+    return {
+        "first_day": start_us // DAY_US,
+        "last_day": (end_us - 1) // DAY_US,
+        "meter_id": meter_id,
+        "register": register,
+        "start_us": start_us,
+        "end_us": end_us,
+    }
