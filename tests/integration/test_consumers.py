@@ -166,7 +166,8 @@ async def test_frames_without_readings_move_the_cursor_too(
 async def test_a_log_longer_than_a_batch_is_read_to_its_end(
     town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
 ) -> None:
-    await asyncio.gather(*(town.side.hand_in("nobody", b"x") for _ in range(BATCH_FRAMES_MAX + 1)))
+    meter = await town.utility.add_meter("electricity")
+    await asyncio.gather(*(town.side.hand_in(meter, b"x") for _ in range(BATCH_FRAMES_MAX + 1)))
 
     assert await readings.step() == BATCH_FRAMES_MAX
     assert await readings.step() == 1
@@ -196,6 +197,7 @@ async def test_a_task_that_fails_is_started_again_and_goes_on(
     town: DeviceTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = await town.utility.add_meter("electricity")
+    await town.side.report(meter, {"energy_import": 5}, tamper=True, consume=False)
     again = asyncio.Event()
     original = town.side.uow.read
     fails = [True]
@@ -211,7 +213,6 @@ async def test_a_task_that_fails_is_started_again_and_goes_on(
 
     monkeypatch.setattr(town.side.uow, "read", read)
     owner = TaskOwner(town.side.metrics, sleep=no_pause)
-    await town.side.report(meter, {"energy_import": 5}, tamper=True, consume=False)
     with town.side.bus.subscribe(EventsRecorded) as wakes:
         owner.keep("devices", town.side.consumer.run)
 

@@ -17,6 +17,7 @@ from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.driver_packs import load_drivers
+from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.tasks import TaskOwner
@@ -66,6 +67,7 @@ class DeviceSide:
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
         self._consumer = DeviceConsumer(database, clock, **shared)
         self._readings = ReadingsConsumer(database, readings, **shared)
+        self._retention = FrameRetention(database, readings, clock)
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
         )
@@ -74,6 +76,7 @@ class DeviceSide:
         """Run the consumers as tasks."""
         self._tasks.keep("device consumer", self._consumer.run)
         self._tasks.keep("readings consumer", self._readings.run)
+        self._tasks.keep("frame retention", self._retention.run)
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)
 

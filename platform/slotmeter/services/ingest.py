@@ -41,6 +41,7 @@ from slotmeter.services.device_effects import (
     stranger_reads,
     stranger_steps,
 )
+from slotmeter.services.frame_admission import FrameAdmission
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.report_unit import credible_readings
 from slotmeter.units import epoch_us
@@ -79,13 +80,15 @@ class Frames:
         self._uow = uow
         self._metrics = metrics
         self._bus = bus
+        self._admission = FrameAdmission(uow, metrics)
 
     async def hand_in(self, frame: Frame) -> int:
         """Write a frame to the log and return its id; see ``ports.Frames``.
 
         Raises:
             Refused: ``payload_too_large`` or ``address_too_long``.
-            Unavailable: the log cannot take it now.
+            Unavailable: the log cannot take it now, ``device_unknown`` when it has enough of
+                strangers, or ``device_too_busy``.
         """
         if len(frame.payload) > PAYLOAD_BYTES_MAX:
             raise Refused(
@@ -96,12 +99,14 @@ class Frames:
             raise Refused(
                 "address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters"
             )
+        received_us = epoch_us(frame.received_at)
+        await self._admission.admit(frame.medium, frame.address, received_us)
         row: dict[str, SqlValue] = {
             "medium": frame.medium,
             "address": frame.address,
             "path": frame.path,
             "payload": frame.payload,
-            "received_us": epoch_us(frame.received_at),
+            "received_us": received_us,
         }
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[int]:

@@ -15,6 +15,16 @@ class DeviceMetrics:
         self.frames = Counter(
             "slotmeter_frames", "Frames in the durable log.", ["medium"], registry=registry
         )
+        self.frames_unknown_dropped = Counter(
+            "slotmeter_frames_unknown_dropped",
+            "Frames of addresses that nobody registered, beyond the sample that is kept.",
+            registry=registry,
+        )
+        self.frames_too_many = Counter(
+            "slotmeter_frames_too_many",
+            "Frames of registered devices that sent too many within a minute.",
+            registry=registry,
+        )
         self.quarantined = Counter(
             "slotmeter_quarantined", "Frames set aside, by cause.", ["code"], registry=registry
         )

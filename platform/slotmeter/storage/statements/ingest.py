@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -21,6 +21,7 @@ _device = _t["device"]
 _event = _t["event"]
 _frame = _t["frame"]
 _meter = _t["meter"]
+_quarantine = _t["quarantine"]
 _sale = _t["sale"]
 _token = _t["token"]
 
@@ -78,6 +79,13 @@ READS: dict[str, Select[Any]] = {
     .where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
+    "ingest_registered": select(_device.c.id).where(
+        _device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")
+    ),
+    "ingest_log_ages": select(_frame.c.id, _frame.c.received_us)
+    .where(_frame.c.id > bindparam("after"), _frame.c.id <= bindparam("through"))
+    .order_by(_frame.c.id)
+    .limit(bindparam("limit")),
     "ingest_device": select(_device).where(
         _device.c.utility_id == bindparam("utility_id"), _device.c.id == bindparam("id")
     ),
@@ -133,6 +141,20 @@ UPDATES: dict[str, UpdateBase] = {
     "ingest_cursor_move": update(_cursor)
     .where(_cursor.c.name == bindparam("of_name"), _cursor.c.position == bindparam("of_position"))
     .values(position=bindparam("to_position"), at_us=bindparam("to_at_us")),
+    # Frames of strangers go with those that took effect; the others wait for a better driver.
+    "ingest_quarantine_drop": delete(_quarantine).where(
+        _quarantine.c.frame_id > bindparam("of_after"),
+        _quarantine.c.frame_id <= bindparam("of_through"),
+        or_(
+            _quarantine.c.code == "device_unknown",
+            _quarantine.c.at_us < bindparam("of_before_us"),
+        ),
+    ),
+    "ingest_frame_drop": delete(_frame).where(
+        _frame.c.id > bindparam("of_after"),
+        _frame.c.id <= bindparam("of_through"),
+        ~select(_quarantine.c.frame_id).where(_quarantine.c.frame_id == _frame.c.id).exists(),
+    ),
     "ingest_report": update(_device)
     .where(_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
     .values(

@@ -1,0 +1,115 @@
+"""Who may write to the frame log, and how much: registered devices freely, strangers a sample.
+
+A frame that is not taken is refused with ``Unavailable``, so that its device keeps it: a meter that
+is registered a day late loses nothing. What strangers say is worth a sample, by which an operator
+finds a meter that nobody registered or whose address is misspelt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from slotmeter.errors import Unavailable
+from slotmeter.ports import Read, UnitOfWork
+from slotmeter.services.metrics import DeviceMetrics
+
+__all__ = [
+    "KNOWN_FOR_US",
+    "KNOWN_PER_MINUTE_MAX",
+    "UNKNOWN_PER_ADDRESS_AND_HOUR_MAX",
+    "UNKNOWN_PER_HOUR_MAX",
+    "FrameAdmission",
+]
+
+KNOWN_PER_MINUTE_MAX: Final = 600
+"""Frames a minute of one registered device; a meter that works needs a handful."""
+
+UNKNOWN_PER_ADDRESS_AND_HOUR_MAX: Final = 3
+"""Frames an hour that are kept of one address that nobody registered."""
+
+UNKNOWN_PER_HOUR_MAX: Final = 300
+"""Frames an hour that are kept of all such addresses together."""
+
+KNOWN_FOR_US: Final = 60_000_000
+"""A registered device is looked up again after this time, in microseconds."""
+
+_MINUTE_US: Final = 60_000_000
+_HOUR_US: Final = 60 * _MINUTE_US
+
+
+@dataclass(slots=True)
+class _Known:
+    """A registered device that was heard."""
+
+    looked_up_us: int
+    minute: int = 0
+    frames: int = 0
+
+
+class FrameAdmission:
+    """Decides which frames go into the log. Its counts begin anew with the process."""
+
+    def __init__(self, uow: UnitOfWork, metrics: DeviceMetrics) -> None:
+        """Start with nobody heard."""
+        self._uow = uow
+        self._metrics = metrics
+        # Only registered addresses get in here, so there are never more of them than devices.
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._hour = 0
+        self._unknown: Counter[tuple[str, str]] = Counter()
+
+    async def admit(self, medium: str, address: str, now_us: int) -> None:
+        """Return if a frame may be logged.
+
+        Args:
+            medium: key of the medium that received it.
+            address: how the medium knows the device.
+            now_us: our clock.
+
+        Raises:
+            Unavailable: ``device_unknown`` or ``device_too_busy``; the device may send it again.
+        """
+        known = await self._look_up((medium, address), now_us)
+        if known is None:
+            self._admit_unknown((medium, address), now_us // _HOUR_US)
+        else:
+            self._admit_known(known, now_us // _MINUTE_US)
+
+    async def _look_up(self, key: tuple[str, str], now_us: int) -> _Known | None:
+        known = self._known.get(key)
+        if known is not None and abs(now_us - known.looked_up_us) < KNOWN_FOR_US:
+            return known
+        params = {"medium": key[0], "address": key[1]}
+        found = await self._uow.read([Read("ingest_registered", params, "devices")])
+        if not found["devices"]:
+            self._known.pop(key, None)
+            return None
+        known = self._known.setdefault(key, _Known(now_us))
+        known.looked_up_us = now_us
+        return known
+
+    def _admit_known(self, known: _Known, minute: int) -> None:
+        if known.minute != minute:
+            known.minute, known.frames = minute, 0
+        if known.frames >= KNOWN_PER_MINUTE_MAX:
+            self._metrics.frames_too_many.inc()
+            raise Unavailable(
+                "device_too_busy",
+                f"expected at most {KNOWN_PER_MINUTE_MAX} frames a minute of one device",
+            )
+        known.frames += 1
+
+    def _admit_unknown(self, key: tuple[str, str], hour: int) -> None:
+        if self._hour != hour:
+            self._hour = hour
+            self._unknown.clear()
+        if (
+            self._unknown[key] >= UNKNOWN_PER_ADDRESS_AND_HOUR_MAX
+            or self._unknown.total() >= UNKNOWN_PER_HOUR_MAX
+        ):
+            # A Counter does not keep what is only looked at: made-up addresses take no memory.
+            self._metrics.frames_unknown_dropped.inc()
+            raise Unavailable("device_unknown", "no device with this address is registered")
+        self._unknown[key] += 1
