@@ -120,6 +120,26 @@ async def test_looking_again_and_again_says_nothing_new(
     assert (town.events(meter), town.states(meter)) == before
 
 
+async def test_supply_that_did_not_come_back_is_given_back_again_within_minutes(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await use_up(town, meter)
+    await do(town, meter, M3, OFF)
+    await pay(town, meter, 5_000)
+    await do(town, meter, M3, OFF)  # called done, but supply stays off
+    town.side.clock.advance(seconds=14 * 60)
+    await town.side.credit.sweep()
+    early = town.states(meter)[1:]
+    town.side.clock.advance(seconds=60)
+    await town.side.credit.sweep()
+    again = town.states(meter)[1:]
+    await do(town, meter, M3, ON)
+
+    assert early == [("open_valve", "acknowledged")]
+    assert again == [("open_valve", "superseded"), ("open_valve", "queued")]
+    assert town.states(meter)[1:] == [("open_valve", "superseded"), ("open_valve", "verified")]
+
+
 async def by_person(town: DeviceTown, meter: SmallMeter, kind: str) -> int:
     """Have a person ask for a command and the meter take it; return its id."""
     operator = await town.utility.add_principal("operator", "operator")

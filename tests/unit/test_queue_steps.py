@@ -10,6 +10,7 @@ import pytest
 
 from slotmeter.devices.commands import CommandKind, CommandState
 from slotmeter.ports import Insert, Row, Update
+from slotmeter.services.command_order import RESTORE_PROOF_US
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -181,12 +182,27 @@ def test_gas_is_refused_to_be_opened_and_an_unsent_cut_is_taken_back() -> None:
 
 @pytest.mark.parametrize("state", ["queued", "sent", "acknowledged"])
 def test_a_command_like_one_on_its_way_is_not_doubled(state: str) -> None:
-    waiting = row(order(), state=state)
+    waiting = row(order(), state=state, acknowledged_us=NOW_US - RESTORE_PROOF_US + 1)
 
     queued = queue(order(), waiting)
 
     assert queued.command["id"] == 50
     assert not queued.is_new
+
+
+def test_giving_back_that_was_called_done_but_not_shown_in_time_is_asked_for_anew() -> None:
+    waiting = row(order(), state="acknowledged", acknowledged_us=NOW_US - RESTORE_PROOF_US)
+
+    queued = queue(order(), waiting)
+
+    assert queued.is_new
+    assert superseded(queued) == [50]
+
+
+def test_a_cut_that_was_called_done_is_not_doubled_however_long_ago() -> None:
+    waiting = row(cut(), state="acknowledged", acknowledged_us=NOW_US - 2 * RESTORE_PROOF_US)
+
+    assert not queue(cut(), waiting).is_new
 
 
 def test_another_token_is_another_command() -> None:

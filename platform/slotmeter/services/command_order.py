@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandState
 from slotmeter.ports import NewId, Row, Step
 from slotmeter.services.command_rows import change
+from slotmeter.services.durations import MINUTE_US
 
-__all__ = ["overtake_steps"]
+__all__ = ["RESTORE_PROOF_US", "is_awaited", "overtake_steps"]
+
+RESTORE_PROOF_US: Final = 15 * MINUTE_US
+"""So long giving back that the meter called done is waited for; then it may be asked for again."""
+
+
+def is_awaited(row: Row, now_us: int) -> bool:
+    """Say whether what an open command wants may still come of it, so that none like it is needed.
+
+    Nobody waits without supply for the proof of a command that has evidently done nothing.
+    """
+    if row["kind"] not in RESTORING or row["state"] != CommandState.ACKNOWLEDGED:
+        return True
+    acknowledged_us: int = row["acknowledged_us"]
+    return now_us - acknowledged_us < RESTORE_PROOF_US
 
 
 def _is_overtaken(row: Row, newer: Row) -> bool:
@@ -16,11 +32,12 @@ def _is_overtaken(row: Row, newer: Row) -> bool:
     if row["id"] == newer["id"]:
         return False
     if newer["kind"] in RESTORING:
+        is_twin = row["kind"] == newer["kind"]  # one that is not awaited any more
         # What a meter called done is not taken back by giving back that was itself refused.
         is_refused = newer["state"] == CommandState.REFUSED
-        return row["kind"] in CUTTING and not (
-            is_refused and row["state"] == CommandState.ACKNOWLEDGED
-        )
+        if is_refused and row["state"] == CommandState.ACKNOWLEDGED:
+            return False
+        return row["kind"] in CUTTING or is_twin
     if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
         is_held_twin = row["kind"] == newer["kind"] and row["state"] == CommandState.HELD
         return row["kind"] in RESTORING or is_held_twin

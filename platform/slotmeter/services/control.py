@@ -14,7 +14,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
 from slotmeter.ports import Insert, NewId, Row, Step
-from slotmeter.services.command_order import overtake_steps
+from slotmeter.services.command_order import is_awaited, overtake_steps
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -408,7 +408,7 @@ def queue_steps(
     token_id = order.token_id if isinstance(order, Order) else None
     twins = [row for row in pending if row["kind"] == plan.kind and row["token_id"] == token_id]
     held = [row for row in twins if row["state"] == CommandState.HELD]
-    moving = [row for row in twins if row["state"] != CommandState.HELD]
+    moving = [row for row in twins if row not in held and is_awaited(row, now_us)]
     same = moving or (held if plan.state is CommandState.HELD else [])
     if same and plan.state is not CommandState.REFUSED:
         return Queued(same[0], ())

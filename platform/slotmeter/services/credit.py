@@ -31,6 +31,7 @@ from slotmeter.ports import (
     Wish,
 )
 from slotmeter.services.bus import Bus, CommandsChanged, CreditChanged, EventsRecorded
+from slotmeter.services.command_order import is_awaited
 from slotmeter.services.command_rows import CommandCause, causes_of
 from slotmeter.services.control import (
     Cut,
@@ -67,7 +68,7 @@ _UNSENT: Final = frozenset({CommandState.QUEUED, CommandState.HELD})
 _log = logging.getLogger(__name__)
 
 
-def credit_view(rows: Rows) -> CreditView | None:
+def credit_view(rows: Rows, now_us: int) -> CreditView | None:
     """Return what a credit rule may know; None when there is nothing for it to control."""
     row = rows["facts"][0] if rows["facts"] else None
     if row is None or row["credit_mode"] != "platform" or row["device_id"] is None:
@@ -86,7 +87,9 @@ def credit_view(rows: Rows) -> CreditView | None:
         supply=SupplyState(row["supply"]),
         warned=noticed_us is not None and noticed_us >= paid_us,
         cut_pending=bool(cuts),
-        restore_pending=any(command["kind"] in RESTORING for command in pending),
+        restore_pending=any(
+            command["kind"] in RESTORING and is_awaited(command, now_us) for command in pending
+        ),
         cut_by_credit=newest_cut is not None and newest_cut["cause"] == CommandCause.RULE,
     )
 
@@ -277,7 +280,7 @@ class CreditControl:
             Read("control_last_cut", of_meter, "last_cut"),
             Read("control_last_refused", of_meter, "last_refused"),
         ]
-        seen = credit_view(await self._uow.read(reads))
+        seen = credit_view(await self._uow.read(reads), now_us)
         if seen is None or self._rule(seen).wish is Wish.NOTHING:
             return Wish.NOTHING
 
@@ -295,7 +298,7 @@ class CreditControl:
     def _decide(
         self, rows: Rows, new_id: NewId, now_us: int
     ) -> Changes[tuple[Wish, Queued | None]]:
-        view = credit_view(rows)
+        view = credit_view(rows, now_us)
         if view is None:
             return Changes((Wish.NOTHING, None))
         wish = self._rule(view)
