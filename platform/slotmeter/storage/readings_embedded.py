@@ -78,7 +78,7 @@ LIMIT :limit
 )
 # Days grow with time: the first and the last of a bucket are found by their whole key.
 _BUCKETS: Final = (
-    _DAYS
+    _DAYS  # noqa: S608  our own text; every value is bound
     + """
 , buckets AS (
     SELECT (r.measured_us - :start_us) / :bucket_us AS number, count(*) AS count,
@@ -97,7 +97,7 @@ SELECT b.number, b.count, b.minimum, b.maximum,
         AND register = :register AND measured_us = b.last_us)
 FROM buckets AS b
 ORDER BY b.number
-"""  # noqa: S608  our own text; every value is bound
+"""
 )
 _LAST: Final = """
 WITH RECURSIVE days(day) AS (
