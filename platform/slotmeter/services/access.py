@@ -28,6 +28,7 @@ from slotmeter.ports import (
     Row,
     UnitOfWork,
 )
+from slotmeter.services.events import compact_json
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "Origin",
     "SignedIn",
     "act_row",
-    "epoch_us",
     "make_key_text",
     "rights_of",
 ]
@@ -128,7 +128,7 @@ def act_row(
             "what": what,
             "subject": subject,
             "reason": reason,
-            "data": _json(data or {}),
+            "data": compact_json(data or {}),
         },
     )
 
@@ -209,7 +209,3 @@ def _signed_in(row: Row) -> SignedIn:
         time_zone=row["time_zone"],
     )
     return SignedIn(principal, row["api_key_id"])
-
-
-def _json(document: object) -> str:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slotmeter.ports import Clock, Read, SqlValue, UnitOfWork
-from slotmeter.services.access import epoch_us
 from slotmeter.services.registry import UtilityInfo
+from slotmeter.units import epoch_us
 
 __all__ = [
     "DIFFERENCES_MAX",

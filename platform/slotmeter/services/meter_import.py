@@ -6,7 +6,6 @@ and left alone. A row that meets something else under the same number is a probl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
@@ -26,9 +25,11 @@ from slotmeter.ports import (
     Step,
     UnitOfWork,
 )
-from slotmeter.services.access import Origin, act_row, epoch_us
+from slotmeter.services.access import Origin, act_row
+from slotmeter.services.events import compact_json
 from slotmeter.services.meter_row import MeterRow, RowProblem
 from slotmeter.services.registry import UtilityInfo, vending_key_id
+from slotmeter.units import epoch_us
 from slotmeter.vending.sts import VendingKeyInfo
 
 __all__ = ["BATCH_ROWS", "Imported", "MeterImport"]
@@ -242,7 +243,7 @@ class MeterImport:
             "commodity": row.commodity.value,
             "credit_mode": row.credit_mode,
             "purchase_max_minor": row.purchase_max_minor,
-            "parameters": None if parameters is None else _document(parameters.to_dict()),
+            "parameters": None if parameters is None else compact_json(parameters.to_dict()),
             "key_id": None
             if parameters is None
             else vending_key_id(parameters.sgc, parameters.krn),
@@ -318,10 +319,6 @@ def _device_key(row: MeterRow) -> str:
     return f"registry_device/{row.medium}/{row.address_on_medium}"
 
 
-def _document(value: Mapping[str, object]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
 def _batches(rows: Sequence[MeterRow]) -> Iterable[tuple[int, Sequence[MeterRow]]]:
     for start in range(0, len(rows), BATCH_ROWS):
         batch = rows[start : start + BATCH_ROWS]
@@ -391,7 +388,7 @@ def _problems(row: MeterRow, rows: Rows, tariffs: Mapping[str, Row]) -> Iterable
 
 def _difference(row: MeterRow, there: Row, from_us: int) -> RowProblem | None:
     """Return how a row differs from the meter of the same number, or None if it does not."""
-    parameters = None if row.parameters is None else _document(row.parameters.to_dict())
+    parameters = None if row.parameters is None else compact_json(row.parameters.to_dict())
     pairs = (
         ("commodity", row.commodity.value, there["commodity"]),
         ("credit_mode", row.credit_mode, there["credit_mode"]),

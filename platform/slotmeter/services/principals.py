@@ -25,6 +25,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import ROLES, Origin, act_row, make_key_text, rights_of
+from slotmeter.services.events import compact_json
 from slotmeter.units import epoch_us, instant
 
 __all__ = ["KeyInfo", "NewKey", "PrincipalInfo", "Principals"]
@@ -149,7 +150,7 @@ class Principals:
                 "branch_id": rows["access_branch"][0]["id"],
                 "kind": kind,
                 "name": name,
-                "roles": json.dumps(chosen),
+                "roles": compact_json(chosen),
                 "created_us": at_us,
             }
             act = act_row(
@@ -220,7 +221,7 @@ class Principals:
                 "principal_id": owner["id"],
                 "label": label,
                 "sha256": hashlib.sha256(text.encode()).hexdigest(),
-                "rights": None if narrowed is None else json.dumps(narrowed),
+                "rights": None if narrowed is None else compact_json(narrowed),
                 "created_us": at_us,
                 "expires_us": expires_us,
             }
