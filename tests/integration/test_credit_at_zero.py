@@ -16,7 +16,7 @@ import pytest
 from slotmeter.devices.commands import CommandKind, CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.errors import Unavailable
-from slotmeter.ports import Caller, CreditView, SupplyWish, Wish
+from slotmeter.ports import Caller, CreditView, SupplyWish, UnitOfWork, Wish
 from slotmeter.services.bus import CreditChanged
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
@@ -449,6 +449,73 @@ async def test_a_payment_stands_although_looking_at_it_failed(
         await town.side.credit.after_payment(meter.id)
 
         assert await wakes.next(1) == (CreditChanged(meter.id),)
+
+
+def failing_for(town: DeviceTown, broken: SmallMeter, error: Exception) -> None:
+    """Let looking at one meter fail."""
+    original = town.side.uow.read
+
+    async def read(reads: Any) -> Any:
+        for each in reads:
+            if each.statement == "control_facts" and each.params["meter_id"] == broken.id:
+                raise error
+        return await original(reads)
+
+    town.side.credit._uow = _Reading(town.side.uow, read)
+
+
+class _Reading:
+    """A unit of work with other reads."""
+
+    def __init__(self, uow: UnitOfWork, read: Any) -> None:
+        self.run, self.read = uow.run, read
+
+
+@pytest.fixture
+async def pair(town: DeviceTown) -> tuple[SmallMeter, SmallMeter]:
+    """Two meters without credit whose customers were warned, in the order of a sweep."""
+    first, second = await with_credit(town, "water"), await with_credit(town, "water")
+    for each in (first, second):
+        await report(town, each, M3)
+    return first, second
+
+
+async def test_a_meter_that_cannot_be_looked_at_does_not_keep_a_sweep_from_the_next(
+    town: DeviceTown, pair: tuple[SmallMeter, SmallMeter]
+) -> None:
+    failing_for(town, pair[0], ValueError("a row that nobody expected"))
+
+    assert await town.side.credit.sweep() == 2
+
+    assert town.states(pair[0]) == []
+    assert town.states(pair[1]) == [("close_valve", "queued")]
+    assert town.side.count("slotmeter_credit_failures_total") == 1
+
+
+async def test_a_meter_that_cannot_be_looked_at_does_not_end_credit_control(
+    town: DeviceTown, pair: tuple[SmallMeter, SmallMeter]
+) -> None:
+    failing_for(town, pair[0], ValueError("a row that nobody expected"))
+    task = asyncio.create_task(town.side.credit.run())
+    try:
+        async with asyncio.timeout(10):
+            # The sweep at its start fails once; waking it for this meter fails once more.
+            while town.side.count("slotmeter_credit_failures_total") < 2 and not task.done():
+                town.side.bus.publish(CreditChanged(pair[0].id))
+                await asyncio.sleep(0)
+
+        assert not task.done()
+    finally:
+        task.cancel()
+
+
+async def test_a_database_that_does_not_answer_ends_a_sweep(
+    town: DeviceTown, pair: tuple[SmallMeter, SmallMeter]
+) -> None:
+    failing_for(town, pair[0], Unavailable("database_busy", "no"))
+
+    with pytest.raises(Unavailable):
+        await town.side.credit.sweep()
 
 
 async def test_credit_control_runs_when_it_is_woken(town: DeviceTown, meter: SmallMeter) -> None:

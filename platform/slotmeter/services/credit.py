@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
 from slotmeter.devices.drivers import Driver
 from slotmeter.devices.entities import SupplyState
-from slotmeter.errors import SlotmeterError
+from slotmeter.errors import SlotmeterError, Unavailable
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -221,7 +221,7 @@ class CreditControl:
                     woken = await wakes.next(left_s)
                     meters = {wake.meter_id for wake in woken if isinstance(wake, CreditChanged)}
                     for meter_id in sorted(meters):
-                        await self.evaluate_credit(meter_id)
+                        await self._apart(meter_id, self.evaluate_credit(meter_id))
 
     async def after_payment(self, meter_id: int) -> None:
         """Look at the meters of an account that was paid into.
@@ -246,7 +246,10 @@ class CreditControl:
             await self._evaluate(utility_id, sibling["id"])
 
     async def sweep(self) -> int:
-        """Look at every meter that may need something; return at how many."""
+        """Look at every meter that may need something; return at how many.
+
+        What is wrong with one meter does not keep the others from being looked at.
+        """
         found = await self._uow.read([Read("charging_utilities", {}, "utilities")])
         looked = 0
         for utility in found["utilities"]:
@@ -263,12 +266,25 @@ class CreditControl:
                 read = Read("charging_to_control", params, "meters")
                 meters = (await self._uow.read([read]))["meters"]
                 for meter in meters:
-                    await self._evaluate(utility["id"], meter["id"])
+                    await self._apart(meter["id"], self._evaluate(utility["id"], meter["id"]))
                 looked += len(meters)
                 if len(meters) < SWEEP_METERS:
                     break
                 after = meters[-1]["id"]
         return looked
+
+    async def _apart(self, meter_id: int, look: Coroutine[Any, Any, object]) -> None:
+        """Look at a meter for the task; its failure is logged and counted, and ends here.
+
+        A database that does not answer is nobody's own failure: the task stops and tries later.
+        """
+        try:
+            await look
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  the supervised loop: one meter must not stop the others
+            self._metrics.credit_failures.inc()
+            _log.exception("credit of meter %s cannot be looked at", meter_id)
 
     async def _evaluate(self, utility_id: int, meter_id: int) -> Wish:
         """Look at one meter; write only when the rule wants something."""
