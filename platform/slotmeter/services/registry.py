@@ -27,6 +27,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import Origin, act_row, epoch_us
+from slotmeter.services.protection import parse_policy
 from slotmeter.vending.tariffs import Tariff, parse_tariff
 
 __all__ = [
@@ -202,7 +203,12 @@ class Registry:
     async def set_policy(
         self, origin: Origin, utility: UtilityInfo, policy: Mapping[str, object], *, reason: str
     ) -> None:
-        """Replace the policy document that credit control and cuts obey."""
+        """Replace the policy document that credit control and cuts obey.
+
+        Raises:
+            Refused: ``policy_invalid`` or ``policy_too_long``; the policy stays as it was.
+        """
+        parse_policy(policy)
         text = json.dumps(policy, sort_keys=True, separators=(",", ":"))
         if len(text) > POLICY_CHARACTERS_MAX:
             raise Refused(
