@@ -22,7 +22,7 @@ SWEEPS = {
     "charging_to_control",  # all meters whose credit the platform holds, page by page
     "charging_utilities",
     *("control_leases_over", "control_expired", "control_held_due", "control_unproven"),
-    "ingest_frames",
+    *("ingest_drivers", "ingest_frames"),
 }
 NAMES = sorted(
     {*charging.READS, *control.READS, *ingest.READS}

@@ -16,7 +16,7 @@ from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
 from slotmeter.services.credit import CreditControl
-from slotmeter.services.driver_packs import load_drivers
+from slotmeter.services.driver_packs import check_drivers, load_drivers
 from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
@@ -71,6 +71,14 @@ class DeviceSide:
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
         )
+
+    async def check(self) -> None:
+        """Refuse what would lose frames once the consumers run.
+
+        Raises:
+            ConfigError: ``driver_missing``.
+        """
+        await check_drivers(self._database, self._drivers)
 
     def start(self) -> None:
         """Run the consumers as tasks."""

@@ -151,6 +151,7 @@ class Runtime:
         await self._recover(selling, tasks)
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
+        await devices.check()
         devices.start()
         for entry in self.config.entries:
             running = await devices.add_medium(load_medium(entry.medium), entry)

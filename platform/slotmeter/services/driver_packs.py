@@ -17,8 +17,9 @@ from typing import Final
 
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import ConfigError
+from slotmeter.ports import Read, UnitOfWork
 
-__all__ = ["DRIVER_GROUP", "FoundDrivers", "find_drivers", "load_drivers"]
+__all__ = ["DRIVER_GROUP", "FoundDrivers", "check_drivers", "find_drivers", "load_drivers"]
 
 DRIVER_GROUP: Final = "slotmeter.drivers"
 
@@ -49,6 +50,26 @@ def load_drivers() -> Mapping[str, Driver]:
     for module, reason in found.broken.items():
         _log.error("driver module %s cannot be used: %s", module, reason)
     return found.drivers
+
+
+async def check_drivers(uow: UnitOfWork, drivers: Mapping[str, Driver]) -> None:
+    """Refuse to start while registered devices have a driver that is not there.
+
+    Their frames would be answered and set aside, and their meters would forget what they told.
+
+    Raises:
+        ConfigError: ``driver_missing``, naming every such driver.
+    """
+    found = await uow.read([Read("ingest_drivers", {}, "drivers")])
+    missing = [row for row in found["drivers"] if row["driver"] not in drivers]
+    if missing:
+        names = ", ".join(f"{row['driver']} ({row['devices']} devices)" for row in missing)
+        raise ConfigError(
+            "driver_missing",
+            f"registered devices need drivers that are not installed or cannot be used: {names}; "
+            "install their packs, and see the log for a driver that could not be loaded",
+            details={"drivers": [row["driver"] for row in missing]},
+        )
 
 
 def find_drivers(packs: Sequence[str]) -> FoundDrivers:

@@ -79,6 +79,9 @@ READS: dict[str, Select[Any]] = {
     .where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
+    "ingest_drivers": select(_device.c.driver, func.count().label("devices"))
+    .group_by(_device.c.driver)
+    .order_by(_device.c.driver),
     "ingest_registered": select(_device.c.id).where(
         _device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")
     ),
