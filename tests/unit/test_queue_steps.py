@@ -257,6 +257,31 @@ def test_a_held_cut_supersedes_nothing() -> None:
     assert superseded(queue(cut(cuts_last_hour=20), row(order()))) == []
 
 
+def for_safety(**changes: Any) -> Cut:
+    facts = {"cause": CommandCause.PERSON, "safety": True, **changes}
+    return Cut(verdict(**facts), CommandCause.PERSON, "a broken pipe", safety=True)
+
+
+@pytest.mark.parametrize("state", ["queued", "held", "sent", "acknowledged"])
+def test_a_cut_for_safety_takes_the_place_of_one_that_a_payment_would_take_back(
+    state: str,
+) -> None:
+    queued = queue(for_safety(), row(cut(), state=state))
+
+    assert queued.is_new
+    assert superseded(queued) == [50]
+
+
+def test_a_cut_for_safety_is_not_doubled_by_one_for_debt() -> None:
+    assert not queue(cut(), row(for_safety())).is_new
+
+
+def test_a_held_cut_for_safety_is_not_ended_by_one_for_debt() -> None:
+    waiting = row(for_safety(cuts_last_hour=20))
+
+    assert superseded(queue(cut(), waiting)) == []
+
+
 # --- meeting the gate again ---------------------------------------------------------------------
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandState
 from slotmeter.ports import NewId, Row, Step
-from slotmeter.services.command_rows import change
+from slotmeter.services.command_rows import change, states_safety
 from slotmeter.services.durations import MINUTE_US
 
-__all__ = ["RESTORE_PROOF_US", "is_awaited", "overtake_steps"]
+__all__ = ["RESTORE_PROOF_US", "is_awaited", "overtake_steps", "says_as_much"]
 
 RESTORE_PROOF_US: Final = 15 * MINUTE_US
 """So long giving back that the meter called done is waited for; then it may be asked for again."""
@@ -27,6 +27,13 @@ def is_awaited(row: Row, now_us: int) -> bool:
     return now_us - acknowledged_us < RESTORE_PROOF_US
 
 
+def says_as_much(hold: str | None, as_hold: str | None) -> bool:
+    """Say whether a cut may stand for another: not for one stated to be a matter of safety,
+    unless it is stated to be one as well, since a payment takes it back.
+    """
+    return states_safety(hold) or not states_safety(as_hold)
+
+
 def _is_overtaken(row: Row, newer: Row) -> bool:
     """Say whether an open command has lost its purpose to a newer one of the same meter."""
     if row["id"] == newer["id"]:
@@ -39,8 +46,9 @@ def _is_overtaken(row: Row, newer: Row) -> bool:
             return False
         return row["kind"] in CUTTING or is_twin
     if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
-        is_held_twin = row["kind"] == newer["kind"] and row["state"] == CommandState.HELD
-        return row["kind"] in RESTORING or is_held_twin
+        return row["kind"] in RESTORING or (
+            row["kind"] == newer["kind"] and says_as_much(newer["hold"], row["hold"])
+        )
     return False
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
 from slotmeter.ports import Insert, NewId, Row, Step
-from slotmeter.services.command_order import is_awaited, overtake_steps
+from slotmeter.services.command_order import is_awaited, overtake_steps, says_as_much
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -410,6 +410,8 @@ def queue_steps(
     held = [row for row in twins if row["state"] == CommandState.HELD]
     moving = [row for row in twins if row not in held and is_awaited(row, now_us)]
     same = moving or (held if plan.state is CommandState.HELD else [])
+    hold = hold_text((), safety=isinstance(order, Cut) and order.safety)
+    same = [row for row in same if says_as_much(row["hold"], hold)]
     if same and plan.state is not CommandState.REFUSED:
         return Queued(same[0], ())
     row, steps = _new_row(order, plan, target, now_us=now_us, new_id=new_id)
