@@ -12,8 +12,8 @@ import cbor2
 from slotmeter.devices.commands import CommandKind, CommandOut, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEventKind
-from slotmeter.testing.meter_reports import MeterReport, us
-from slotmeter.units import Commodity
+from slotmeter.testing.meter_reports import MeterReport
+from slotmeter.units import Commodity, epoch_us
 
 __all__ = ["decode_commands", "encode_report"]
 
@@ -45,7 +45,7 @@ def encode_report(report: MeterReport) -> bytes:
     fields: dict[int, Any] = {
         1: report.number,
         2: report.sequence,
-        3: us(report.at) // 1_000_000,
+        3: epoch_us(report.at) // 1_000_000,
         4: report.register,
         5: report.credit,
         6: report.credit_total,
@@ -60,10 +60,11 @@ def encode_report(report: MeterReport) -> bytes:
         fields[9] = [[r.command_id, _OUTCOMES[r.outcome], r.tid, r.amount] for r in report.results]
     if report.entries:
         fields[10] = [
-            [_OUTCOMES[e.outcome], e.tid, e.amount, us(e.at) // 1_000_000] for e in report.entries
+            [_OUTCOMES[e.outcome], e.tid, e.amount, epoch_us(e.at) // 1_000_000]
+            for e in report.entries
         ]
     if report.events:
-        fields[11] = [[_EVENTS[e.kind], us(e.at) // 1_000_000] for e in report.events]
+        fields[11] = [[_EVENTS[e.kind], epoch_us(e.at) // 1_000_000] for e in report.events]
     return cbor2.dumps({key: value for key, value in fields.items() if value is not None})
 
 

@@ -21,13 +21,17 @@ from decimal import (
     InvalidOperation,
 )
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from slotmeter.errors import Refused
 
 __all__ = [
     "CURRENCY_EXPONENTS",
+    "DAY_US",
+    "HOUR_US",
+    "MINUTE_US",
     "QUANTITIES",
+    "SECOND_US",
     "Apparent",
     "BatteryLevel",
     "Commodity",
@@ -53,6 +57,13 @@ __all__ = [
     "round_to_int",
     "whole_or_none",
 ]
+
+SECOND_US: Final = 1_000_000
+"""Lengths of time in microseconds, the unit in which the database keeps times."""
+
+MINUTE_US: Final = 60 * SECOND_US
+HOUR_US: Final = 60 * MINUTE_US
+DAY_US: Final = 24 * HOUR_US
 
 _EXACT = Context(prec=60, traps=[InvalidOperation])
 

@@ -19,12 +19,12 @@ from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import ReadingRow, ReadingStore
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.store_contract import (
-    DAY_US,
     STORE_CHECKS,
     Check,
     ModelReadings,
     reading,
 )
+from slotmeter.units import DAY_US
 
 
 @pytest.fixture(params=["embedded", "model"])

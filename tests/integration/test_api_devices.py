@@ -15,11 +15,10 @@ from slotmeter.services.access import Origin
 from slotmeter.services.queries import Queries
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.small_utility import SmallMeter, meter_number
-from slotmeter.units import epoch_us
+from slotmeter.units import HOUR_US, epoch_us
 
 METERS = "/api/v1/meters"
 COMMANDS = "/api/v1/commands"
-HOUR_US = 3_600_000_000
 
 
 @pytest.fixture

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import operator
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import slotmeter
 from slotmeter.errors import Refused
 from slotmeter.units import (
+    DAY_US,
+    HOUR_US,
     QUANTITIES,
     BatteryLevel,
     Commodity,
@@ -217,3 +222,18 @@ def test_times_are_written_in_utc_whatever_their_zone() -> None:
 
     assert iso_utc(epoch_us(nairobi)) == "2026-01-01T00:00:00.000000Z"
     assert instant(0) == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("length_us", [3_600_000_000, 86_400_000_000])
+def test_an_hour_and_a_day_in_microseconds_are_written_down_once(length_us: int) -> None:
+    platform = Path(slotmeter.__file__).parent
+
+    found = [
+        path.name
+        for path in platform.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == length_us
+    ]
+
+    assert found == []
+    assert length_us in (HOUR_US, DAY_US)

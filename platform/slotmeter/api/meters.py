@@ -22,13 +22,19 @@ from slotmeter.devices.entities import REGISTERS
 from slotmeter.errors import Refused
 from slotmeter.ports import Principal, Right, Row
 from slotmeter.services.queries import MeterFilter
-from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us, iso_utc
+from slotmeter.units import (
+    DAY_US,
+    SECOND_US,
+    Commodity,
+    Money,
+    commodity_quantity,
+    epoch_us,
+    iso_utc,
+)
 from slotmeter.vending.accounts import masked_name
 
 __all__ = ["meter", "meter_commands", "meter_tokens", "meters", "readings"]
 
-DAY_US: Final = 86_400_000_000
-SECOND_US: Final = 1_000_000
 BUCKETS_MAX: Final = 1_000
 SPAN_DAYS_MAX: Final = 731
 """Buckets are made of every value in the span; two years bound the work of one question."""

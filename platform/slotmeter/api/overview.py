@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.commands import command_of
@@ -24,11 +23,9 @@ from slotmeter.api.query_models import AlarmsQuery
 from slotmeter.api.sales import instant_text, sold_units
 from slotmeter.ports import Right, Row
 from slotmeter.services.queries import OverviewRows
-from slotmeter.units import Commodity, Money, iso_utc
+from slotmeter.units import HOUR_US, Commodity, Money, iso_utc
 
 __all__ = ["alarms", "overview"]
-
-HOUR_US: Final = 3_600_000_000
 
 
 async def alarms(call: Call[Nothing, AlarmsQuery]) -> Answer:

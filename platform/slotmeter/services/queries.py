@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from slotmeter.errors import NotFound
 from slotmeter.ports import Clock, From, Principal, Read, Right, Row, Rows, SqlValue, UnitOfWork
-from slotmeter.units import Commodity, epoch_us
+from slotmeter.units import HOUR_US, Commodity, epoch_us
 
 __all__ = [
     "CONTACT_AGE_US_MAX",
@@ -28,7 +28,6 @@ __all__ = [
     "SalesFilter",
 ]
 
-HOUR_US = 3_600_000_000
 PAGE_ROWS_MAX = 500
 LOG_ROWS_MAX = 500
 OVERVIEW_ITEMS = 10

@@ -18,13 +18,11 @@ from typing import Any, Final, Self, TypeVar
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Aggregate, ReadingRow, StoreStats
 from slotmeter.storage.data_files import make_private
+from slotmeter.units import DAY_US
 
-__all__ = ["DAY_US", "EmbeddedReadings"]
+__all__ = ["EmbeddedReadings"]
 
 T = TypeVar("T")
-
-DAY_US: Final = 86_400_000_000
-"""A day of the key, UTC, in microseconds."""
 
 READER_THREADS: Final = 2
 """So that one long question does not hold up all others."""

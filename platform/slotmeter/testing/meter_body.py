@@ -15,12 +15,10 @@ from slotmeter.devices.commands import Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEventKind
 from slotmeter.testing.consumption import SLOT_US, Household
-from slotmeter.testing.meter_reports import time_of, us
-from slotmeter.units import Commodity
+from slotmeter.units import HOUR_US, Commodity, epoch_us, instant
 
 __all__ = ["CreditMode", "MeterBody"]
 
-_US_PER_HOUR: Final = 3_600_000_000
 
 _COUNTERS: Final = (
     *("at_us", "register", "carry", "credit", "credit_total", "cleared"),
@@ -93,9 +91,9 @@ class MeterBody:
         Raises:
             ValueError: the time lies before what the meter has already lived.
         """
-        target_us = us(at)
+        target_us = epoch_us(at)
         if target_us < self.at_us:
-            lived = time_of(self.at_us)
+            lived = instant(self.at_us)
             raise ValueError(f"a meter's time does not run back: at {lived}, asked for {at}")
         while self.at_us < target_us:
             slot_end_us = (self.at_us // SLOT_US + 1) * SLOT_US
@@ -112,7 +110,7 @@ class MeterBody:
         rate = self.rate_per_hour()
         if rate and self.holds_credit:
             level = 0 if self.warned else self.low_credit
-            missing = (self.credit - level) * _US_PER_HOUR - self.carry
+            missing = (self.credit - level) * HOUR_US - self.carry
             moment_us = self.at_us + -(-missing // rate)
             if moment_us <= end_us:
                 self._use(moment_us, rate)
@@ -121,7 +119,7 @@ class MeterBody:
         self._use(end_us, rate)
 
     def _use(self, end_us: int, rate: int) -> None:
-        used, self.carry = divmod(self.carry + rate * (end_us - self.at_us), _US_PER_HOUR)
+        used, self.carry = divmod(self.carry + rate * (end_us - self.at_us), HOUR_US)
         self.register += used
         if self.holds_credit:
             self.credit -= used

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, TokenEntry
-from slotmeter.units import Commodity
+from slotmeter.units import Commodity, epoch_us, instant
 
-__all__ = ["ITEMS_PER_REPORT_MAX", "PENDING_MAX", "MeterReport", "News", "Pending", "time_of", "us"]
+__all__ = ["ITEMS_PER_REPORT_MAX", "PENDING_MAX", "MeterReport", "News", "Pending"]
 
 ITEMS_PER_REPORT_MAX: Final = 12
 """News in one report; with it a frame stays below 512 bytes."""
@@ -21,19 +21,6 @@ PENDING_MAX: Final = 96
 """News kept for later reports; beyond it the oldest is lost, and counted."""
 
 News = CommandResult | TokenEntry | DeviceEvent
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def us(instant: datetime) -> int:
-    """Return an aware instant as UTC epoch microseconds, exactly."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def time_of(epoch_us: int) -> datetime:
-    """Return UTC epoch microseconds as an aware instant."""
-    return _EPOCH + timedelta(microseconds=epoch_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +113,9 @@ def _item_to_list(item: News) -> list[Any]:
         case CommandResult(command_id, outcome, tid, amount):
             return ["result", command_id, outcome.value, tid, amount]
         case TokenEntry(outcome, tid, entered, at):
-            return ["entry", outcome.value, tid, entered, us(at)]
+            return ["entry", outcome.value, tid, entered, epoch_us(at)]
         case DeviceEvent(kind, at):
-            return ["event", kind.value, us(at)]
+            return ["event", kind.value, epoch_us(at)]
 
 
 def _item_from_list(item: list[Any]) -> News:
@@ -136,7 +123,7 @@ def _item_from_list(item: list[Any]) -> News:
         case ["result", command_id, outcome, tid, amount]:
             return CommandResult(command_id, Outcome(outcome), tid, amount)
         case ["entry", outcome, tid, amount, at_us]:
-            return TokenEntry(Outcome(outcome), tid, amount, time_of(at_us))
+            return TokenEntry(Outcome(outcome), tid, amount, instant(at_us))
         case ["event", kind, at_us]:
-            return DeviceEvent(DeviceEventKind(kind), time_of(at_us))
+            return DeviceEvent(DeviceEventKind(kind), instant(at_us))
     raise ValueError(f"expected a result, an entry or an event, got {item[:1]!r}")

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from slotmeter.ports import Aggregate, ReadingRow, ReadingStore, StoreStats
+from slotmeter.units import DAY_US
 
-__all__ = ["DAY_US", "STORE_CHECKS", "ModelReadings", "reading"]
+__all__ = ["STORE_CHECKS", "ModelReadings", "reading"]
 
-DAY_US = 86_400_000_000
 BEYOND_FLOATS = 2**53 + 1
 """The smallest positive integer that a binary float of 64 bits cannot hold."""
 

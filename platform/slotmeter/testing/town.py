@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from slotmeter.testing.consumption import SLOT_US, Household
 from slotmeter.testing.site import KRN, SGC
-from slotmeter.units import Commodity
+from slotmeter.units import HOUR_US, Commodity
 from slotmeter.vending.sts import KeyParameters, luhn_digit, pan_of_drn
 
 __all__ = [
@@ -39,7 +39,6 @@ DEVICE_MEDIUM: Final = "nbiot"
 HOMES_MAX: Final = 5_000
 UTC_OFFSET_MINUTES: Final = 180
 FATES_PER_BLOCK: Final = 20
-HOUR_US: Final = 3_600_000_000
 
 TARIFFS: Final[tuple[Mapping[str, Any], ...]] = (
     {
@@ -76,8 +75,12 @@ _TARIFF_OF: Final = {
     Commodity.GAS: "DOM-G",
 }
 
-POLICY: Final[Mapping[str, Any]] = {"cuts_per_hour": 1_000, "low_credit_minor": 1_000}
-"""A lively town: its hours are minutes, so many cuts an hour are in order."""
+POLICY: Final[Mapping[str, Any]] = {
+    "cuts_per_hour": 1_000,
+    "low_credit_minor": 1_000,
+    "clock_ahead_hours_max": 1_000_000,
+}
+"""A lively town: its hours are minutes, so many cuts an hour and clocks far ahead are in order."""
 
 _AREAS: Final = ("Kilimani", "Westlands", "Lavington", "Parklands")
 _FIRST: Final = (

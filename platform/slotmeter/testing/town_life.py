@@ -15,12 +15,11 @@ from typing import Any, Final
 
 from slotmeter.devices.entities import SupplyState
 from slotmeter.testing.meter_clock import MeterClock
-from slotmeter.testing.meter_reports import us
 from slotmeter.testing.simulators import MeterLink
 from slotmeter.testing.till import SaleRecord, Till
 from slotmeter.testing.town import TARIFFS, Habit, Home, Town
 from slotmeter.testing.virtual_meter import VirtualMeter
-from slotmeter.units import Commodity, commodity_quantity
+from slotmeter.units import Commodity, commodity_quantity, epoch_us
 from slotmeter.vending.sts import VendingKey, derive_decoder_key
 
 __all__ = ["Happened", "TownClock", "TownLife", "amount_for", "make_meters"]
@@ -101,9 +100,11 @@ def _make_meter(home: Home, key: VendingKey, speed: int, made_at: datetime) -> V
         parameters=parameters,
         household=home.household,
         made_at=made_at,
-        opening_credit=0 if parameters is None else home.use_of(home.opening_s, speed, us(made_at)),
+        opening_credit=0
+        if parameters is None
+        else home.use_of(home.opening_s, speed, epoch_us(made_at)),
     )
-    meter.low_credit = home.use_of(home.purchase_s, speed, us(made_at)) // LOW_SHARE
+    meter.low_credit = home.use_of(home.purchase_s, speed, epoch_us(made_at)) // LOW_SHARE
     return meter
 
 
@@ -113,7 +114,7 @@ def amount_for(home: Home, speed: int, at: datetime) -> str:
         each for each in TARIFFS if each["commodity"] == home.commodity.value
     )
     kind = commodity_quantity(home.commodity)
-    units = Decimal(home.use_of(home.purchase_s, speed, us(at))) / kind.per_sold_unit
+    units = Decimal(home.use_of(home.purchase_s, speed, epoch_us(at))) / kind.per_sold_unit
     tax = Decimal(tariff.get("tax", {}).get("percent", 0))
     price = Decimal(tariff["price"]) * (100 + tax) / 100
     charge = FIRST_CHARGE if home.commodity is Commodity.ELECTRICITY else Decimal(0)

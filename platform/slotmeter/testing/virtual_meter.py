@@ -33,9 +33,9 @@ from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, TokenEntry
 from slotmeter.errors import Refused
 from slotmeter.testing.consumption import Household
 from slotmeter.testing.meter_body import CreditMode, MeterBody
-from slotmeter.testing.meter_reports import MeterReport, Pending, time_of, us
+from slotmeter.testing.meter_reports import MeterReport, Pending
 from slotmeter.testing.meter_tokens import TOKEN_UNITS, outcome_of, token_side
-from slotmeter.units import Commodity
+from slotmeter.units import DAY_US, Commodity, epoch_us, instant
 from slotmeter.vending.sts import CreditChanged, DecoderKey, KeyParameters, TamperCleared
 from slotmeter.vending.sts.meter import StsMeter
 
@@ -54,7 +54,6 @@ LOW_CREDIT: Final[Mapping[Commodity, int]] = {
 MESSAGE_S: Final = 30
 """How long the display shows what came of a key press, by the meter's time."""
 
-_US_PER_DAY: Final = 86_400_000_000
 _BATTERY_DAYS_PER_PERCENT: Final = 36
 _SHOWN: Final = {
     Outcome.DONE: "ACCEPTED",
@@ -149,7 +148,7 @@ class VirtualMeter:
             household,
             tokens=tokens,
             opening_credit=opening_credit,
-            at_us=us(made_at),
+            at_us=epoch_us(made_at),
         )
 
     # --- what can be seen ------------------------------------------------------------------------
@@ -172,7 +171,7 @@ class VirtualMeter:
     @property
     def at(self) -> datetime:
         """The time up to which the meter has lived, aware UTC."""
-        return time_of(self._body.at_us)
+        return instant(self._body.at_us)
 
     @property
     def register(self) -> int:
@@ -319,7 +318,7 @@ class VirtualMeter:
         self._sequence += 1
         through, news = self._pending.first()
         body, electricity = self._body, self.commodity is Commodity.ELECTRICITY
-        used_percent = (body.at_us - self._made_us) // (_US_PER_DAY * _BATTERY_DAYS_PER_PERCENT)
+        used_percent = (body.at_us - self._made_us) // (DAY_US * _BATTERY_DAYS_PER_PERCENT)
         return MeterReport(
             number=self.number,
             commodity=self.commodity,

@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, func
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
+from slotmeter.units import HOUR_US
 
 __all__ = ["READS", "UPDATES"]
 
@@ -34,8 +35,6 @@ _quarantine = _t["quarantine"]
 _sale = _t["sale"]
 _token = _t["token"]
 _utility = _t["utility"]
-
-HOUR_US = 3_600_000_000
 
 
 def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
