@@ -53,9 +53,7 @@ class DeviceMetrics:
             "slotmeter_charges", "Consumption entries in the ledger.", registry=registry
         )
         self.credit_failures = Counter(
-            "slotmeter_credit_failures",
-            "Looks at a meter's credit that ended by an error.",
-            registry=registry,
+            "slotmeter_credit_failures", "Looks at a meter's credit that failed.", registry=registry
         )
         self.alarms = Counter("slotmeter_alarms", "Alarms raised.", ["kind"], registry=registry)
         self.task_failures = Counter(
