@@ -235,6 +235,27 @@ async def test_sales_are_listed_by_meter_and_by_time(api: ApiTown, meter: str) -
 
 
 @pytest.mark.parametrize(
+    ("query", "sale_ids"),
+    [
+        ("commodity=water", ["w2", "w1"]),
+        ("commodity=water&limit=1", ["w2"]),
+        ("commodity=electricity", ["e1"]),
+        ("commodity=gas", []),
+    ],
+)
+async def test_sales_are_listed_by_commodity(
+    api: ApiTown, meter: str, query: str, sale_ids: list[str]
+) -> None:
+    water = (await api.utility.add_meter("water")).number
+    for sale_id, number in (("w1", water), ("e1", meter), ("w2", water)):
+        await api.post(SALES, "till", json=sale_of(number, sale_id=sale_id))
+
+    found = (await api.get(f"{SALES}?{query}", "till")).json
+
+    assert [sale["sale_id"] for sale in found["items"]] == sale_ids
+
+
+@pytest.mark.parametrize(
     ("query", "code", "field"),
     [
         ("limit=0", "out_of_range", "limit"),
@@ -244,6 +265,7 @@ async def test_sales_are_listed_by_meter_and_by_time(api: ApiTown, meter: str) -
         ("from=yesterday", "not_a_time", "from"),
         ("from=2026-11-21T10:00:00", "not_a_time", "from"),
         ("colour=red", "unknown_field", "colour"),
+        ("commodity=steam", "not_one_of", "commodity"),
         ("limit=1&limit=2", "field_doubled", "limit"),
     ],
 )

@@ -56,6 +56,7 @@ class SalesQuery(PageQuery):
     """Which sales."""
 
     meter: str | None = Field(default=None, max_length=64)
+    commodity: Commodity | None = None
     from_at: AwareDatetime | None = Field(
         default=None, alias="from", description="Sold at or after this time."
     )

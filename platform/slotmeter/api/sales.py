@@ -90,6 +90,7 @@ async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
     query = call.query
     wanted = SalesFilter(
         meter=query.meter,
+        commodity=query.commodity,
         from_us=_us(query.from_at, EVER.from_us),
         to_us=_us(query.to_at, EVER.to_us),
     )

@@ -70,9 +70,10 @@ class MeterFilter:
 
 @dataclass(frozen=True, slots=True)
 class SalesFilter:
-    """Which sales; times are UTC epoch microseconds, start included, end excluded."""
+    """Which sales; None matches all. Times are UTC epoch microseconds, the end excluded."""
 
     meter: str | None = None
+    commodity: str | None = None
     from_us: int = 0
     to_us: int = ID_MAX
 
@@ -192,6 +193,7 @@ class Queries:
         """
         params: dict[str, SqlValue | From] = {
             "principal_id": _own_sales(principal),
+            "commodity": wanted.commodity,
             "from_us": wanted.from_us,
             "to_us": wanted.to_us,
             "before": _below(before),

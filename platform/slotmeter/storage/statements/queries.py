@@ -114,6 +114,7 @@ _SALE = (
         _sale.c.sold_us >= bindparam("from_us"),
         _sale.c.sold_us < bindparam("to_us"),
         _given(_sale.c.principal_id, "principal_id"),
+        _given(_meter.c.commodity, "commodity"),
     )
     .order_by(_sale.c.id.desc())
     .limit(bindparam("limit"))
