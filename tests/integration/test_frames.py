@@ -302,6 +302,59 @@ async def test_a_late_report_does_not_roll_back_a_newer_one(
     assert town.side.count("slotmeter_reports_total", age="late") == 1
 
 
+async def test_one_report_of_a_fast_clock_does_not_freeze_a_meter(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 1}, at=datetime(2080, 1, 1, tzinfo=UTC))
+    raised = town.row("SELECT kind, cleared_us FROM alarm")
+    town.side.clock.advance(seconds=900)
+    await town.side.report(meter, {"energy_import": 2}, supply=OFF)
+
+    row = device(town, meter)
+    assert raised == {"kind": "clock_ahead", "cleared_us": None}
+    assert (row["register"], row["supply"], row["measured_us"]) == (2, "off", town.now_us)
+    assert town.row("SELECT cleared_us FROM alarm")["cleared_us"] == town.now_us
+
+
+async def test_a_report_from_before_the_clock_went_wrong_is_late(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 9}, at=datetime(2080, 1, 1, tzinfo=UTC))
+    await town.side.report(meter, {"energy_import": 2}, at=town.later(hours=-2))
+
+    assert device(town, meter)["register"] == 9
+
+
+async def test_a_clock_that_is_set_back_by_years_but_is_still_ahead_does_not_freeze_a_meter(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 1}, at=datetime(2080, 1, 1, tzinfo=UTC))
+    await town.side.report(meter, {"energy_import": 2}, at=datetime(2079, 1, 1, tzinfo=UTC))
+
+    assert device(town, meter)["register"] == 2
+    assert town.events(meter) == ["clock_ahead"]
+
+
+async def test_frames_out_of_order_stay_late_while_a_clock_is_ahead(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 9}, at=town.later(days=20))
+    await town.side.report(meter, {"energy_import": 2}, at=town.later(days=20, minutes=-15))
+
+    assert device(town, meter)["register"] == 9
+
+
+async def test_a_utility_may_believe_clocks_that_run_far_ahead(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.set_policy({"clock_ahead_hours_max": 24 * 40})
+    await town.side.report(meter, {"energy_import": 9}, at=town.later(days=30))
+    await town.side.report(meter, {"energy_import": 2}, at=town.later(days=1))
+
+    assert device(town, meter)["register"] == 9
+    assert town.rows("SELECT * FROM alarm") == []
+
+
 async def test_a_report_without_a_value_keeps_the_one_before(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

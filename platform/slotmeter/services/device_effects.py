@@ -128,6 +128,7 @@ def decide_report(
         )
     explained = unit.device["credit_proven"]
     if unit.is_newest:
+        _clock(unit)
         explained = tokens.prove_credit()
         _supply_changed(unit)
         _tamper(unit)
@@ -285,6 +286,19 @@ def _tamper(unit: ReportUnit) -> None:
         unit.raise_alarm("tamper", "The meter was tampered with", data=data)
     elif unit.report.tamper is False:
         unit.clear_alarm("tamper", "The meter's tamper condition is cleared", data=data)
+
+
+def _clock(unit: ReportUnit) -> None:
+    data = {"measured_us": unit.measured_us, "received_us": unit.frame["received_us"]}
+    if unit.is_clock_ahead:
+        unit.raise_alarm(
+            "clock_ahead",
+            f"The meter's clock says {instant(unit.measured_us):%Y-%m-%d %H:%M} UTC, which is "
+            "ahead of ours; its times are not believed",
+            data=data,
+        )
+    else:
+        unit.clear_alarm("clock_ahead", "The meter's clock is believable again", data=data)
 
 
 def _wrong_counter(unit: ReportUnit) -> None:

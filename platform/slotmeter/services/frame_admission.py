@@ -14,6 +14,7 @@ from typing import Final
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Read, UnitOfWork
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.units import HOUR_US, MINUTE_US
 
 __all__ = [
     "KNOWN_FOR_US",
@@ -32,11 +33,8 @@ UNKNOWN_PER_ADDRESS_AND_HOUR_MAX: Final = 3
 UNKNOWN_PER_HOUR_MAX: Final = 300
 """Frames an hour that are kept of all such addresses together."""
 
-KNOWN_FOR_US: Final = 60_000_000
+KNOWN_FOR_US: Final = MINUTE_US
 """A registered device is looked up again after this time, in microseconds."""
-
-_MINUTE_US: Final = 60_000_000
-_HOUR_US: Final = 60 * _MINUTE_US
 
 
 @dataclass(slots=True)
@@ -73,9 +71,9 @@ class FrameAdmission:
         """
         known = await self._look_up((medium, address), now_us)
         if known is None:
-            self._admit_unknown((medium, address), now_us // _HOUR_US)
+            self._admit_unknown((medium, address), now_us // HOUR_US)
         else:
-            self._admit_known(known, now_us // _MINUTE_US)
+            self._admit_known(known, now_us // MINUTE_US)
 
     async def _look_up(self, key: tuple[str, str], now_us: int) -> _Known | None:
         known = self._known.get(key)

@@ -7,8 +7,7 @@ from itertools import takewhile
 from typing import Final
 
 from slotmeter.ports import Changes, Clock, Read, ReadingStore, UnitOfWork, Update
-from slotmeter.services.durations import DAY_US
-from slotmeter.units import epoch_us
+from slotmeter.units import DAY_US, epoch_us
 
 __all__ = ["FRAME_DAYS_KEPT", "QUARANTINE_DAYS_KEPT", "FrameRetention"]
 

@@ -7,7 +7,8 @@ The policy is a document of the utility (``utility.policy``)::
      "holidays": ["2026-12-25"],
      "cuts_per_hour": 20,
      "low_credit_minor": 500,
-     "reading_age_hours_max": 24}
+     "reading_age_hours_max": 24,
+     "clock_ahead_hours_max": 1}
 
 Times are local to the utility. A window whose end is not after its start runs into the next day;
 ``days`` names the day on which it starts. All keys are optional; the empty document protects no
@@ -28,6 +29,7 @@ from slotmeter.errors import Refused
 from slotmeter.units import epoch_us, instant
 
 __all__ = [
+    "CLOCK_AHEAD_HOURS_MAX",
     "CUTS_PER_HOUR",
     "LOW_CREDIT_MINOR",
     "PROTECTED_DAYS_MAX",
@@ -49,12 +51,19 @@ READING_AGE_HOURS_MAX: Final = 24
 LOW_CREDIT_MINOR: Final = 500
 """At or below this balance a customer is warned, unless the policy says otherwise."""
 
+CLOCK_AHEAD_HOURS_MAX: Final = 1
+"""A meter's clock that is further ahead of ours is not believed, unless the policy says otherwise.
+
+A trial with simulated meters that live faster needs more.
+"""
+
 PROTECTED_DAYS_MAX: Final = 14
 """How far ahead the end of adjoining protected hours is looked for."""
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS: Final = frozenset(
     {"protected_hours", "holidays", "cuts_per_hour", "low_credit_minor", "reading_age_hours_max"}
+    | {"clock_ahead_hours_max"}
 )
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _WINDOWS_MAX: Final = 50
@@ -80,6 +89,7 @@ class Policy:
     cuts_per_hour: int = CUTS_PER_HOUR
     low_credit_minor: int = LOW_CREDIT_MINOR
     reading_age_hours_max: int = READING_AGE_HOURS_MAX
+    clock_ahead_hours_max: int = CLOCK_AHEAD_HOURS_MAX
 
 
 def _refused(path: str, expected: str) -> Refused:
@@ -152,6 +162,9 @@ def parse_policy(document: object) -> Policy:
         low_credit_minor=_whole(document, "low_credit_minor", LOW_CREDIT_MINOR, 0, _LARGEST),
         reading_age_hours_max=_whole(
             document, "reading_age_hours_max", READING_AGE_HOURS_MAX, 1, READING_AGE_HOURS_MAX
+        ),
+        clock_ahead_hours_max=_whole(
+            document, "clock_ahead_hours_max", CLOCK_AHEAD_HOURS_MAX, 0, _LARGEST
         ),
     )
 

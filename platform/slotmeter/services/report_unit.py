@@ -11,7 +11,8 @@ from slotmeter.ports import Insert, NewId, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.command_queue import sale_steps
 from slotmeter.services.delivery import Delivery, Happening, after
 from slotmeter.services.events import Event, event_step
-from slotmeter.units import Commodity, epoch_us
+from slotmeter.services.protection import Policy, readable_policy
+from slotmeter.units import DAY_US, HOUR_US, Commodity, epoch_us
 
 __all__ = ["COUNTER_OF", "ReportUnit", "credible_readings"]
 
@@ -21,6 +22,9 @@ COUNTER_OF: Final[Mapping[str, str]] = {
     Commodity.GAS.value: "volume",
 }
 """The register that counts what a meter delivers, by its commodity."""
+
+LATE_US_MAX: Final = DAY_US
+"""A frame that comes out of order is younger than this; a longer step back is a clock set right."""
 
 _COUNTERS: Final = frozenset(COUNTER_OF.values())
 _IN_THE_COUNTER_S_UNIT: Final = frozenset({"credit_balance", "credit_total"})
@@ -95,10 +99,34 @@ class ReportUnit:
         return epoch_us(self.report.measured_at)
 
     @property
+    def clock_ahead_max_us(self) -> int:
+        """How far ahead of ours a meter's clock is believed."""
+        policy = readable_policy(self.frame["policy"]) or Policy()
+        return policy.clock_ahead_hours_max * HOUR_US
+
+    @property
+    def is_clock_ahead(self) -> bool:
+        """Whether the meter's clock is further ahead of ours than anybody believes."""
+        received_us: int = self.frame["received_us"]
+        return self.measured_us > received_us + self.clock_ahead_max_us
+
+    @property
     def is_newest(self) -> bool:
-        """Whether no report with a later time of the meter came before."""
-        known: int | None = self.device["measured_us"]
-        return known is None or self.measured_us >= known
+        """Whether this report is younger than the one whose values the device shows.
+
+        The meter's time decides, so that a frame that comes late rolls nothing back. A time that
+        nobody believes decides nothing about what comes after it: a report that can have been made
+        since then is younger, and so is one that is still ahead, but by days less.
+        """
+        known_us: int | None = self.device["measured_us"]
+        if known_us is None or self.measured_us >= known_us:
+            return True
+        known_received_us: int = self.device["received_us"]
+        if known_us <= known_received_us + self.clock_ahead_max_us:
+            return False
+        if self.is_clock_ahead:
+            return known_us - self.measured_us > LATE_US_MAX
+        return self.measured_us >= known_received_us - self.clock_ahead_max_us
 
     @property
     def counter(self) -> int | None:

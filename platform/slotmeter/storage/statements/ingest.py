@@ -24,6 +24,7 @@ _meter = _t["meter"]
 _quarantine = _t["quarantine"]
 _sale = _t["sale"]
 _token = _t["token"]
+_utility = _t["utility"]
 
 TOLD_KINDS = (*sorted(kind.value for kind in DeviceEventKind), "token_entered")
 """Kinds of events that repeat what a meter tells, with the meter's own time in their data."""
@@ -69,6 +70,7 @@ READS: dict[str, Select[Any]] = {
         _meter.c.number.label("meter_number"),
         _meter.c.commodity,
         _meter.c.credit_mode,
+        _utility.c.policy,
     )
     .select_from(_frame)
     .outerjoin(
@@ -76,6 +78,7 @@ READS: dict[str, Select[Any]] = {
         and_(_device.c.medium == _frame.c.medium, _device.c.address == _frame.c.address),
     )
     .outerjoin(_meter, _meter.c.id == _device.c.meter_id)
+    .outerjoin(_utility, _utility.c.id == _device.c.utility_id)
     .where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
