@@ -324,6 +324,27 @@ async def test_a_register_that_goes_backwards_is_alarmed_until_it_counts_on(
     assert town.balance(meter) == -2_320
 
 
+async def test_a_register_that_no_use_explains_is_alarmed_and_charged_to_nobody(
+    town: DeviceTown,
+) -> None:
+    meter = await town.utility.add_meter("water", credit_mode="platform")
+    await town.side.report(meter, {"volume": 1_000_000})
+    segment = town.row("SELECT register, charged_minor, charged_us FROM meter_charge")
+    town.side.clock.advance(seconds=900)
+    await town.side.report(meter, {"volume": 2**52})
+    town.side.clock.advance(days=30)
+    await town.side.report(meter, {"volume": 2**52})
+    raised = town.row("SELECT kind, cleared_us FROM alarm")
+    untouched = town.row("SELECT register, charged_minor, charged_us FROM meter_charge")
+    await town.side.report(meter, {"volume": 2_000_000})
+
+    assert raised == {"kind": "implausible_register", "cleared_us": None}
+    assert untouched == segment
+    assert town.balance(meter) == -2_320
+    assert town.row("SELECT cleared_us FROM alarm")["cleared_us"] is not None
+    assert town.row("SELECT doubted_register AS at FROM meter_charge")["at"] is None
+
+
 async def test_a_late_report_is_not_charged(town: DeviceTown) -> None:
     meter = await town.utility.add_meter("water", credit_mode="platform")
     await town.side.report(meter, {"volume": 1_000_000})

@@ -107,7 +107,7 @@ async def test_the_figures_count_what_is_there(sold: ApiTown) -> None:
         ("UPDATE charge SET taken_minor = due_minor + 1", "charges"),
         (
             "INSERT INTO meter_charge "
-            "SELECT 1, m.utility_id, m.id, a.id, v.id, 0, 9, 7, 0, 1, NULL "
+            "SELECT 1, m.utility_id, m.id, a.id, v.id, 0, 9, 7, 0, 1, 1, NULL, 1, NULL "
             "FROM meter m, account a, tariff_version v LIMIT 1",
             "consumption",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
 
@@ -11,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotmeter.ports import Insert, Row, Rows, Update
-from slotmeter.services.charging import Charged, Metered, charge_steps, due_for
+from slotmeter.services.charging import (
+    RATE_PER_HOUR_MAX,
+    REGISTER_HOURS_MAX,
+    Charged,
+    Metered,
+    charge_steps,
+    due_for,
+)
 from slotmeter.testing.small_utility import tariff_document
+from slotmeter.units import HOUR_US, Commodity
 from slotmeter.vending.tariffs import parse_tariff
 
 WATER = tariff_document("water", price="3.3333")
@@ -36,6 +45,9 @@ def segment_row(**changes: Any) -> dict[str, Any]:
         "register": 1_000,
         "charged_minor": 0,
         "taxed_minor": 0,
+        "charged_us": 4,
+        "measured_us": 4,
+        "doubted_register": None,
         "body": json.dumps(WATER),
         "currency": "KES",
         "customer_code": "customer:A1",
@@ -43,10 +55,12 @@ def segment_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def charge(register: int, rows: Rows) -> Charged:
+def charge(register: int, rows: Rows, **changes: Any) -> Charged:
     ids = count(1_000)
-    metered = Metered(1, 2, "07", register, frame_id=3, now_us=4)
-    return charge_steps(metered, rows, lambda: next(ids))
+    metered = Metered(
+        1, 2, "07", register, frame_id=3, now_us=4, commodity=Commodity.WATER, measured_us=4
+    )
+    return charge_steps(replace(metered, **changes), rows, lambda: next(ids))
 
 
 def inserts(charged: Charged, table: str) -> list[Row]:
@@ -99,6 +113,74 @@ def test_a_register_that_goes_backwards_is_not_charged() -> None:
 
     assert charged.went_backwards
     assert charged.steps == []
+
+
+WATER_PER_HOUR = RATE_PER_HOUR_MAX[Commodity.WATER]
+
+
+@pytest.mark.parametrize("commodity", list(Commodity))
+def test_a_register_that_rises_faster_than_any_meter_delivers_is_not_charged(
+    commodity: Commodity,
+) -> None:
+    most = 1_000 + RATE_PER_HOUR_MAX[commodity]
+
+    charged = charge(most + 1, rows_for(segment_row()), commodity=commodity)
+
+    (doubt,) = charged.steps
+    assert (charged.is_implausible, charged.minor) == (True, 0)
+    assert isinstance(doubt, Update)
+    assert (doubt.statement, doubt.params["to_doubted_register"]) == ("charging_doubt", most + 1)
+    assert not charge(most, rows_for(segment_row()), commodity=commodity).is_implausible
+
+
+@pytest.mark.parametrize("clock", ["now_us", "measured_us"])
+def test_what_a_long_silence_explains_is_charged(clock: str) -> None:
+    ten_hours = {clock: 4 + 10 * HOUR_US}
+
+    most = charge(1_000 + 10 * WATER_PER_HOUR, rows_for(segment_row()), **ten_hours)
+    more = charge(1_001 + 10 * WATER_PER_HOUR, rows_for(segment_row()), **ten_hours)
+
+    assert (most.is_implausible, more.is_implausible) == (False, True)
+
+
+def test_a_clock_that_is_not_believed_explains_no_use() -> None:
+    year_2080 = {"measured_us": 4 + 500_000 * HOUR_US, "is_clock_ahead": True}
+
+    assert charge(9 * WATER_PER_HOUR, rows_for(segment_row()), **year_2080).is_implausible
+
+
+def test_a_clock_that_was_behind_and_is_set_right_explains_no_use() -> None:
+    now_us = 500_000 * HOUR_US
+    behind = rows_for(segment_row(charged_us=now_us, measured_us=4))
+
+    charged = charge(9 * WATER_PER_HOUR, behind, now_us=now_us, measured_us=now_us)
+
+    assert charged.is_implausible
+
+
+def test_a_doubted_value_does_not_become_plausible_by_waiting() -> None:
+    doubted = rows_for(segment_row(doubted_register=9 * WATER_PER_HOUR))
+    later = {"now_us": 4 + 1_000 * HOUR_US}
+
+    above = charge(9 * WATER_PER_HOUR, doubted, **later)
+    below = charge(9 * WATER_PER_HOUR - 1, doubted, **later)
+
+    assert (above.is_implausible, above.steps) == (True, [])
+    assert not below.is_implausible
+    assert below.minor > 0
+
+
+def test_an_implausible_value_does_not_end_a_segment() -> None:
+    charged = charge(2**53, rows_for(segment_row(), version=6))
+
+    assert charged.is_implausible
+    assert moves(charged) == []
+
+
+def test_a_first_value_that_no_meter_reaches_in_its_life_begins_no_segment() -> None:
+    charged = charge(WATER_PER_HOUR * REGISTER_HOURS_MAX + 1, rows_for(None))
+
+    assert (charged.is_implausible, charged.steps) == (True, [])
 
 
 def test_a_new_tariff_version_ends_the_segment_at_the_register_and_begins_another() -> None:

@@ -9,18 +9,43 @@ however often the meter reports.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from typing import Final
 
-from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, Step, Update
+from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.booking import Entry, posting_steps
-from slotmeter.units import Commodity, Rounding, commodity_quantity, round_to_int
+from slotmeter.units import HOUR_US, Commodity, Rounding, commodity_quantity, round_to_int
 from slotmeter.vending.ledger import Posting, income_account, merge, tax_account
 from slotmeter.vending.tariffs import Tariff, parse_tariff
 
-__all__ = ["Charged", "Due", "charge_steps", "charging_reads", "due_for"]
+__all__ = [
+    "PLAUSIBLE_OVER_US_MIN",
+    "RATE_PER_HOUR_MAX",
+    "REGISTER_HOURS_MAX",
+    "Charged",
+    "Due",
+    "charge_steps",
+    "charging_reads",
+    "due_for",
+]
+
+RATE_PER_HOUR_MAX: Final[Mapping[Commodity, int]] = {
+    Commodity.ELECTRICITY: 200_000,  # Wh: 200 kW, three phases of 290 A at 230 V
+    Commodity.WATER: 40_000_000,  # mL: 40 m³/h, above the overload flow of DN 50
+    Commodity.GAS: 160_000_000,  # mL: 160 m³/h, the largest flow of a G100
+}
+"""What no meter that sells in advance delivers in an hour, in Wh or mL. Generous on purpose: it is
+to stop a broken register from emptying an account, not to watch how people live."""
+
+PLAUSIBLE_OVER_US_MIN: Final = HOUR_US
+"""However shortly after the last charge a value comes, it may have risen by this long at the most
+rate: clocks differ, and meters round."""
+
+REGISTER_HOURS_MAX: Final = 40 * 366 * 24
+"""A first value is believed up to this many hours at the most rate: forty years."""
 
 _HUNDRED = Decimal(100)
 
@@ -95,30 +120,86 @@ class Charged:
         steps: what writes it.
         minor: charged just now, with tax.
         went_backwards: the register is below what was charged already; nothing was charged.
+        is_implausible: no use explains the value; nothing was charged.
     """
 
     steps: list[Step] = field(default_factory=list)
     minor: int = 0
     went_backwards: bool = False
+    is_implausible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """A new register value of one meter."""
+    """A new register value of one meter.
+
+    Args:
+        utility_id: whose meter.
+        meter_id: the meter.
+        meter_number: for people.
+        register: Wh or mL.
+        frame_id: where the value came from.
+        now_us: our clock.
+        commodity: what the meter delivers.
+        measured_us: the meter's clock.
+        is_clock_ahead: the meter's clock is so far ahead that it is not believed.
+    """
 
     utility_id: int
     meter_id: int
     meter_number: str
-    register: int  # Wh or mL
+    register: int
     frame_id: int
     now_us: int
+    commodity: Commodity
+    measured_us: int
+    is_clock_ahead: bool = False
+
+
+def _is_plausible(metered: Metered, segment: Row | None) -> bool:
+    """Say whether use explains a register value.
+
+    The time for it is the longer of ours and the meter's since the last charge. The meter's counts
+    from our time where its clock was behind, and not at all where its clock is not believed; so a
+    wrong clock never makes room for a wrong register. A value that was doubted once does not become
+    plausible by waiting: only values below it do.
+    """
+    rate = RATE_PER_HOUR_MAX[metered.commodity]
+    if segment is None:
+        return metered.register <= rate * REGISTER_HOURS_MAX
+    doubted: int | None = segment["doubted_register"]
+    if doubted is not None and metered.register >= doubted:
+        return False
+    over_us: int = max(PLAUSIBLE_OVER_US_MIN, metered.now_us - segment["charged_us"])
+    if not metered.is_clock_ahead:
+        since_us = max(segment["measured_us"], segment["charged_us"])
+        over_us = max(over_us, metered.measured_us - since_us)
+    rise: int = metered.register - segment["register"]
+    return rise * HOUR_US <= rate * over_us
+
+
+def _doubt(metered: Metered, segment: Row | None) -> list[Step]:
+    """Remember the lowest doubted value; what was charged stays as it is."""
+    if segment is None:
+        return []
+    doubted: int | None = segment["doubted_register"]
+    if doubted is not None and doubted <= metered.register:
+        return []
+    params: dict[str, SqlValue] = {
+        "of_utility": metered.utility_id,
+        "of_charge": segment["id"],
+        "of_register": segment["register"],
+        "to_doubted_register": metered.register,
+    }
+    return [Update("charging_doubt", params)]
 
 
 def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
     """Decide what a new register value of a meter costs whom.
 
-    The first value begins a segment and costs nothing. A new tariff version, or another account,
-    begins a segment at this value; what was used until here goes by the old one.
+    A value that no use explains does nothing. The first value begins a segment and costs nothing.
+    A new tariff version, or another account, begins a segment at this value; what was used until
+    here goes by the old one.
 
     Args:
         metered: the value.
@@ -129,10 +210,14 @@ def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
     supply = rows["supply"][0] if rows["supply"] else None
     tariff = rows["tariff"][0] if rows["tariff"] else None
     charged = Charged()
+    if segment is not None and metered.register < segment["register"]:
+        charged.went_backwards = True
+        return charged
+    if not _is_plausible(metered, segment):
+        charged.is_implausible = True
+        charged.steps += _doubt(metered, segment)
+        return charged
     if segment is not None:
-        if metered.register < segment["register"]:
-            charged.went_backwards = True
-            return charged
         over = (
             supply is None
             or tariff is None
@@ -171,6 +256,8 @@ def _charge(
                 "to_register": metered.register,
                 "to_charged_minor": due.gross_minor,
                 "to_taxed_minor": due.tax_minor,
+                "to_charged_us": metered.now_us,
+                "to_measured_us": metered.measured_us,
                 "to_to_us": metered.now_us if over else None,
             },
         )
@@ -212,6 +299,8 @@ def _segment(metered: Metered, supply: Row, tariff: Row, new_id: NewId) -> Inser
             "register": metered.register,
             "charged_minor": 0,
             "taxed_minor": 0,
+            "charged_us": metered.now_us,
+            "measured_us": metered.measured_us,
             "from_us": metered.now_us,
             "to_us": None,
         },

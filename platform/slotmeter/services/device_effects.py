@@ -18,7 +18,7 @@ from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, S
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
-from slotmeter.units import epoch_us, instant
+from slotmeter.units import Commodity, epoch_us, instant
 
 __all__ = [
     "ITEMS_MAX",
@@ -325,6 +325,9 @@ def _charge(unit: ReportUnit) -> None:
         register=register,
         frame_id=unit.frame["id"],
         now_us=unit.now_us,
+        commodity=Commodity(unit.frame["commodity"]),
+        measured_us=unit.measured_us,
+        is_clock_ahead=unit.is_clock_ahead,
     )
     charged = charge_steps(metered, unit.rows, unit.new_id)
     unit.steps += charged.steps
@@ -336,8 +339,17 @@ def _charge(unit: ReportUnit) -> None:
             "The register is below what was charged already; nothing is charged until it is not",
             data=data,
         )
+        return
+    unit.clear_alarm("register_backwards", "The register counts on again", data=data)
+    if charged.is_implausible:
+        unit.raise_alarm(
+            "implausible_register",
+            "The register rose by more than any such meter can deliver; nothing is charged while "
+            "it is not below this value again",
+            data=data,
+        )
     else:
-        unit.clear_alarm("register_backwards", "The register counts on again", data=data)
+        unit.clear_alarm("implausible_register", "The register is plausible again", data=data)
 
 
 def _device_step(unit: ReportUnit, explained: int | None) -> Update:

@@ -342,6 +342,9 @@ meter_charge = Table(
     _int("register"),  # charged up to here
     _int("charged_minor"),  # since the start; with tax
     _int("taxed_minor"),  # of these, tax
+    _int("charged_us"),  # our clock when the register was charged last
+    _int("measured_us"),  # the meter's clock then
+    _int("doubted_register", nullable=True),  # lowest value since that no use can explain
     _int("from_us"),
     _int("to_us", nullable=True),
     Index(None, "meter_id", "to_us"),

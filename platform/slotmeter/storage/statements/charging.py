@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -154,6 +154,16 @@ UPDATES: dict[str, UpdateBase] = {
         register=bindparam("to_register"),
         charged_minor=bindparam("to_charged_minor"),
         taxed_minor=bindparam("to_taxed_minor"),
+        charged_us=bindparam("to_charged_us"),
+        measured_us=bindparam("to_measured_us"),
+        doubted_register=null(),
         to_us=bindparam("to_to_us"),
     ),
+    "charging_doubt": update(_charge)
+    .where(
+        _charge.c.utility_id == bindparam("of_utility"),
+        _charge.c.id == bindparam("of_charge"),
+        _charge.c.register == bindparam("of_register"),
+    )
+    .values(doubted_register=bindparam("to_doubted_register")),
 }

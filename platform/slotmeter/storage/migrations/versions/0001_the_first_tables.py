@@ -338,6 +338,9 @@ def upgrade() -> None:
         sa.Column("register", sa.BigInteger(), nullable=False),
         sa.Column("charged_minor", sa.BigInteger(), nullable=False),
         sa.Column("taxed_minor", sa.BigInteger(), nullable=False),
+        sa.Column("charged_us", sa.BigInteger(), nullable=False),
+        sa.Column("measured_us", sa.BigInteger(), nullable=False),
+        sa.Column("doubted_register", sa.BigInteger(), nullable=True),
         sa.Column("from_us", sa.BigInteger(), nullable=False),
         sa.Column("to_us", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
