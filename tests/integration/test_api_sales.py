@@ -297,11 +297,21 @@ async def test_two_hundred_sales_at_once_to_one_meter_give_two_hundred_tokens(
 async def test_a_key_that_cannot_be_used_now_is_503_and_the_sale_waits(
     api: ApiTown, meter: str
 ) -> None:
-    await api.post(SALES, "till", json=sale_of(meter, sale_id="first"))
-    api.sql("UPDATE meter SET key_id = 'gone'")
+    await api.selling._security.close()
 
     reply = await api.post(SALES, "till", json=sale_of(meter))
 
     assert (reply.status, reply.code) == (503, "token_not_made")
     assert reply.headers["Retry-After"] == "1"
     assert api.sql("SELECT state FROM sale WHERE sale_id = 'till-1'") == [("pending",)]
+
+
+async def test_a_key_that_is_gone_is_422_and_the_sale_is_voided(api: ApiTown, meter: str) -> None:
+    api.sql("UPDATE meter SET key_id = 'gone'")
+
+    reply = await api.post(SALES, "till", json=sale_of(meter))
+    again = await api.post(SALES, "till", json=sale_of(meter))
+
+    assert (reply.status, reply.code) == (422, "token_cannot_be_made")
+    assert (again.status, again.code) == (422, "token_cannot_be_made")
+    assert (await api.get(f"{SALES}/till-1", "till")).json["state"] == "voided"
