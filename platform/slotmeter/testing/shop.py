@@ -1,0 +1,125 @@
+"""A small utility with somebody at the till, on a real database: for tests of selling."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from slotmeter.ports import Caller, Changes, NewId, Read, Row, Rows
+from slotmeter.security.software import SoftwareSecurityModule, create_vault
+from slotmeter.services.sale_begin import begin_reads, begin_sale
+from slotmeter.services.selling import SaleView, Selling, SellRequest
+from slotmeter.storage.database import Database
+from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.small_utility import (
+    KEY_ID,
+    VENDING_KEY,
+    SmallMeter,
+    SmallUtility,
+    tariff_document,
+)
+from slotmeter.units import epoch_us
+from slotmeter.vending.sts import Register, derive_decoder_key
+from slotmeter.vending.sts.meter import StsMeter
+from slotmeter.vending.sts.meter_state import MeterConfig
+
+__all__ = ["SERVICE_CHARGE", "SHOP_OPENS_AT", "Shop", "open_shop"]
+
+SHOP_OPENS_AT = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+SERVICE_CHARGE = {"code": "service", "label": "Service charge", "amount": "50.00", "taxed": True}
+
+
+@dataclass
+class Shop:
+    """A small utility with somebody at the till."""
+
+    path: Path
+    database: Database
+    utility: SmallUtility
+    selling: Selling
+    clock: FakeClock
+    security: SoftwareSecurityModule
+    till: Caller
+    paid_meters: list[int] = field(default_factory=list)
+
+    async def sell(self, meter: str, tendered: str = "116.00", sale_id: str = "s1") -> SaleView:
+        """Sell and return the sale."""
+        view, _ = await self.selling.sell(self.till, SellRequest(sale_id, meter, tendered))
+        return view
+
+    async def rows(self, statement: str, **params: Any) -> Sequence[Row]:
+        """Return the rows of one named read."""
+        return (await self.database.read([Read(statement, params)]))[statement]
+
+    def sql(self, text: str, *values: object) -> None:
+        """Change a row behind the platform's back."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(text, values)
+
+    def code_meter(self, meter: SmallMeter, **changes: Any) -> None:
+        """Change how the platform thinks a meter is coded; without changes, as it was."""
+        assert meter.parameters is not None
+        parameters = json.dumps(meter.parameters.to_dict() | changes)
+        self.sql("UPDATE meter SET parameters = ? WHERE id = ?", parameters, meter.id)
+
+    async def ledger(self, *codes: str) -> dict[str, int]:
+        """Return the balances, in minor units, of the accounts that exist."""
+        params: dict[str, Any] = {"utility_id": self.utility.utility_id}
+        params |= {f"code{at}": code for at, code in enumerate(codes)}
+        params |= {f"code{at}": None for at in range(len(codes), 8)}
+        rows = await self.rows("ledger_accounts", **params)
+        return {row["code"]: row["balance_minor"] for row in rows}
+
+    async def first_commit_only(self, request: SellRequest) -> None:
+        """Leave a sale as a crash between its two commits leaves it."""
+        now_us = epoch_us(self.clock.now())
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
+            return begin_sale(self.till, request, rows, new_id, now_us=now_us, rnd=7)
+
+        await self.database.run(begin_reads(self.till.principal, request, now_us), decide)
+
+    def sts_meter(self, number: str) -> StsMeter:
+        """Return a new meter with this number, coded as the platform has it."""
+        parameters = self.utility.meters[number].parameters
+        assert parameters is not None
+        key = derive_decoder_key(VENDING_KEY.key, parameters)
+        register = Register[self.utility.meters[number].commodity.upper()]
+        config = MeterConfig(parameters.pan, frozenset({register}))
+        return StsMeter.made(config, parameters, key, made_tid=1)
+
+
+@asynccontextmanager
+async def open_shop(folder: Path) -> AsyncIterator[Shop]:
+    """Make everything in an empty folder, and close it at the end."""
+    database = await Database.open(folder / "slotmeter.db")
+    create_vault(folder)
+    security = SoftwareSecurityModule.open(folder)
+    await security.load(KEY_ID, VENDING_KEY)
+    clock = FakeClock(SHOP_OPENS_AT)
+    utility = await SmallUtility(database, epoch_us(SHOP_OPENS_AT)).make()
+    for commodity in ("electricity", "water", "gas"):
+        await utility.add_tariff(tariff_document(commodity))
+    paid: list[int] = []
+
+    async def after_payment(meter_id: int) -> None:
+        paid.append(meter_id)
+
+    selling = Selling(
+        database,
+        security,
+        clock,
+        draw_rnd=lambda: 5,
+        after_payment=after_payment,
+        on_issued=lambda: None,
+    )
+    till = await utility.add_principal("Till 1", "vendor")
+    yield Shop(folder / "slotmeter.db", database, utility, selling, clock, security, till, paid)
+    await security.close()
+    await database.close()
