@@ -13,13 +13,17 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
+
+from slotmeter.storage.columns import id_column as _id
+from slotmeter.storage.columns import int_column as _int
+from slotmeter.storage.columns import ref_column as _ref
+from slotmeter.storage.columns import text_column as _text
 
 __all__ = ["APPEND_ONLY", "METADATA"]
 
@@ -34,23 +38,6 @@ METADATA = MetaData(
 
 APPEND_ONLY = ("act", "command_log", "event", "journal", "notice", "posting")
 """Tables whose rows are never changed nor removed."""
-
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-
-
-def _ref(name: str, target: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger, ForeignKey(f"{target}.id"), nullable=nullable)
-
-
-def _int(name: str, *, nullable: bool = False, default: str | None = None) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable, server_default=default)
-
-
-def _text(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=nullable)
-
 
 id_block = Table("id_block", METADATA, Column("name", Text, primary_key=True), _int("next_id"))
 
