@@ -58,7 +58,7 @@ level = "info"            # debug, info, warning or error
 format = "text"           # text for people, json for programs
 
 [[entry]]                 # one connection of a medium; repeat the table for more
-medium = "nbiot"          # CoAP over UDP, see docs/reference/nbiot.md
+medium = "nbiot"          # CoAP over UDP, see docs/reference/nbiot-push.md
 host = "127.0.0.1"
 port = {nbiot_port}
 """
