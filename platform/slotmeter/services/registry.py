@@ -26,8 +26,10 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.access import Origin, act_row, epoch_us
+from slotmeter.services.access import Origin, act_row
+from slotmeter.services.events import compact_json
 from slotmeter.services.protection import parse_policy
+from slotmeter.units import epoch_us
 from slotmeter.vending.tariffs import Tariff, parse_tariff
 
 __all__ = [
@@ -209,7 +211,7 @@ class Registry:
             Refused: ``policy_invalid`` or ``policy_too_long``; the policy stays as it was.
         """
         parse_policy(policy)
-        text = json.dumps(policy, sort_keys=True, separators=(",", ":"))
+        text = compact_json(policy)
         if len(text) > POLICY_CHARACTERS_MAX:
             raise Refused(
                 "policy_too_long",
@@ -264,11 +266,11 @@ class Registry:
             )
         now_us = epoch_us(self._clock.now())
         valid_from_us = now_us if valid_from is None else epoch_us(valid_from)
-        body = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        body = compact_json(document)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[TariffAdded]:
             newest = _newest_version(rows, tariff)
-            if newest is not None and newest["body"] == body:
+            if newest is not None and json.loads(newest["body"]) == json.loads(body):
                 return Changes(TariffAdded(tariff.code, newest["version"], is_new=False))
             _check_order(newest, valid_from_us)
             added = TariffAdded(tariff.code, 1 + (newest["version"] if newest else 0), is_new=True)
