@@ -238,6 +238,27 @@ async def test_a_result_for_a_command_that_never_was_is_ignored(
     assert town.side.count("slotmeter_ignored_items_total", code="foreign_result") == 1
 
 
+async def test_a_cut_that_was_given_up_but_done_is_told_with_its_cause(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, supply=ON)
+    command_id = await town.insert(
+        "command",
+        {
+            **{"meter_id": meter.id, "device_id": meter.device_id, "kind": "open_relay"},
+            **{"cause": "rule", "reason": "no credit", "priority": 5, "state": "superseded"},
+            **{"attempts": 1, "not_before_us": 0, "expires_us": 0, "created_us": 0},
+        },
+    )
+    done = CommandResult(command_id, Outcome.DONE)
+    await town.side.report(meter, supply=SupplyState.OFF, results=(done,))
+    await town.side.report(meter, supply=SupplyState.OFF, results=(done,))
+
+    assert town.events(meter) == ["supply_cut"]
+    assert '"cause":"rule"' in town.row("SELECT data FROM event")["data"]
+    assert town.states(meter) == [("open_relay", "superseded")]
+
+
 async def test_a_typed_token_that_the_meter_refused_is_told_once(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

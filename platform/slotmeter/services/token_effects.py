@@ -163,7 +163,13 @@ class TokenEffects:
             self.unit.sale(row, Happening.GAVE_UP, f"the meter says {result.outcome}")
 
     def _late(self, row: Row, result: CommandResult) -> None:
-        """The command was given up, but the meter has done it: the credit counts all the same."""
+        """The command was given up, but the meter has done it: what it did counts all the same."""
+        kind, supply = CommandKind(row["kind"]), self.unit.report.supply
+        if supply is not None and supply in _SHOWS.get(kind, ()) and result.outcome in _DONE:
+            has_moved = self.unit.is_newest and supply.value != self.unit.device["supply"]
+            if has_moved and supply.value not in self.unit.explained:
+                self._tell_supply(row, supply)
+                return
         is_credit = row["kind"] == CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE
         if not is_credit or row["token_accepted_by"] is not None:
             self.unit.ignored.append("repeated_result")
@@ -189,15 +195,18 @@ class TokenEffects:
                 continue
             self._change(row, CommandState.VERIFIED, f"the meter reports supply {supply}")
             del self.acknowledged[row["id"]]
-            is_cut = kind in CUTTING
-            self.unit.explained.add(supply.value)
-            self.unit.event(
-                "supply_cut" if is_cut else "supply_restored",
-                f"Supply {'cut' if is_cut else 'given back'} by command "
-                f"({row['cause']}: {row['reason']})",
-                severity="warning" if is_cut else "info",
-                data={"command_id": row["id"], "cause": row["cause"], "supply": supply.value},
-            )
+            self._tell_supply(row, supply)
+
+    def _tell_supply(self, row: Row, supply: SupplyState) -> None:
+        is_cut = CommandKind(row["kind"]) in CUTTING
+        self.unit.explained.add(supply.value)
+        self.unit.event(
+            "supply_cut" if is_cut else "supply_restored",
+            f"Supply {'cut' if is_cut else 'given back'} by command "
+            f"({row['cause']}: {row['reason']})",
+            severity="warning" if is_cut else "info",
+            data={"command_id": row["id"], "cause": row["cause"], "supply": supply.value},
+        )
 
     def prove_credit(self) -> int | None:
         """Compare the credit total with what was accepted; return what is explained of it now."""
