@@ -441,6 +441,21 @@ def test_a_key_of_another_kind_than_the_rows_is_named(ready: Run, tmp_path: Path
     assert "row 2, kt: the vending key of sgc 600001 krn 1 has 2, the row 1" in err
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [("table_set", "prodution", "table_set: there is no"), ("ken", "1", "the vending key expired")],
+)
+def test_what_would_fail_every_sale_of_a_meter_is_named_before_it_comes_in(
+    ready: Run, tmp_path: Path, column: str, value: str, named: str
+) -> None:
+    path = tmp_path / "meters.csv"
+    path.write_text(f"{HEADING.strip()},{column}\n{line(1).strip()},{value}\n")
+
+    code, _, err = ready("import", "meters", str(path))
+
+    assert (code, named in err) == (EXIT_UNUSABLE, True)
+
+
 def test_a_file_that_is_not_there_is_named(ready: Run) -> None:
     code, _, err = ready("import", "meters", "nowhere.csv")
 

@@ -19,9 +19,8 @@ from slotmeter.services.control import (
     may_cut,
     may_restore,
 )
-from slotmeter.services.durations import HOUR_US
 from slotmeter.services.protection import Policy, parse_policy
-from slotmeter.units import Commodity
+from slotmeter.units import HOUR_US, Commodity
 
 NOON_US = 1_800_000_000_000_000  # 2027-01-15 08:00 UTC
 NIGHTS = parse_policy(

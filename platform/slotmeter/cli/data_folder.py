@@ -69,9 +69,12 @@ class OpenFolder:
     @asynccontextmanager
     async def keys(self) -> AsyncIterator[SecurityModule]:
         """Open the folder's key vault."""
-        from slotmeter.security.software import SoftwareSecurityModule
+        from slotmeter.config import Config, load
+        from slotmeter.security.site_tables import open_vault
 
-        module = SoftwareSecurityModule.open(self.path)
+        file = self.path / CONFIG_FILE
+        config = load(file) if file.exists() else Config.default(self.path)
+        module = open_vault(self.path, config.sts)
         try:
             yield module
         finally:

@@ -24,8 +24,7 @@ from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
-from slotmeter.security.site_tables import read_table_sets
-from slotmeter.security.software import SoftwareSecurityModule
+from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.metrics import DeviceMetrics
@@ -36,7 +35,6 @@ from slotmeter.services.tasks import TaskOwner
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE, make_private
 from slotmeter.storage.database import Database
 from slotmeter.storage.readings_embedded import EmbeddedReadings
-from slotmeter.vending.sts import DerivationOptions
 
 __all__ = ["Listener", "Runtime"]
 
@@ -44,18 +42,6 @@ LOG = logging.getLogger("slotmeter.runtime")
 RECOVER_EVERY_S: Final = 30
 FEED_WAIT_S: Final = 60.0
 BACKLOG: Final = 1_024
-
-
-def _open_vault(config: Config) -> SoftwareSecurityModule:
-    sts = config.sts
-    options = DerivationOptions(
-        allow_dkga01=sts.allow_dkga01,
-        common_key_with_own_pan=sts.common_key_with_own_pan,
-        refuse_even_parity=sts.refuse_even_parity,
-    )
-    return SoftwareSecurityModule.open(
-        config.data.folder, table_sets=read_table_sets(sts.tables), options=options
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +100,7 @@ class Runtime:
         lock = DataLock.take(folder)
         self._stack.callback(lock.release)
         database = await self._open_database()
-        security = await asyncio.to_thread(_open_vault, self.config)
+        security = await asyncio.to_thread(open_vault, folder, self.config.sts)
         self._stack.push_async_callback(security.close)
         readings = await EmbeddedReadings.open(folder / READINGS_FILE)
         self._stack.push_async_callback(readings.close)

@@ -1,14 +1,16 @@
-"""A site's own EA07 table sets, read from files."""
+"""What a site decides about tokens: its own EA07 table sets, and a vault opened with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from slotmeter.config import StsConfig
 from slotmeter.errors import ConfigError, Refused
-from slotmeter.vending.sts import TABLE_SETS, TableSet, parse_table_set
+from slotmeter.security.software import SoftwareSecurityModule
+from slotmeter.vending.sts import TABLE_SETS, DerivationOptions, TableSet, parse_table_set
 
-__all__ = ["read_table_sets"]
+__all__ = ["open_vault", "read_table_sets"]
 
 
 def read_table_sets(files: Iterable[Path]) -> Mapping[str, TableSet]:
@@ -36,3 +38,19 @@ def read_table_sets(files: Iterable[Path]) -> Mapping[str, TableSet]:
             )
         sets[own.name] = own
     return sets
+
+
+def open_vault(folder: Path, sts: StsConfig) -> SoftwareSecurityModule:
+    """Open the vault of a data folder as its configuration says; reads files.
+
+    Raises:
+        ConfigError: see :func:`read_table_sets` and ``SoftwareSecurityModule.open``.
+    """
+    options = DerivationOptions(
+        allow_dkga01=sts.allow_dkga01,
+        common_key_with_own_pan=sts.common_key_with_own_pan,
+        refuse_even_parity=sts.refuse_even_parity,
+    )
+    return SoftwareSecurityModule.open(
+        folder, table_sets=read_table_sets(sts.tables), options=options
+    )

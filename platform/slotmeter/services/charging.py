@@ -8,18 +8,16 @@ however often the meter reports.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
 from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.booking import Entry, posting_steps
 from slotmeter.units import HOUR_US, Commodity, Rounding, commodity_quantity, round_to_int
 from slotmeter.vending.ledger import Posting, income_account, merge, tax_account
-from slotmeter.vending.tariffs import Tariff, parse_tariff
+from slotmeter.vending.tariffs import Tariff, stored_tariff
 
 __all__ = [
     "PLAUSIBLE_OVER_US_MIN",
@@ -78,11 +76,6 @@ def due_for(tariff: Tariff, used: int) -> Due:
         net_minor=round_to_int(exact, Rounding.HALF_UP),
         tax_minor=round_to_int(exact * percent / _HUNDRED, Rounding.HALF_UP),
     )
-
-
-@lru_cache(maxsize=1_000)
-def _tariff(body: str) -> Tariff:
-    return parse_tariff(json.loads(body))
 
 
 def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) -> list[Read]:
@@ -242,7 +235,7 @@ def _charge(
     over: bool,
     new_id: NewId,
 ) -> None:
-    tariff = _tariff(segment["body"])
+    tariff = stored_tariff(segment["body"])
     due = due_for(tariff, metered.register - segment["start_register"])
     tax_minor = due.tax_minor - segment["taxed_minor"]
     charged.minor = due.gross_minor - segment["charged_minor"]

@@ -8,7 +8,7 @@ from typing import Final
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandState
 from slotmeter.ports import NewId, Row, Step
 from slotmeter.services.command_rows import change, states_safety
-from slotmeter.services.durations import MINUTE_US
+from slotmeter.units import MINUTE_US
 
 __all__ = ["RESTORE_PROOF_US", "is_awaited", "overtake_steps", "says_as_much"]
 

@@ -28,11 +28,10 @@ from slotmeter.services.command_rows import (
 from slotmeter.services.control import Verdict, may_cut
 from slotmeter.services.cut_facts import NO_COMMAND, cut_facts, fact_reads
 from slotmeter.services.delivery import Happening, delivery_steps
-from slotmeter.services.durations import MINUTE_US
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.regate import apply_verdict
-from slotmeter.units import epoch_us
+from slotmeter.units import MINUTE_US, epoch_us
 
 __all__ = ["CONTACT_EVERY_US", "TAKE_MAX", "CommandQueue", "Contacts"]
 

@@ -13,9 +13,8 @@ from typing import Final
 
 from slotmeter.devices.commands import ENDED, CommandKind, CommandState, may_step
 from slotmeter.ports import Insert, NewId, Row, SqlValue, Step, Update
-from slotmeter.services.durations import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from slotmeter.services.events import compact_json
-from slotmeter.units import iso_utc
+from slotmeter.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US, iso_utc
 
 __all__ = [
     "ATTEMPTS_MAX",

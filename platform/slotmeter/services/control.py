@@ -25,10 +25,9 @@ from slotmeter.services.command_rows import (
     hold_text,
     log_step,
 )
-from slotmeter.services.durations import HOUR_US
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.protection import Policy, protected_until
-from slotmeter.units import Commodity
+from slotmeter.units import HOUR_US, Commodity
 
 __all__ = [
     "Cut",

@@ -46,12 +46,11 @@ from slotmeter.services.control import (
     restoring_kind,
 )
 from slotmeter.services.cut_facts import balance_of, cut_facts, fact_reads, paid_us_of
-from slotmeter.services.durations import DAY_US
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.protection import Policy, readable_policy
 from slotmeter.services.report_unit import notice_steps
-from slotmeter.units import Commodity, epoch_us
+from slotmeter.units import DAY_US, Commodity, epoch_us
 
 __all__ = ["SWEEP_EVERY_S", "CreditControl"]
 

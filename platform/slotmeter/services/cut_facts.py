@@ -5,8 +5,8 @@ from __future__ import annotations
 from slotmeter.ports import From, Read, Row, Rows
 from slotmeter.services.command_rows import CommandCause
 from slotmeter.services.control import CutFacts
-from slotmeter.services.durations import DAY_US, HOUR_US
 from slotmeter.services.protection import readable_policy
+from slotmeter.units import DAY_US, HOUR_US
 
 __all__ = ["balance_of", "cut_facts", "fact_reads", "paid_us_of"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 
 from slotmeter.devices.drivers import Driver
-from slotmeter.errors import NotFound
+from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -27,15 +27,25 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.events import compact_json
-from slotmeter.services.meter_row import MeterRow, RowProblem
+from slotmeter.services.meter_row import COLUMNS, MeterRow, RowProblem
 from slotmeter.services.registry import UtilityInfo, vending_key_id
 from slotmeter.units import epoch_us
-from slotmeter.vending.sts import VendingKeyInfo
+from slotmeter.vending.sales import credit_subclass
+from slotmeter.vending.sts import (
+    KeyParameters,
+    TokenRequest,
+    VendingKeyInfo,
+    minute_1993_of_us,
+    tid_of_minute,
+)
 
 __all__ = ["BATCH_ROWS", "Imported", "MeterImport"]
 
 BATCH_ROWS = 200
 """Rows in one unit of work: short enough that a server on the same database does not wait."""
+
+
+_COLUMN_NAMES = frozenset(column.name for column in COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +159,26 @@ class MeterImport:
             key_id = vending_key_id(row.parameters.sgc, row.parameters.krn)
             if key_id not in infos:
                 infos[key_id] = await self._describe(key_id)
-            problems += _key_problems(row, infos[key_id])
+            found = [*_key_problems(row, infos[key_id])]
+            problems += found or [*await self._trial(row, key_id, row.parameters)]
         return problems
+
+    async def _trial(
+        self, row: MeterRow, key_id: str, parameters: KeyParameters
+    ) -> Iterable[RowProblem]:
+        """Make a token for the meter and throw it away: what fails here would fail every sale."""
+        minute = minute_1993_of_us(epoch_us(self._clock.now()))
+        try:
+            tid = tid_of_minute(minute, parameters.base_date, parameters.ken)
+            request = TokenRequest.credit(
+                credit_subclass(row.commodity.value), units=1, tid=tid, rnd=0
+            )
+            await self._keys.issue(key_id, parameters, request)
+        except Refused as error:
+            named = error.field or ""
+            column = named if named in _COLUMN_NAMES else "sgc"
+            return [RowProblem(row.row, column, error.code, error.message)]
+        return []
 
     async def _describe(self, key_id: str) -> VendingKeyInfo | None:
         try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
 
 from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import (
@@ -23,7 +21,7 @@ from slotmeter.vending.sales import (
     check_tender,
     price_sale,
 )
-from slotmeter.vending.tariffs import Tariff, parse_tariff
+from slotmeter.vending.tariffs import Tariff, stored_tariff
 
 __all__ = ["Priced", "price", "quote_reads"]
 
@@ -95,11 +93,6 @@ def _charge_due(tariff: Tariff, rows: Rows, period: str) -> ChargeDue | None:
     )
 
 
-@lru_cache(maxsize=1_000)
-def _tariff(body: str) -> Tariff:
-    return parse_tariff(json.loads(body))
-
-
 def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Priced:
     """Price a purchase from the rows of :func:`quote_reads`.
 
@@ -121,7 +114,7 @@ def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Price
             field="meter",
         )
     version = rows["tariff"][0]
-    tariff = _tariff(version["body"])
+    tariff = stored_tariff(version["body"])
     tender = parse_money(tendered, tariff.currency)
     limit = row["purchase_max_minor"]
     check_tender(tender, tariff, None if limit is None else Money(limit, tariff.currency))

@@ -16,14 +16,16 @@ Amounts are text, so that no reader turns them into binary floats.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from slotmeter.errors import Refused
 from slotmeter.units import Commodity, Money, Price, Rounding, parse_money, round_to_int
 
-__all__ = ["FixedCharge", "Tariff", "Tax", "parse_tariff"]
+__all__ = ["FixedCharge", "Tariff", "Tax", "parse_tariff", "stored_tariff"]
 
 _HUNDRED = Decimal(100)
 
@@ -201,3 +203,12 @@ def parse_tariff(document: object) -> Tariff:
         purchase_min=limits.get("minimum"),
         purchase_max=limits.get("maximum"),
     )
+
+
+@lru_cache(maxsize=1_000)
+def stored_tariff(body: str) -> Tariff:
+    """Read a tariff version as the database keeps it: JSON text that was checked when it came in.
+
+    Versions never change, so that each is read once.
+    """
+    return parse_tariff(json.loads(body))

@@ -8,6 +8,7 @@ from sqlalchemy import and_, bindparam, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
+from slotmeter.storage.joins import INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -23,11 +24,6 @@ _point = _t["supply_point"]
 _utility = _t["utility"]
 _version = _t["tariff_version"]
 
-_INSTALLED_NOW = and_(
-    _installation.c.meter_id == _meter.c.id,
-    _installation.c.from_us <= bindparam("now_us"),
-    or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
-)
 _LEDGER_OF_UTILITY = _ledger.c.utility_id == bindparam("utility_id")
 
 _sibling = _meter.alias("sibling")
@@ -42,7 +38,7 @@ READS: dict[str, Select[Any]] = {
         _point.c.tariff_id,
     )
     .select_from(_meter)
-    .join(_installation, _INSTALLED_NOW)
+    .join(_installation, INSTALLED_NOW)
     .join(_point, _point.c.id == _installation.c.supply_point_id)
     .join(_account, _account.c.id == _point.c.account_id)
     .where(_meter.c.utility_id == bindparam("utility_id"), _meter.c.id == bindparam("meter_id"))
@@ -94,7 +90,7 @@ READS: dict[str, Select[Any]] = {
     # All meters that draw on the same credit, the one asked for among them.
     "charging_siblings": select(_sibling.c.id)
     .select_from(_meter)
-    .join(_installation, _INSTALLED_NOW)
+    .join(_installation, INSTALLED_NOW)
     .join(_point, _point.c.id == _installation.c.supply_point_id)
     .join(_sibling_point, _sibling_point.c.account_id == _point.c.account_id)
     .join(
@@ -120,7 +116,7 @@ READS: dict[str, Select[Any]] = {
     "charging_to_control": select(_meter.c.id)
     .select_from(_meter)
     .join(_device, _device.c.meter_id == _meter.c.id)
-    .join(_installation, _INSTALLED_NOW)
+    .join(_installation, INSTALLED_NOW)
     .join(_point, _point.c.id == _installation.c.supply_point_id)
     .join(_account, _account.c.id == _point.c.account_id)
     .outerjoin(

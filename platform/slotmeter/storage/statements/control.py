@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.devices.commands import CUTTING, ENDED, NOT_DONE, CommandState
+from slotmeter.storage.joins import INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["OPEN_STATES", "READS", "UPDATES"]
@@ -92,12 +93,6 @@ _PAID_TO_ACCOUNT = (
 _NOTICED = (
     select(func.max(_notice.c.at_us)).where(_notice.c.meter_id == _meter.c.id).scalar_subquery()
 )
-_INSTALLED_NOW = and_(
-    _installation.c.meter_id == _meter.c.id,
-    _installation.c.from_us <= bindparam("now_us"),
-    or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
-)
-
 READS: dict[str, Select[Any]] = {
     "control_pending": select(_command)
     .where(
@@ -161,7 +156,7 @@ READS: dict[str, Select[Any]] = {
     .select_from(_meter)
     .join(_utility, _utility.c.id == _meter.c.utility_id)
     .outerjoin(_device, _device.c.meter_id == _meter.c.id)
-    .outerjoin(_installation, _INSTALLED_NOW)
+    .outerjoin(_installation, INSTALLED_NOW)
     .outerjoin(_point, _point.c.id == _installation.c.supply_point_id)
     .outerjoin(_account, _account.c.id == _point.c.account_id)
     .outerjoin(

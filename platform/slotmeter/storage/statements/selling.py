@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import and_, bindparam, literal, or_, select, update
 
+from slotmeter.storage.joins import INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -47,12 +48,6 @@ _SALE = (
     .outerjoin(_token, _token.c.sale_row_id == _sale.c.id)
 )
 
-_INSTALLED_NOW = and_(
-    _installation.c.meter_id == _meter.c.id,
-    _installation.c.from_us <= bindparam("now_us"),
-    or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
-)
-
 READS = {
     "sale_by_principal": _SALE.where(
         _sale.c.principal_id == bindparam("principal_id"), _sale.c.sale_id == bindparam("sale_id")
@@ -94,7 +89,7 @@ READS = {
     )
     .select_from(_meter)
     .join(_utility, _utility.c.id == _meter.c.utility_id)
-    .outerjoin(_installation, _INSTALLED_NOW)
+    .outerjoin(_installation, INSTALLED_NOW)
     .outerjoin(_point, _point.c.id == _installation.c.supply_point_id)
     .outerjoin(_account, _account.c.id == _point.c.account_id)
     .outerjoin(_customer, _customer.c.id == _account.c.customer_id)
