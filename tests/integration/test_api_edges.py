@@ -159,7 +159,14 @@ async def test_a_method_that_does_not_exist_is_a_405_problem(api: ApiTown) -> No
     reply = await api.call("DELETE", SALES)
 
     assert (reply.status, reply.code) == (405, "method_not_allowed")
-    assert reply.headers["Allow"] == "GET,POST"
+    assert reply.headers["Allow"] == "GET,HEAD,POST"
+
+
+async def test_what_answers_get_answers_head_without_a_body(api: ApiTown) -> None:
+    async with api.session.head(f"{api.url}/healthz") as answer:
+        body = await answer.read()
+
+    assert (answer.status, body) == (200, b"")
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,11 @@ def make_app(services: Services, *, access_log: bool = False) -> web.Application
     )
     in_work = InWork(services.limits.requests_per_key_max)
     for route in ROUTES:
-        app.router.add_route(
-            route.method, route.path, _handler(route, services, in_work), name=route.name
-        )
+        handler = _handler(route, services, in_work)
+        app.router.add_route(route.method, route.path, handler, name=route.name)
+        if route.method == "GET" and not route.path.endswith("/events"):
+            # Load balancers and monitors ask by HEAD; an event stream has no end to measure.
+            app.router.add_route("HEAD", route.path, handler)
     app.router.add_get(DOCUMENT_PATH, _document_handler(), name="openapi")
 
     async def end_streams(_: web.Application) -> None:

@@ -33,7 +33,7 @@ EVER: Final = SalesFilter()
 def sold_units(commodity: str, amount: int) -> tuple[str, str]:
     """Write an amount of Wh or mL in the unit that is sold, and name the unit."""
     kind: type[Quantity] = commodity_quantity(Commodity(commodity))
-    return f"{kind(amount).sold:f}", kind.sold_symbol
+    return kind(amount).sold_text, kind.sold_symbol
 
 
 def instant_text(us: int | None) -> str | None:

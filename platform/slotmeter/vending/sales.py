@@ -115,7 +115,7 @@ def _charge_lines(charge: ChargeDue, tariff: Tariff) -> list[ReceiptLine]:
         lines.append(
             ReceiptLine(
                 "tax",
-                f"{tariff.tax.name} on {charge.label}",
+                f"{tariff.tax.name} on {charge.net}",
                 tax_account(tariff.tax.name),
                 charge.tax.minor,
                 rate=_percent_text(tariff.tax.percent),
@@ -174,12 +174,13 @@ def _energy_lines(left: Money, tariff: Tariff) -> tuple[list[ReceiptLine], int, 
             rate=f"{tariff.price.per_unit:f}",
         )
     ]
-    if tariff.tax is not None:
-        rate = _percent_text(tariff.tax.percent)
-        label = f"{tariff.tax.name} on {tariff.commodity.value}"
-        lines.append(ReceiptLine("tax", label, tax_account(tariff.tax.name), tax.minor, rate=rate))
     if net.minor != cost:
         lines.append(ReceiptLine("rounding", "Rounding", "rounding", net.minor - cost))
+    if tariff.tax is not None:
+        # The tax lies on energy and rounding together; naming its base lets anybody check it.
+        rate = _percent_text(tariff.tax.percent)
+        label = f"{tariff.tax.name} on {net}"
+        lines.append(ReceiptLine("tax", label, tax_account(tariff.tax.name), tax.minor, rate=rate))
     return lines, units, quantity
 
 
