@@ -40,13 +40,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Show the platform's state in the browser. Reads through the HTTP API only.",
     )
     parser.add_argument(
-        "--api", metavar="URL", required=True, help="the platform, as http://127.0.0.1:8050"
+        "--api", metavar="URL", required=True, help="the platform, as http://127.0.0.1:8480"
     )
     parser.add_argument(
         "--key-file", metavar="FILE", type=Path, required=True, help="holds an API key of a viewer"
     )
     parser.add_argument("--host", default="127.0.0.1", help="listen here (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8051, help="(default 8051; 0 takes a free one)")
+    parser.add_argument("--port", type=int, default=8481, help="(default 8481; 0 takes a free one)")
     parser.add_argument(
         "--prefix", default="/", help="the path under which a proxy shows the console (default /)"
     )

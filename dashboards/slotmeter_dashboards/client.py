@@ -76,7 +76,7 @@ class ApiClient:
     """Asks the platform; see the module.
 
     Args:
-        base_url: where the platform listens, as ``http://127.0.0.1:8050``.
+        base_url: where the platform listens, as ``http://127.0.0.1:8480``.
         key: the API key of a principal with the role viewer.
         monotonic: seconds that only grow.
 

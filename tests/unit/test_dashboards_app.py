@@ -96,3 +96,14 @@ def test_what_cannot_be_listened_on_is_named(
 
     assert code == 1
     assert f"cannot listen on {host} port {port}" in capsys.readouterr().err
+
+
+def test_the_help_names_the_ports_that_the_platform_takes_by_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    said = capsys.readouterr().out
+    assert "http://127.0.0.1:8480" in said
+    assert "default 8481" in said
