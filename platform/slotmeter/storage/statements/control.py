@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, not_, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, not_, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
@@ -17,6 +17,7 @@ __all__ = ["OPEN_STATES", "READS", "UPDATES"]
 
 _t = METADATA.tables
 _account = _t["account"]
+_alarm = _t["alarm"]
 _command = _t["command"]
 _device = _t["device"]
 _installation = _t["installation"]
@@ -40,6 +41,14 @@ def _any_of(column: ColumnElement[str], values: tuple[str, ...]) -> ColumnElemen
 
 _CUTS = _any_of(_command.c.kind, tuple(sorted(kind.value for kind in CUTTING)))
 _OPEN = _any_of(_command.c.state, OPEN_STATES)
+
+# While another meter speaks at a meter's address, nothing is handed out there: a token would not
+# fit and a cut would hit the wrong household.
+_OTHER_METER_SPEAKS = exists().where(
+    _alarm.c.meter_id == _command.c.meter_id,
+    _alarm.c.kind == "serial_mismatch",
+    _alarm.c.cleared_us.is_(None),
+)
 
 # Only the meter's own word shows that it did not do a command. One that got no answer, or whose
 # proof did not come, may have been done.
@@ -114,6 +123,7 @@ READS: dict[str, Select[Any]] = {
         _command.c.state == "queued",
         _command.c.not_before_us <= bindparam("now_us"),
         _command.c.expires_us > bindparam("now_us"),
+        not_(_OTHER_METER_SPEAKS),
     )
     .order_by(_command.c.priority, _command.c.id)
     .limit(bindparam("limit")),
