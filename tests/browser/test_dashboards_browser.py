@@ -92,6 +92,25 @@ def test_a_page_is_whole_readable_and_keeps_to_itself_on_every_screen(
     assert chromium.title.endswith("· Slotmeter")
 
 
+def test_the_narrowest_screen_shows_every_link_of_the_menu_whole(
+    chromium: Chrome, visit: Callable[[str], None], window: Callable[[int, int, str], None]
+) -> None:
+    visit("/")
+
+    window(*NARROW, "light")
+
+    until(chromium, "return innerWidth === arguments[0]", NARROW[0])
+    right_edges = chromium.execute_script(
+        "return [...document.querySelectorAll('.nav-link')]"
+        ".map((e) => e.getBoundingClientRect().right)"
+    )
+    assert len(right_edges) == 6
+    assert max(right_edges) <= NARROW[0]
+    assert chromium.execute_script(
+        "const nav = document.querySelector('.nav'); return nav.scrollWidth <= nav.clientWidth"
+    )
+
+
 def test_charts_are_drawn_and_offer_nothing_that_leaves_the_page(
     chromium: Chrome, visit: Callable[[str], None]
 ) -> None:
