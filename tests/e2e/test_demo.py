@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from slotmeter.cli import EXIT_OK, EXIT_UNUSABLE, main
+from slotmeter.cli.demo import MARK
+from slotmeter.runtime.data_lock import LOCK_FILE
 
 STOP_S = 90
 
@@ -81,6 +84,28 @@ def test_a_folder_that_no_demo_made_is_left_alone(
     assert code == EXIT_UNUSABLE
     assert "folder_not_empty" in capsys.readouterr().err
     assert (tmp_path / "letters").read_text() == "keep me"
+
+
+def demo_in_use(folder: Path, lock: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a demo in a folder with customers' data whose lock somebody holds."""
+    (folder / MARK).touch()
+    (folder / "slotmeter.db").write_text("customers")
+    with lock.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code = main(["demo", "--data", str(folder), "--for", "1s"])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lock", [MARK, LOCK_FILE], ids=["another demo", "a server"])
+def test_a_folder_in_which_somebody_runs_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lock: str
+) -> None:
+    code, said = demo_in_use(tmp_path, tmp_path / lock, capsys)
+
+    assert code == EXIT_UNUSABLE
+    assert "(data_folder_in_use)" in said
+    assert "--data" in said
+    assert (tmp_path / "slotmeter.db").read_text() == "customers"
 
 
 @pytest.mark.parametrize(

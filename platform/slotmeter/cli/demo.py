@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,32 +111,49 @@ def _run(options: argparse.Namespace) -> int:
     from slotmeter.testing.town import plan_town
 
     town = plan_town(options.meters, options.seed)
-    _make_fresh(options.data)
-    try:
-        site = _make_site(options, town)
-        return EXIT_OK if asyncio.run(DemoRun(options, town, site).run()) else EXIT_FAILED
-    except (ServerFailed, SiteBroken) as error:
-        print(f"the demo ended early: {error}")
-        return EXIT_FAILED
+    with _fresh(options.data):
+        try:
+            site = _make_site(options, town)
+            return EXIT_OK if asyncio.run(DemoRun(options, town, site).run()) else EXIT_FAILED
+        except (ServerFailed, SiteBroken) as error:
+            print(f"the demo ended early: {error}")
+            return EXIT_FAILED
 
 
-def _make_fresh(folder: Path) -> None:
-    """Make the folder anew; one that no demo has made is left alone.
+@contextmanager
+def _fresh(folder: Path) -> Iterator[None]:
+    """Make the folder anew, and keep other demos out of it until the block ends.
+
+    A folder that no demo has made, or that a demo or a server uses, is left as it is.
 
     Raises:
-        ConfigError: ``folder_not_empty``.
+        ConfigError: ``folder_not_empty`` or ``data_folder_in_use``.
     """
     from slotmeter.cli.data_folder import make_folder
+    from slotmeter.runtime.data_lock import LOCK_FILE, DataLock
 
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARK).exists():
-            raise ConfigError(
-                "folder_not_empty",
-                f"{folder} holds something that no demo has made; choose another with --data",
-            )
-        shutil.rmtree(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise ConfigError(
+            "folder_not_empty",
+            f"{folder} holds something that no demo has made; choose another with --data",
+        )
     make_folder(folder)
-    (folder / MARK).touch()
+    # The lock of the data folder is the server's while it runs, so a demo locks its own mark.
+    with (folder / MARK).open("ab") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            served = DataLock.take(folder)
+        except (BlockingIOError, ConfigError) as error:
+            if isinstance(error, ConfigError) and error.code != "data_folder_in_use":
+                raise
+            raise ConfigError(
+                "data_folder_in_use", f"a demo runs in {folder}; stop it, or use another --data"
+            ) from error
+        for path in folder.iterdir():
+            if path.name not in (MARK, LOCK_FILE):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        served.release()
+        yield
 
 
 def _make_site(options: argparse.Namespace, town: Town) -> Site:

@@ -182,7 +182,10 @@ class DemoRun:
         async with session.get(f"{self._site.api}/api/v1/{path}") as answer:
             document = await answer.json()
             if answer.status != 200:
-                raise ServerFailed(f"GET {path}: {answer.status} {document}")
+                raise ServerFailed(
+                    f"GET {path}: HTTP {answer.status}, {document.get('code')}: "
+                    f"{document.get('detail')}"
+                )
             return cast("Mapping[str, Any]", document)
 
     async def _all(
