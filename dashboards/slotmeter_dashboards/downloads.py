@@ -71,7 +71,9 @@ def _meter(meter: Meter, zone: tzinfo) -> Sequence[Cell]:
 def _sale(sale: Sale, zone: tzinfo) -> Sequence[Cell]:
     return (
         *(words.iso(sale.sold_at, zone), sale.receipt_number, sale.meter, sale.commodity),
-        *(sale.tendered, sale.currency, sale.units, sale.unit, sale.state, sale.delivery),
+        *(sale.tendered, sale.currency),
+        *((None, None) if sale.credit_mode == "platform" else (sale.units, sale.unit)),
+        *(sale.state, sale.delivery),
     )
 
 

@@ -208,6 +208,7 @@ class Sale:
     state: str
     meter: str
     commodity: str
+    credit_mode: str
     tendered: Decimal
     currency: str
     units: Decimal | None
@@ -358,6 +359,7 @@ def parse_sale(row: Row) -> Sale:
         state=_text(row, "state"),
         meter=_text(row, "meter"),
         commodity=_text(row, "commodity"),
+        credit_mode=_text(row, "credit_mode", "meter"),
         tendered=_decimal(row, "tendered") or Decimal(0),
         currency=_text(row, "currency"),
         units=_decimal(row, "units"),

@@ -78,18 +78,18 @@ STATES: Mapping[str, Mapping[str, State]] = MappingProxyType(
                 "verified": State("Verified", "good"),
                 "failed": State("Failed", "bad"),
                 "expired": State("Expired", "none"),
-                "superseded": State("Superseded", "none"),
+                "superseded": State("Not needed", "none"),
             }
         ),
         "delivery": MappingProxyType(
             {
                 "none": State("On the account", "good"),
-                "keypad": State("By keypad only", "none"),
+                "keypad": State("Keypad only", "none"),
                 "pending": State("Delivery pending", "info"),
                 "sent": State("Sent", "info"),
                 "accepted": State("Accepted", "info"),
                 "verified": State("Balance rose", "good"),
-                "already_used": State("Already used", "none"),
+                "already_used": State("Not needed", "none"),
                 "failed": State("Not delivered", "bad"),
             }
         ),

@@ -16,10 +16,11 @@ from dash.development.base_component import Component
 
 import slotmeter_dashboards
 from slotmeter.errors import NotFound
+from slotmeter_dashboards import words
 from slotmeter_dashboards.client import ApiClient
 from slotmeter_dashboards.console import PAGES, find_page, skeleton, title_of
 from slotmeter_dashboards.downloads import csv_lines
-from slotmeter_dashboards.pages.lists import SALES, api_day
+from slotmeter_dashboards.pages.lists import COMMANDS, SALES, api_day
 from slotmeter_dashboards.pages.meter import METER
 from slotmeter_dashboards.pages.overview import OVERVIEW
 from slotmeter_dashboards.pages.page import PageKind
@@ -232,7 +233,76 @@ async def test_a_meter_shows_how_its_token_was_taken_and_not_the_token() -> None
     shown = text_of(drawn.sections["tokens"])
     assert "****...4321" in shown
     assert "By keypad" in shown
-    assert "already used" in shown
+    assert "delivery not needed" in shown
+
+
+async def test_a_command_that_a_typed_token_ended_is_called_as_its_filter_is() -> None:
+    row = {**COMMAND_ROW, "state": "superseded", "result": "already_used", "causes": []}
+
+    drawn = await COMMANDS.draw(Answers(commands=listed(row)), view(state="superseded"), "")
+
+    chosen = [
+        getattr(link, "children", None)
+        for link in walk(drawn.sections["filters"])
+        if "is-chosen" in str(getattr(link, "className", ""))
+    ]
+    badges = [
+        each.children
+        for each in walk(drawn.sections["rows"])
+        if "badge" in str(getattr(each, "className", ""))
+    ]
+    assert "Not needed" in chosen
+    assert badges == ["Not needed"]
+
+
+async def test_a_command_of_a_service_names_the_service() -> None:
+    row = {**COMMAND_ROW, "cause": "service", "asked_by": "billing"}
+
+    drawn = await COMMANDS.draw(Answers(commands=listed(row)), view(), "")
+
+    assert "billing: credit at zero" in text_of(drawn.sections["rows"])
+
+
+UNHEARD_ROW = {**METER_ROW, "supply": "unknown", "credit_balance": None, "register": None,
+               "last_contact_at": None, "measured_at": None, "online": False}  # fmt: skip
+KEYPAD_ROW = {**UNHEARD_ROW, "driver": None, "medium": None}
+
+
+async def test_nothing_is_claimed_of_a_meter_that_only_has_a_keypad() -> None:
+    token = {**TOKEN_ROW, "state": "issued", "delivery": "keypad", "accepted_by": None,
+             "accepted_at": None}  # fmt: skip
+    number = KEYPAD_ROW["number"]
+    client = Answers(**{f"meters/{number}": KEYPAD_ROW, f"meters/{number}/tokens": listed(token)})
+
+    drawn = await METER.draw(client, view(), str(number))
+
+    facts = text_of(drawn.sections["facts"])
+    assert "Tamper Unknown" in facts
+    assert "Last contact Keypad only" in facts
+    assert "Not heard" not in facts
+    assert "Given to the customer Keypad only" in text_of(drawn.sections["tokens"])
+
+
+async def test_a_meter_that_could_be_heard_and_never_was_is_not_called_keypad_only() -> None:
+    number = UNHEARD_ROW["number"]
+
+    drawn = await METER.draw(Answers(**{f"meters/{number}": UNHEARD_ROW}), view(), str(number))
+
+    facts = text_of(drawn.sections["facts"])
+    assert "Not heard" in facts
+    assert "Tamper Unknown" in facts
+    assert "Keypad only" not in facts
+
+
+async def test_a_payment_to_an_account_shows_no_units() -> None:
+    row = {**SALE_ROW, "commodity": "water", "credit_mode": "platform", "units": "0.000",
+           "unit": "m³"}  # fmt: skip
+
+    drawn = await SALES.draw(Answers(sales=listed(row)), view(), "")
+
+    shown = text_of(drawn.sections["rows"])
+    assert "m³" not in shown
+    assert words.MISSING in shown
 
 
 async def test_readings_are_asked_for_in_whole_hours_by_the_meters_own_clock() -> None:

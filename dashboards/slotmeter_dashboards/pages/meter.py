@@ -15,13 +15,19 @@ from slotmeter_dashboards.charts import Chart, Look, balance, consumption
 from slotmeter_dashboards.client import ApiClient
 from slotmeter_dashboards.model import Bucket, Meter
 from slotmeter_dashboards.pages.page import Drawn, PageKind
-from slotmeter_dashboards.pages.rows import command_table, event_list, meter_balance, token_table
+from slotmeter_dashboards.pages.rows import (
+    command_table,
+    event_list,
+    is_keypad_only,
+    last_contact,
+    meter_balance,
+    token_table,
+)
 from slotmeter_dashboards.parts import (
     EMPTY_FIGURE,
     Body,
     Piece,
     View,
-    ago,
     badge,
     card,
     chart_card,
@@ -210,19 +216,26 @@ def _fact(title: str, value: Body, note: Body = "") -> html.Div:
     return html.Div(body, className="fact")
 
 
+def _contact_note(meter: Meter) -> Body:
+    if is_keypad_only(meter):
+        return "tokens are typed in"
+    if meter.online:
+        return html.Span("Online", className="badge tone-good")
+    return html.Span("Not heard", className="badge tone-warn")
+
+
+def _tamper(meter: Meter) -> html.Span:
+    """Return what the meter said of its cover; one that was never heard has said nothing."""
+    if meter.tamper:
+        return html.Span("Tampered", className="badge tone-bad")
+    if meter.last_contact_at is None:
+        return html.Span("Unknown", className="badge tone-none")
+    return html.Span("None", className="badge tone-good")
+
+
 def _facts(meter: Meter, view: View) -> Body:
     platform = meter.credit_mode == "platform"
     unit = meter.unit
-    contact = (
-        html.Span("Online", className="badge tone-good")
-        if meter.online
-        else html.Span("Not heard", className="badge tone-warn")
-    )
-    tamper = (
-        html.Span("Tampered", className="badge tone-bad")
-        if meter.tamper
-        else html.Span("None", className="badge tone-good")
-    )
     return html.Dl(
         [
             _fact("Supply", badge("supply", meter.supply)),
@@ -231,13 +244,13 @@ def _facts(meter: Meter, view: View) -> Body:
                 meter_balance(meter, view),
                 "money on the account" if platform else "held by the meter",
             ),
-            _fact("Last contact", ago(meter.last_contact_at), contact),
+            _fact("Last contact", last_contact(meter), _contact_note(meter)),
             _fact("Register", words.quantity(meter.register, unit), "counted in all"),
-            _fact("Tamper", tamper),
+            _fact("Tamper", _tamper(meter)),
             _fact(
                 "Connection",
                 words.MEDIA.get(meter.medium, meter.medium) or words.MISSING,
-                meter.driver.replace("_", " "),
+                meter.driver.replace("_", " ") or "no driver",
             ),
         ],
         className="fact-list",
@@ -254,8 +267,10 @@ def _windows(meter: Meter, view: View, number: str) -> Body:
             for name, each in WINDOWS.items()
         ],
     )
-    if meter.measured_at is None:
-        note: Body = "This meter has not reported yet."
+    if is_keypad_only(meter):
+        note: Body = "This meter is not connected: its tokens are typed in, and it reports nothing."
+    elif meter.measured_at is None:
+        note = "This meter has not reported yet."
     else:
         note = [
             "Newest report, by the meter's clock: ",

@@ -25,6 +25,9 @@ __all__ = [
     "alarm_list",
     "command_table",
     "event_list",
+    "is_keypad_only",
+    "last_contact",
+    "meter_balance",
     "meter_table",
     "sale_table",
     "token_table",
@@ -38,7 +41,7 @@ COMMAND_KINDS = {
     "close_valve": "Close valve",
     "read_now": "Read now",
 }
-CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person"}
+CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person", "service": "Service"}
 RESULTS = {"already_used": "Typed at the meter before it was delivered"}
 ACCEPTED_BY = {"delivery": "By delivery", "keypad": "By keypad"}
 
@@ -51,7 +54,7 @@ def command_kind(kind: str) -> str:
 def _why(command: Command) -> Piece:
     """Return who or what asked and why, and below it what holds or ended the command."""
     cause = CAUSES.get(command.cause, words.plain(command.cause))
-    if command.cause == "person" and command.asked_by:
+    if command.cause in ("person", "service") and command.asked_by:
         cause = command.asked_by
     asked = f"{cause}: {command.reason}" if command.reason else cause
     if command.reason.casefold().startswith(cause.casefold()):
@@ -62,13 +65,6 @@ def _why(command: Command) -> Piece:
     if not notes:
         return asked
     return html.Div([asked, html.Div("; ".join(notes), className="note")])
-
-
-def _command_badge(command: Command) -> html.Span:
-    """Return the state; a token that was typed in first has not failed anybody."""
-    if command.state == "superseded" and command.result == "already_used":
-        return html.Span("Not needed", className="badge tone-none")
-    return badge("command", command.state)
 
 
 def command_table(commands: Sequence[Command], view: View, *, with_meter: bool = True) -> Piece:
@@ -87,7 +83,7 @@ def command_table(commands: Sequence[Command], view: View, *, with_meter: bool =
             [
                 *([meter_link(command.meter, view)] if with_meter else []),
                 command_kind(command.kind),
-                _command_badge(command),
+                badge("command", command.state),
                 _why(command),
                 ago(command.created_at) if with_meter else moment(command.created_at, view),
                 *(
@@ -158,6 +154,16 @@ def meter_balance(meter: Meter, view: View) -> str:
     return words.quantity(meter.credit_balance, meter.unit)
 
 
+def is_keypad_only(meter: Meter) -> bool:
+    """Say whether no driver listens to this meter: whatever it does, nobody hears it."""
+    return not meter.driver and meter.last_contact_at is None
+
+
+def last_contact(meter: Meter) -> Piece:
+    """Return when the meter was heard last, or that it cannot be."""
+    return "Keypad only" if is_keypad_only(meter) else ago(meter.last_contact_at)
+
+
 def meter_table(meters: Sequence[Meter], view: View) -> Piece:
     """Return meters as the list shows them."""
     columns = [
@@ -182,10 +188,17 @@ def meter_table(meters: Sequence[Meter], view: View) -> Piece:
                 meter.address or words.MISSING,
                 html.Span(marks, className="marks"),
                 meter_balance(meter, view),
-                ago(meter.last_contact_at),
+                last_contact(meter),
             ]
         )
     return table("Meters", columns, rows)
+
+
+def _sold_units(sale: Sale) -> str:
+    """Return what was sold; a payment to an account is money and sells no units."""
+    if sale.credit_mode == "platform":
+        return words.MISSING
+    return words.quantity(sale.units, sale.unit)
 
 
 def sale_table(sales: Sequence[Sale], view: View) -> Piece:
@@ -207,7 +220,7 @@ def sale_table(sales: Sequence[Sale], view: View) -> Piece:
             meter_link(sale.meter, view),
             commodity(sale.commodity),
             words.money(sale.tendered, sale.currency),
-            words.quantity(sale.units, sale.unit),
+            _sold_units(sale),
             sale.sold_by or words.MISSING,
             badge("delivery", sale.delivery)
             if sale.state == "issued"
@@ -228,6 +241,23 @@ def _accepted_when(token: Token, view: View) -> str:
     return words.day_and_clock(token.accepted_at, view.zone)
 
 
+def _token_badge(token: Token) -> html.Span:
+    """Return the state; of a token that only the keypad can take, nobody hears what became."""
+    if token.delivery == "keypad" and token.state == "issued":
+        return html.Span("Given to the customer", className="badge tone-none")
+    return badge("token", token.state)
+
+
+def _token_note(token: Token, view: View) -> str:
+    """Return how the token came in, or how it is to come in."""
+    delivered = words.state("delivery", token.delivery).label
+    how = ACCEPTED_BY.get(token.accepted_by or "")
+    if not how:
+        return delivered
+    outcome = "delivery not needed" if token.delivery == "already_used" else delivered.lower()
+    return f"{how} {_accepted_when(token, view)}, {outcome}"
+
+
 def token_table(tokens: Sequence[Token], view: View) -> Piece:
     """Return one meter's tokens, masked, and how each was accepted."""
     columns = [
@@ -239,13 +269,7 @@ def token_table(tokens: Sequence[Token], view: View) -> Piece:
     ]
     rows: list[list[Piece]] = []
     for token in tokens:
-        delivered = words.state("delivery", token.delivery).label
-        how = ACCEPTED_BY.get(token.accepted_by or "")
-        note: list[Piece] = [delivered]
-        if how:
-            when = _accepted_when(token, view)
-            note = [f"{how} {when}, {delivered.lower()}"]
-        parts = [badge("token", token.state), html.Span(note, className="note")]
+        parts = [_token_badge(token), html.Span(_token_note(token, view), className="note")]
         rows.append(
             [
                 moment(token.sold_at, view),
