@@ -142,11 +142,44 @@ def test_an_honest_town_holds(rest: Rest) -> None:
     assert rest.broken() == set()
 
 
+def sell_beside_the_till(rest: Rest) -> None:
+    """Somebody with another key sells a token, which the meter takes, and takes a payment."""
+    lamp = rest.meters[0]
+    lamp.type_token(MAKER.credit(lamp, 10, at=NOW))
+    token = {**rest.platform.sales[0], "sale_id": "mine-1", "sold_by": "me"}
+    payment = {**rest.platform.sales[2], "sale_id": "mine-2", "sold_by": "me"}
+    rest.platform = replace(
+        rest.platform,
+        sales=[*rest.platform.sales, token, payment],
+        meters=[
+            meter_of(lamp, "meter", credit_total="3"),
+            meter_of(rest.meters[1], "platform", account_balance="87.00", register="0.1"),
+        ],
+        tokens={lamp.number: [{"units": "1.0", "state": "accepted"}] * 3, PAYER: []},
+        by_number={},
+    )
+
+
+def test_sales_by_others_are_told_and_break_nothing(rest: Rest) -> None:
+    sell_beside_the_till(rest)
+
+    assert rest.broken() == set()
+    assert "2 sales by others than the demo's till" in rest.findings()[ONCE].seen
+
+
+def test_the_credit_of_anothers_sale_is_expected_of_the_meter(rest: Rest) -> None:
+    sell_beside_the_till(rest)
+    sales = [sale for sale in rest.platform.sales if sale["sale_id"] != "mine-1"]
+    rest.platform = replace(rest.platform, sales=sales)
+
+    assert rest.broken() == {CREDITED}
+
+
 def test_the_time_of_a_delivery_runs_from_sold_to_balance_risen(rest: Rest) -> None:
     assert delivery_times_s(rest.records, rest.platform) == [1.5]
 
 
-ONCE = "every sale that was asked for is booked once, and no other"
+ONCE = "every sale that the demo's till asked for is booked once, and no other in its name"
 SAME = "a repeated request gets the same receipt and the same token"
 TOKEN_EACH = "every sale has its own token, or is a payment"  # noqa: S105  a sentence, not a secret
 ARRIVED = "every token reached its meter, typed or sent"

@@ -160,7 +160,7 @@ def _make_site(options: argparse.Namespace, town: Town) -> Site:
     from datetime import UTC, datetime, timedelta
 
     from slotmeter.testing.site import make_site
-    from slotmeter.testing.town import POLICY, TARIFFS
+    from slotmeter.testing.town import POLICY, TARIFFS, TILL
 
     asked = (options.http_port, options.dashboards_port, options.nbiot_port)
     ports = [
@@ -175,7 +175,8 @@ def _make_site(options: argparse.Namespace, town: Town) -> Site:
         meter_file=town.meter_file((datetime.now(UTC) - timedelta(days=30)).date()),
         tariffs=TARIFFS,
         principals={
-            "till": ("service", "vendor"),
+            TILL: ("service", "vendor"),
+            "till": ("service", "vendor"),  # for whoever wants to sell in the town too
             "auditor": ("service", "auditor"),
             "supervisor": ("person", "supervisor"),
         },

@@ -23,7 +23,7 @@ from slotmeter.testing.server import Server, ServerFailed
 from slotmeter.testing.simulators import Fleet, Simulator
 from slotmeter.testing.site import Site
 from slotmeter.testing.till import Till, TillFailed
-from slotmeter.testing.town import DEVICE_MEDIUM, Town
+from slotmeter.testing.town import DEVICE_MEDIUM, TILL, Town
 from slotmeter.testing.town_check import Finding, Platform, check_town, delivery_times_s
 from slotmeter.testing.town_life import TownClock, TownLife, make_meters
 from slotmeter.testing.virtual_meter import VirtualMeter
@@ -87,7 +87,7 @@ class DemoRun:
         name = f"demo-{options.seed}"
         async with (
             self._attached(meters, clock) as fleet,
-            Till(site.api, site.key_of("till"), name=name, fate=self._town.fate) as till,
+            Till(site.api, site.key_of(TILL), name=name, fate=self._town.fate) as till,
         ):
             view = View(options, site, fleet)
             life = TownLife(self._town, fleet.links, till, speed=options.speed, tell=view.tell)
@@ -101,7 +101,7 @@ class DemoRun:
                 till.records,
                 meters,
                 platform,
-                asked_by_till="till",
+                asked_by_till=TILL,
                 dark=life.happened.dark,
                 back=life.happened.back,
             )

@@ -26,6 +26,7 @@ __all__ = [
     "HOMES_MAX",
     "POLICY",
     "TARIFFS",
+    "TILL",
     "Habit",
     "Home",
     "SaleFate",
@@ -37,6 +38,8 @@ CURRENCY: Final = "KES"
 DEVICE_DRIVER: Final = "slotmeter_virtual"
 DEVICE_MEDIUM: Final = "nbiot"
 HOMES_MAX: Final = 5_000
+TILL: Final = "town-till"
+"""The principal that the households buy from."""
 UTC_OFFSET_MINUTES: Final = 180
 FATES_PER_BLOCK: Final = 20
 
