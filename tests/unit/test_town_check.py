@@ -175,6 +175,19 @@ def test_the_credit_of_anothers_sale_is_expected_of_the_meter(rest: Rest) -> Non
     assert rest.broken() == {CREDITED}
 
 
+def test_cuts_by_the_meter_and_by_the_rule_are_told_apart(rest: Rest) -> None:
+    by_rule = "Supply cut by command (rule: the credit is used up)"
+    rest.platform = replace(
+        rest.platform, events=[*rest.platform.events, event(3, "supply_cut", by_rule)]
+    )
+
+    assert rest.findings()[CAUSES].seen == (
+        "1 cut by the meter itself at zero credit; "
+        "1 cut by the platform's rule because the credit is used up; "
+        "1 restored by the platform's rule because there is credit"
+    )
+
+
 def test_the_time_of_a_delivery_runs_from_sold_to_balance_risen(rest: Rest) -> None:
     assert delivery_times_s(rest.records, rest.platform) == [1.5]
 

@@ -26,6 +26,11 @@ SWITCHING: Final = frozenset({"open_relay", "close_valve", "close_relay", "open_
 CUT_EVENT: Final = "supply_cut"
 BACK_EVENT: Final = "supply_restored"
 CAUSE: Final = re.compile(r": ([^():]+)\)?$")
+BY_METER: Final = "The meter "
+BY_METER_SEEN: Final = {
+    (CUT_EVENT, "its credit is used up"): "cut by the meter itself at zero credit",
+    (BACK_EVENT, "it has credit"): "restored by the meter itself when it had credit",
+}
 MINOR: Final = Decimal("0.01")
 
 
@@ -282,7 +287,7 @@ def _cuts_have_causes(platform: Platform, *, dark: int, back: int) -> Finding:
         if cause is None:
             wrong.append(f"event {event['id']} names no cause: {event['text']}")
         else:
-            causes[event["kind"]][cause[1]] += 1
+            causes[event["kind"]][_told(event["kind"], event["text"], cause[1])] += 1
     for kind, seen in ((CUT_EVENT, dark), (BACK_EVENT, back)):
         if causes[kind].total() < seen:
             wrong.append(f"people saw {seen} times {kind}, the platform {causes[kind].total()}")
@@ -293,13 +298,20 @@ def _cuts_have_causes(platform: Platform, *, dark: int, back: int) -> Finding:
         or (each["state"] in {"held", "refused"} and not each["causes"])
     ]
     seen_text = "; ".join(
-        f"{count} {kind.removeprefix('supply_')} because {cause}"
-        for kind, counted in causes.items()
-        for cause, count in sorted(counted.items())
+        f"{count} {told}" for counted in causes.values() for told, count in sorted(counted.items())
     )
     return _finding(
         "every cut and reconnection has its cause", wrong, seen_text or "there were none"
     )
+
+
+def _told(kind: str, text: str, cause: str) -> str:
+    """Return who switched and why; a meter and the platform's rule have nearly the same reasons."""
+    done = kind.removeprefix("supply_")
+    if text.startswith(BY_METER):
+        return BY_METER_SEEN.get((kind, cause), f"{done} by the meter itself because {cause}")
+    by = "the platform's rule" if "(rule: " in text else "a person's command"
+    return f"{done} by {by} because {cause}"
 
 
 def _cuts_were_seen(meters: Sequence[VirtualMeter], platform: Platform) -> Finding:
