@@ -27,8 +27,9 @@ __all__ = ["Happened", "TownClock", "TownLife", "amount_for", "make_meters"]
 LOOK_S: Final = 0.2
 CYCLE_S: Final = 45.0
 TYPING_S: Final = 1.0
-COVER_OPEN_S: Final = 2.0
-SERVICE_S: Final = 6.0
+COVER_OPEN_S: Final = 30.0
+"""Long enough for whoever watches to find the alarm on the pages."""
+SERVICE_S: Final = 32.0
 DELIVERY_S_MAX: Final = 30.0
 LOW_SHARE: Final = 4
 AMOUNT_STEP: Final = Decimal(10)
@@ -241,13 +242,16 @@ class _Household:
             return
         since_s = elapsed_s - self._cover_s
         meter = self._link.meter
-        if since_s < COVER_OPEN_S and not meter.tamper:
-            self._link.open_cover()
-            self._life.happened.covers += 1
-            self._life.tell(f"somebody opened the cover of meter {self._home.number}")
-        elif since_s >= SERVICE_S:
-            self._link.close_cover()
+        if since_s < COVER_OPEN_S:
+            if not meter.tamper:
+                self._link.open_cover()
+                self._life.happened.covers += 1
+                self._life.tell(f"somebody opened the cover of meter {self._home.number}")
+            return
+        self._link.close_cover()
+        if since_s >= SERVICE_S:
             self._link.clear_tamper()
+            self._life.tell(f"meter {self._home.number} was closed and looked after")
             self._cover_s = None
 
     def _supply(self) -> None:
