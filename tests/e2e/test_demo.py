@@ -45,10 +45,13 @@ def test_a_town_lives_and_everything_at_its_end_is_true(
     assert "BROKEN" not in said
     assert "all of this is true" in said
     found = re.search(
-        r"(\d+) sales, .* (\d+) cuts, (\d+) reconnections", said.partition("to rest")[2]
+        r"(\d+) sales?, .* (\d+) cuts?, (\d+) reconnections?", said.partition("to rest")[2]
     )
     assert found is not None, said
     sales, cuts, reconnections = (int(count) for count in found.groups())
+    checked = re.search(r"every cut and reconnection has its cause: (.*)", said)
+    assert checked is not None, said
+    assert cuts == sum(int(count) for count in re.findall(r"(\d+) cut by", checked[1]))
     assert sales >= 5
     assert cuts >= 2
     assert reconnections >= 1

@@ -48,6 +48,7 @@ def shown(*, terminal: bool, plain: bool = False, dashboards: bool = True) -> st
     console = Console(file=out, force_terminal=terminal, width=120)
     view = View(options, Site(Path("town"), 8480, 8481, 5683, KEY), TwoMeters(), console)
     with view.shown(Happened(sold=5, money=Decimal("250.00"), typed=1, dark=3, back=2)):
+        view.count([{"kind": kind} for kind in (*["supply_cut"] * 4, "supply_restored", "tamper")])
         view.tell("Amina bought 2.0 kWh for 50.00")
         view.say("coming to rest")
     return out.getvalue()
@@ -60,9 +61,13 @@ def test_addresses_and_counts_are_shown(terminal: bool) -> None:
     assert "http://127.0.0.1:8481" in text
     assert "http://127.0.0.1:8480/api/v1" in text
     assert "250.00 taken" in text
-    assert "3 cuts, 2 reconnections" in text
+    assert "4 cuts, 1 reconnection" in text
     assert "1 offline" in text
     assert "coming to rest" in text
+
+
+def test_one_of_a_thing_is_not_told_as_many() -> None:
+    assert "1 token typed" in shown(terminal=True)
 
 
 def test_a_terminal_shows_what_just_happened() -> None:

@@ -35,6 +35,7 @@ SETTLE_POLL_S = 0.25
 PAGE_ROWS = 500
 PAGES_TIMEOUT_S = 60.0
 REPORT_EVERY_S = 1.5
+COUNT_EVERY_S = 1.0
 METERS_PER_POLL_SECOND = 60
 IN_WORK = ("queued", "sent", "acknowledged")
 DELIVERY_S_WANTED_FAST = 2.0
@@ -92,11 +93,13 @@ class DemoRun:
             view = View(options, site, fleet)
             life = TownLife(self._town, fleet.links, till, speed=options.speed, tell=view.tell)
             with view.shown(life.happened):
-                await self._until_stopped(life)
-                view.say("coming to rest")
-                clock.stop()
-                await self._settle(fleet)
-            platform = await self._ask()
+                async with self._counted(view):
+                    await self._until_stopped(life)
+                    view.say("coming to rest")
+                    clock.stop()
+                    await self._settle(fleet)
+                platform = await self._ask()
+                view.count(platform.events)
             self._findings += check_town(
                 till.records,
                 meters,
@@ -106,6 +109,26 @@ class DemoRun:
                 back=life.happened.back,
             )
             self._find_delivery_times(till, platform)
+
+    @contextlib.asynccontextmanager
+    async def _counted(self, view: View) -> AsyncIterator[None]:
+        """Let the view count the platform's events, as the checks do, until the block ends."""
+        following = asyncio.create_task(self._follow_events(view), name="events of the demo")
+        try:
+            yield
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError, ServerFailed):
+                await following  # a server that fails ends the demo elsewhere, with its log
+
+    async def _follow_events(self, view: View) -> None:
+        events: list[Mapping[str, Any]] = []
+        async with self._session() as session:
+            while True:
+                after = events[-1]["id"] if events else 0
+                events += await self._events(session, after)
+                view.count(events)
+                await asyncio.sleep(COUNT_EVERY_S)
 
     @contextlib.asynccontextmanager
     async def _attached(
@@ -224,9 +247,10 @@ class DemoRun:
                 quarantined=overview["quarantined"],
             )
 
-    async def _events(self, session: aiohttp.ClientSession) -> list[Mapping[str, Any]]:
+    async def _events(
+        self, session: aiohttp.ClientSession, after: int = 0
+    ) -> list[Mapping[str, Any]]:
         items: list[Mapping[str, Any]] = []
-        after = 0
         while True:
             page = await self._get(session, f"events?after={after}&limit={PAGE_ROWS}")
             items += page["items"]

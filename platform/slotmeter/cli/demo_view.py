@@ -6,8 +6,9 @@ import argparse
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from slotmeter.testing.simulators import Fleet
 from slotmeter.testing.site import Site
+from slotmeter.testing.town_check import BACK_EVENT, CUT_EVENT
 from slotmeter.testing.town_life import Happened
 
 __all__ = ["View"]
@@ -47,6 +49,7 @@ class View:
         self._fleet = fleet
         self._lines: deque[str] = deque(maxlen=LINES_SHOWN)
         self._happened = Happened()
+        self._events: Counter[str] = Counter()
         self._began_s = time.monotonic()
         self._doing = "running"
         self._console = Console() if console is None else console
@@ -61,6 +64,10 @@ class View:
         self._doing = doing
         if not self._is_live:
             self._print(f"{self._elapsed():6.1f} s  {doing}")
+
+    def count(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Take all events of the platform so far; what is shown of cuts is counted from them."""
+        self._events = Counter(event["kind"] for event in events)
 
     @contextmanager
     def shown(self, happened: Happened) -> Iterator[None]:
@@ -101,8 +108,8 @@ class View:
             *pages,
             f"  API        {site.api}/api/v1  (keys: {site.folder}/*.key)",
             f"  documents  {site.api}/api/v1/openapi.json, {site.api}/metrics",
-            f"  {options.meters} meters, {length}, {options.speed} times as fast as life, "
-            f"seed {options.seed}",
+            f"  {_number(options.meters, 'meter')}, {length}, "
+            f"{options.speed} times as fast as life, seed {options.seed}",
         ]
 
     def _summary(self) -> str:
@@ -112,10 +119,15 @@ class View:
         away = sum(not link.online for link in links)
         states = ", ".join(f"{count} {state}" for state, count in sorted(supply.items()))
         return (
-            f"{self._elapsed():6.1f} s  {happened.sold} sales, {happened.money:.2f} taken, "
-            f"{happened.typed} typed; {happened.dark} cuts, {happened.back} reconnections; "
-            f"meters {states}, {away} offline; {self._fleet.stats.reports} reports"
+            f"{self._elapsed():6.1f} s  {_number(happened.sold, 'sale')}, "
+            f"{happened.money:.2f} taken, {happened.typed} typed; {self._switched()}; "
+            f"meters {states}, {away} offline; "
+            f"{_number(self._fleet.stats.reports, 'report')}"
         )
+
+    def _switched(self) -> str:
+        cuts, back = self._events[CUT_EVENT], self._events[BACK_EVENT]
+        return f"{_number(cuts, 'cut')}, {_number(back, 'reconnection')}"
 
     def _print_lines(self, ended: threading.Event) -> None:
         while not ended.wait(PLAIN_EVERY_S):
@@ -127,16 +139,20 @@ class View:
         supply = Counter(link.meter.supply.value for link in links)
         table = Table.grid(padding=(0, 3))
         table.add_row(
-            f"[bold]{happened.sold}[/] sales, {happened.money:.2f} taken",
-            f"{happened.typed} tokens typed",
-            f"{happened.dark} cuts, {happened.back} reconnections",
+            f"[bold]{_number(happened.sold, 'sale')}[/], {happened.money:.2f} taken",
+            f"{_number(happened.typed, 'token')} typed",
+            self._switched(),
         )
         table.add_row(
             f"[green]{supply['on']} on[/], [red]{supply['off']} off[/], {supply['armed']} armed",
             f"{sum(not link.online for link in links)} offline",
-            f"{stats.reports} reports, {stats.commands} commands",
+            f"{_number(stats.reports, 'report')}, {_number(stats.commands, 'command')}",
         )
         title = Text(f"slotmeter demo, {self._doing}, {self._elapsed():.0f} s", style="bold")
         addresses = Text("\n".join(self._addresses()))
         lines = Text("\n".join(self._lines), style="dim", no_wrap=True, overflow="ellipsis")
         return Group(title, addresses, Text(), table, Text(), lines)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -15,7 +15,7 @@ from slotmeter.testing.town import TARIFFS, SaleFate
 from slotmeter.testing.virtual_meter import VirtualMeter
 from slotmeter.units import commodity_quantity
 
-__all__ = ["Finding", "Platform", "check_town", "delivery_times_s"]
+__all__ = ["BACK_EVENT", "CUT_EVENT", "Finding", "Platform", "check_town", "delivery_times_s"]
 
 Json = Mapping[str, Any]
 
@@ -310,7 +310,7 @@ def _told(kind: str, text: str, cause: str) -> str:
     done = kind.removeprefix("supply_")
     if text.startswith(BY_METER):
         return BY_METER_SEEN.get((kind, cause), f"{done} by the meter itself because {cause}")
-    by = "the platform's rule" if "(rule: " in text else "a person's command"
+    by = "the platform's rule" if "(rule: " in text else "a command"
     return f"{done} by {by} because {cause}"
 
 
