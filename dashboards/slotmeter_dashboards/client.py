@@ -127,6 +127,13 @@ class ApiClient:
         return self._entries.setdefault(key, _Entry())
 
     async def _fetch(self, path: str, params: Params) -> Row:
+        content, status = await self._get(path, params)
+        answer = _decoded(content, status)
+        if status != 200:
+            raise _problem(status, answer)
+        return answer
+
+    async def _get(self, path: str, params: Params) -> tuple[bytes, int]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
@@ -136,16 +143,11 @@ class ApiClient:
         url = f"{self.base_url}/api/v1{path}"
         try:
             async with self._session.get(url, params=params, allow_redirects=False) as response:
-                content = await _read_bounded(response)
-                status = response.status
+                return await _read_bounded(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(
                 "api_unreachable", f"the platform does not answer at {self.base_url}"
             ) from error
-        answer = _decoded(content, status)
-        if status != 200:
-            raise _problem(status, answer)
-        return answer
 
     # --- the subjects --------------------------------------------------------------------------
 
@@ -184,7 +186,7 @@ class ApiClient:
         return parse_page(answer, parse_command).items
 
     async def sales(self, params: Params) -> Page[Sale]:
-        """A page of sales, newest first; filters meter, from, to; cursor before."""
+        """A page of sales, newest first; filters meter, commodity, from, to; cursor before."""
         return parse_page(await self.ask("/sales", params), parse_sale)
 
     async def commands(self, params: Params) -> Page[Command]:
@@ -192,7 +194,7 @@ class ApiClient:
         return parse_page(await self.ask("/commands", params), parse_command)
 
     async def alarms(self, params: Params) -> Page[Alarm]:
-        """A page of alarms, newest first; filter open."""
+        """A page of alarms, newest first; filter open, cursor before."""
         return parse_page(await self.ask("/alarms", params), parse_alarm)
 
     async def newest_events(self, limit: int, meter: str | None = None) -> tuple[Event, ...]:
@@ -200,6 +202,14 @@ class ApiClient:
         params = {"limit": str(limit)} | ({"meter": meter} if meter else {})
         page = parse_page(await self.ask("/events", params), parse_event)
         return tuple(sorted(page.items, key=lambda event: event.id, reverse=True))
+
+    async def receipt_html(self, number: str) -> str:
+        """Return a receipt as the platform prints it, an HTML document."""
+        path = f"/receipts/{quote(number, safe='')}"
+        content, status = await self._get(path, {"format": "html"})
+        if status != 200:
+            raise _problem(status, _decoded(content, status))
+        return content.decode(errors="replace")
 
     async def every(
         self, path: str, params: Params, cursor: str, parse: Callable[[Row], T]

@@ -30,6 +30,7 @@ from slotmeter_dashboards.pages.meter import METER
 from slotmeter_dashboards.pages.overview import OVERVIEW
 from slotmeter_dashboards.pages.page import Drawn, PageKind
 from slotmeter_dashboards.parts import View, empty, named, section
+from slotmeter_dashboards.receipts import add_receipts
 
 __all__ = ["build", "find_page", "skeleton", "title_of"]
 
@@ -351,6 +352,7 @@ def build(client: ApiClient, prefix: str = "/") -> FastAPI:
     # The document pages that the framework offers fetch their scripts from outside.
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     add_downloads(server, client, prefix)
+    add_receipts(server, client, prefix)
     app = Dash(
         "slotmeter_dashboards",
         server=cast("Any", server),

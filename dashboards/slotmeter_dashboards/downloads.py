@@ -37,9 +37,9 @@ from slotmeter_dashboards.model import (
     parse_sale,
     parse_token,
 )
-from slotmeter_dashboards.pages.lists import api_day, chosen
+from slotmeter_dashboards.pages.lists import alarms_asked, api_day, chosen, of_kind, of_severity
 
-__all__ = ["add_downloads", "csv_lines"]
+__all__ = ["add_downloads", "csv_lines", "problem_answer"]
 
 BYTE_ORDER_MARK = "\ufeff"
 RUNS_AS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -47,9 +47,16 @@ Cell = str | int | Decimal | None
 Cells = Callable[[Any, tzinfo], Sequence[Cell]]
 
 
+def _every(_row: object, _asked: Mapping[str, str]) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One kind of file: its headings, its rows, and what may narrow it."""
+    """One kind of file: its headings, its rows, and what may narrow it.
+
+    ``filters`` and ``fixed`` go to the API; ``keep`` does here what the API does not pick out.
+    """
 
     headings: tuple[str, ...]
     parse: Callable[[Row], Any]
@@ -57,6 +64,7 @@ class Sheet:
     cursor: str
     filters: tuple[str, ...] = ()
     fixed: tuple[tuple[str, str], ...] = ()
+    keep: Callable[[Any, Mapping[str, str]], bool] = _every
 
 
 def _meter(meter: Meter, zone: tzinfo) -> Sequence[Cell]:
@@ -86,8 +94,8 @@ def _command(command: Command, zone: tzinfo) -> Sequence[Cell]:
 
 
 def _alarm(alarm: Alarm, zone: tzinfo) -> Sequence[Cell]:
-    raised = words.iso(alarm.raised_at, zone)
-    return (raised, alarm.meter, alarm.kind, alarm.severity, alarm.text)
+    raised, cleared = words.iso(alarm.raised_at, zone), words.iso(alarm.cleared_at, zone)
+    return (raised, cleared, alarm.meter, alarm.kind, alarm.severity, alarm.text)
 
 
 def _event(event: Event, zone: tzinfo) -> Sequence[Cell]:
@@ -112,6 +120,7 @@ COMMANDS = Sheet(
     ("Id", "Meter", "Kind", "State", "Cause", "Reason", "Held or refused", "Result",
      "Asked", "Sent", "Ended"),
     parse_command, _command, "before", ("state",),
+    keep=lambda command, asked: of_kind(command, asked.get("kind")),
 )  # fmt: skip
 SHEETS: Mapping[str, Sheet] = {
     "meters": Sheet(
@@ -122,16 +131,17 @@ SHEETS: Mapping[str, Sheet] = {
     "sales": Sheet(
         ("Sold", "Receipt", "Meter", "Commodity", "Money", "Currency", "Units", "Unit", "State",
          "Delivery"),
-        parse_sale, _sale, "before", ("meter",),
+        parse_sale, _sale, "before", ("meter", "commodity"),
     ),
     "commands": COMMANDS,
     "alarms": Sheet(
-        ("Raised", "Meter", "Kind", "Severity", "Text"),
-        parse_alarm, _alarm, "before", fixed=(("open", "true"),),
+        ("Raised", "Cleared", "Meter", "Kind", "Severity", "Text"),
+        parse_alarm, _alarm, "before",
     ),
     "events": Sheet(
         ("Id", "At", "Meter", "Kind", "Severity", "Text"), parse_event, _event, "after",
         fixed=(("after", "0"),),
+        keep=lambda event, asked: of_severity(event, asked.get("severity")),
     ),
 }  # fmt: skip
 METER_SHEETS: Mapping[str, Sheet] = {
@@ -163,19 +173,22 @@ async def _stream(
     sheet: Sheet,
     params: Mapping[str, str],
     zone: tzinfo,
-    commodity: str | None,
+    asked: Mapping[str, str],
 ) -> AsyncIterator[str]:
-    """Yield the file line by line, the heading only when the API has answered.
-
-    The API does not pick sales by commodity, so that is done here.
-    """
+    """Yield the file line by line, the heading only when the API has answered."""
     rows = client.every(path, params, sheet.cursor, sheet.parse)
     row = await anext(rows, None)
     yield BYTE_ORDER_MARK + csv_lines([sheet.headings])
     while row is not None:
-        if not commodity or getattr(row, "commodity", commodity) == commodity:
+        if sheet.keep(row, asked):
             yield csv_lines([sheet.cells(row, zone)])
         row = await anext(rows, None)
+
+
+def problem_answer(error: SlotmeterError) -> Response:
+    """Say in a plain sentence why there is no file."""
+    status = {NotFound: 404, Refused: 400}.get(type(error), 502)
+    return PlainTextResponse(error.message, status_code=status)
 
 
 async def _answer(
@@ -187,14 +200,12 @@ async def _answer(
         params = chosen(asked, *sheet.filters) | dict(sheet.fixed)
         if name == "sales":
             params |= api_day(asked.get("day", ""), zone, overview.as_of)
-        stream = _stream(client, path, sheet, params, zone, asked.get("commodity"))
+        elif name == "alarms":
+            params |= alarms_asked(asked)
+        stream = _stream(client, path, sheet, params, zone, asked)
         head = await anext(stream)
-    except NotFound as error:
-        return PlainTextResponse(error.message, status_code=404)
-    except Refused as error:
-        return PlainTextResponse(error.message, status_code=400)
     except SlotmeterError as error:
-        return PlainTextResponse(error.message, status_code=502)
+        return problem_answer(error)
 
     async def whole() -> AsyncIterator[str]:
         yield head

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+RIGHTS_PARTS = ("meters", "alarms", "commands")
 T = TypeVar("T")
 
 
@@ -284,9 +285,14 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The state of the whole utility at one moment."""
+    """The state of the whole utility at one moment.
+
+    ``hidden`` names the parts that the key has no right to see: ``meters``, ``alarms``,
+    ``commands``. Their counts are zero and mean nothing.
+    """
 
     as_of: datetime
+    utility: str
     time_zone: str
     currency: str
     sale_count: int
@@ -303,6 +309,7 @@ class Overview:
     commands: tuple[Command, ...]
     quarantined: int
     ledger_balanced: bool
+    hidden: frozenset[str] = frozenset()
 
 
 def parse_alarm(row: Row) -> Alarm:
@@ -440,6 +447,7 @@ def parse_overview(answer: Row) -> Overview:
     alarms, commands = _object(answer, "alarms"), _object(answer, "commands")
     return Overview(
         as_of=_time_needed(answer, "as_of"),
+        utility=_text(answer, "utility", ""),
         time_zone=_text(answer, "time_zone", "UTC"),
         currency=_text(answer, "currency"),
         sale_count=_number(sales, "count", 0),
@@ -456,4 +464,5 @@ def parse_overview(answer: Row) -> Overview:
         commands=tuple(parse_command(row) for row in _rows(commands, "items")),
         quarantined=_number(answer, "quarantined", 0),
         ledger_balanced=_flag(answer, "ledger_balanced"),
+        hidden=frozenset(name for name in RIGHTS_PARTS if answer.get(name) is None),
     )

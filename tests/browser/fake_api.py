@@ -111,6 +111,7 @@ class Town:
         ):
             severity = "alarm" if kind == "tamper" else "warning"
             self.alarms.insert(0, self.alarm(meter, kind, severity, text))
+        self.alarms[-1]["cleared_at"] = stamp(self.now)
         for state, kind, cause in (
             ("verified", "close_relay", "rule"),
             ("queued", "load_token", "sale"),
@@ -226,9 +227,11 @@ class Town:
             count[command["state"]] += 1
         supplies = [meter["supply"] for meter in self.meters]
         commodities = [meter["commodity"] for meter in self.meters]
+        unsettled = [alarm for alarm in self.alarms if alarm["cleared_at"] is None]
         return {
             "as_of": stamp(datetime.now(UTC)),
             "day_start": stamp(datetime.now(ZONE).replace(hour=0, minute=0, second=0)),
+            "utility": "Paper Town Power",
             "time_zone": "Africa/Johannesburg",
             "currency": CURRENCY,
             "sales": {
@@ -246,7 +249,7 @@ class Town:
                 "by_commodity": {name: commodities.count(name) for name in UNITS},
                 "heard": sum(meter["online"] for meter in self.meters),
             },
-            "alarms": {"open": len(self.alarms), "items": self.alarms[:10]},
+            "alarms": {"open": len(unsettled), "items": unsettled[:10]},
             "commands": {"by_state": count, "items": self.commands[:10]},
             "quarantined": 0,
             "ledger_balanced": True,
@@ -369,10 +372,19 @@ class Answers:
                 return answer({"items": own, "next": None})
 
     async def sales(self, request: web.Request) -> web.Response:
-        rows = filtered(self.town.sales, request, "meter")
+        rows = filtered(self.town.sales, request, "meter", "commodity")
         begin = datetime.fromisoformat(request.query.get("from", "2000-01-01T00:00:00Z"))
         rows = [row for row in rows if datetime.fromisoformat(row["sold_at"]) >= begin]
         return paged(rows, request, "before", "id")
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        number = request.match_info["number"]
+        for sale in self.town.sales:
+            if sale["receipt_number"] == number and request.query["format"] == "html":
+                token = f"1234 5678 9012 3456 {sale['token_end']}"
+                text = f"<h1>Receipt</h1><p>{number}</p><p>{token}</p>"
+                return web.Response(text=text, content_type="text/html")
+        return not_found()
 
     async def commands(self, request: web.Request) -> web.Response:
         return paged(filtered(self.town.commands, request, "state"), request, "before", "id")
@@ -388,7 +400,9 @@ class Answers:
         return answer({"items": page, "next": page[-1]["id"] if page else int(after or 0)})
 
     async def alarms(self, request: web.Request) -> web.Response:
-        return paged(self.town.alarms, request, "before", "id")
+        only_open = request.query.get("open", "true") == "true"
+        rows = [row for row in self.town.alarms if row["cleared_at"] is None or not only_open]
+        return paged(rows, request, "before", "id")
 
     async def sell(self, _: web.Request) -> web.Response:
         sale = self.town.sell(datetime.now(UTC))
@@ -411,6 +425,7 @@ class Answers:
             web.get(subjects, self.of_meter),
             web.get(f"{api}/sales", self.sales),
             web.get(f"{api}/commands", self.commands),
+            web.get(f"{api}/receipts/{{number}}", self.receipt),
             web.get(f"{api}/events", self.events),
             web.get(f"{api}/alarms", self.alarms),
             web.post("/fake/sell", self.sell),

@@ -133,6 +133,45 @@ def test_a_file_that_is_not_there_is_not_found(console: Any, path: str) -> None:
     assert fetch(console.url + path)[0] == 404
 
 
+def test_a_receipt_comes_through_the_console_with_its_token_covered(console: Any) -> None:
+    number = rows(fetch(f"{console.url}/csv/sales")[2])[0]["Receipt"]
+
+    status, headers, text = fetch(f"{console.url}/receipts/{number}")
+
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    assert number in text
+    assert "**** **** **** ****" in text
+    assert "1234 5678" not in text
+
+
+@pytest.mark.parametrize("number", ["R99999999", "%2E%2E", "%20"])
+def test_a_receipt_that_is_not_there_is_not_found(console: Any, number: str) -> None:
+    assert fetch(f"{console.url}/receipts/{number}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "column", "only"),
+    [
+        ("sales?commodity=gas", "Commodity", "gas"),
+        ("events?severity=alarm", "Severity", "alarm"),
+        ("commands?kind=load_token", "Kind", "load_token"),
+    ],
+)
+def test_a_file_keeps_to_the_filter_of_its_list(
+    console: Any, query: str, column: str, only: str
+) -> None:
+    assert {row[column] for row in rows(fetch(f"{console.url}/csv/{query}")[2])} == {only}
+
+
+def test_the_file_of_all_alarms_holds_those_that_are_over_too(console: Any) -> None:
+    open_ones = rows(fetch(f"{console.url}/csv/alarms")[2])
+    every_one = rows(fetch(f"{console.url}/csv/alarms?show=all")[2])
+
+    assert {row["Cleared"] for row in open_ones} == {""}
+    assert len(every_one) == len(open_ones) + 1
+
+
 def test_without_the_platform_a_file_is_an_error_and_never_an_empty_file(
     started: Callable[..., Any], key_file: Path
 ) -> None:

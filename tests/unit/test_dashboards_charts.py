@@ -25,6 +25,7 @@ def bucket(hour: int, first: str, last: str) -> Bucket:
 def overview(*hours: SoldHour, currency: str = "ZAR") -> Overview:
     return Overview(
         as_of=START,
+        utility="Town",
         time_zone="UTC",
         currency=currency,
         sale_count=sum(hour.count for hour in hours),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from dash import dcc
+from dash import dcc, html
 from dash.development.base_component import Component
 
 import slotmeter_dashboards
 from slotmeter.errors import NotFound
 from slotmeter_dashboards import words
 from slotmeter_dashboards.client import ApiClient
-from slotmeter_dashboards.console import PAGES, find_page, skeleton, title_of
-from slotmeter_dashboards.downloads import csv_lines
-from slotmeter_dashboards.pages.lists import COMMANDS, SALES, api_day
+from slotmeter_dashboards.console import PAGES, skeleton
+from slotmeter_dashboards.pages.lists import ALARMS, COMMANDS, EVENTS, METERS, SALES
 from slotmeter_dashboards.pages.meter import METER
 from slotmeter_dashboards.pages.overview import OVERVIEW
 from slotmeter_dashboards.pages.page import PageKind
@@ -305,6 +303,20 @@ async def test_a_payment_to_an_account_shows_no_units() -> None:
     assert words.MISSING in shown
 
 
+async def test_an_issued_receipt_can_be_opened_from_its_sale() -> None:
+    drawn = await SALES.draw(Answers(), view(), "")
+
+    assert "/receipts/R1" in props(drawn.sections["rows"], html.A, "href")
+
+
+async def test_a_sale_that_is_not_issued_yet_offers_no_receipt() -> None:
+    row = {**SALE_ROW, "state": "pending"}
+
+    drawn = await SALES.draw(Answers(sales=listed(row)), view(), "")
+
+    assert props(drawn.sections["rows"], html.A, "href") == []
+
+
 async def test_readings_are_asked_for_in_whole_hours_by_the_meters_own_clock() -> None:
     client = Answers()
 
@@ -358,62 +370,88 @@ async def test_a_meters_clock_that_runs_ahead_is_explained(measured_at: str, ahe
     assert ("runs ahead" in text_of(drawn.sections["windows"])) is ahead
 
 
-async def test_sales_of_one_commodity_are_picked_out_of_all() -> None:
-    gas = {**SALE_ROW, "commodity": "gas", "receipt_number": "R2"}
+async def test_sales_of_one_commodity_are_asked_for_as_such() -> None:
+    client = Answers()
 
-    drawn = await SALES.draw(Answers(sales=listed(SALE_ROW, gas)), view(commodity="gas"), "")
+    await SALES.draw(client, view(commodity="gas"), "")
 
-    assert "R2" in text_of(drawn.sections["rows"])
-    assert "R1" not in text_of(drawn.sections["rows"])
-
-
-@pytest.mark.parametrize(
-    ("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-11-21", 24)]
-)
-def test_a_day_lasts_from_midnight_to_midnight_on_the_wall(day: str, hours: int) -> None:
-    span = api_day(day, ZoneInfo("Europe/Berlin"), datetime(2026, 11, 21, tzinfo=UTC))
-
-    begin, end = (datetime.fromisoformat(span[name]).astimezone(UTC) for name in ("from", "to"))
-    assert (end - begin).total_seconds() == hours * 3_600
-
-
-def test_today_is_the_utilitys_day_and_not_that_of_utc() -> None:
-    late = datetime(2026, 11, 21, 23, tzinfo=UTC)
-
-    span = api_day("today", ZoneInfo("Africa/Johannesburg"), late)
-
-    assert span["from"] == "2026-11-22T00:00:00+02:00"
-
-
-@pytest.mark.parametrize("day", ["", "soon", "2026-13-01"])
-def test_a_day_that_is_none_filters_nothing(day: str) -> None:
-    assert api_day(day, UTC, datetime(2026, 11, 21, tzinfo=UTC)) == {}
+    assert [asked["commodity"] for path, asked in client.asked if path == "/sales"] == ["gas"]
 
 
 @pytest.mark.parametrize(
-    ("path", "prefix", "title"),
-    [
-        ("/", "/", "Today"),
-        ("/console/", "/console/", "Today"),
-        ("/console/meters", "/console/", "Meters"),
-        ("/meters/07100000003", "/", "Meter {}"),
-        ("/meters/", "/", "Meters"),
-    ],
+    ("kind", "shown"), [("load_token", ["1"]), ("switching", ["2"]), ("", ["1", "2"])]
 )
-def test_an_address_leads_to_its_page(path: str, prefix: str, title: str) -> None:
-    kind, _ = find_page(path, prefix)
+async def test_commands_of_one_kind_are_picked_out_of_all(kind: str, shown: list[str]) -> None:
+    token = {**COMMAND_ROW, "kind": "load_token", "meter": "1"}
+    cut = {**COMMAND_ROW, "kind": "close_valve", "meter": "2"}
 
-    assert kind is not None
-    assert kind.title == title
+    drawn = await COMMANDS.draw(Answers(commands=listed(token, cut)), view(kind=kind), "")
 
-
-@pytest.mark.parametrize("path", ["/nothing", "/sales/5", "/meters/1/2", "/meters/1/tokens"])
-def test_an_address_that_leads_nowhere_has_no_page(path: str) -> None:
-    assert find_page(path, "/") == (None, "")
+    links = props(drawn.sections["rows"], dcc.Link, "children")
+    assert links == shown
 
 
-def test_the_windows_title_names_the_meter() -> None:
-    assert title_of(METER, "07100000003") == "Meter 07100000003 · Slotmeter"
+async def test_commands_of_a_rare_kind_are_looked_for_on_the_pages_that_follow() -> None:
+    client = Answers(commands={"items": [COMMAND_ROW], "next": 7})
+
+    drawn = await COMMANDS.draw(client, view(kind="read_now"), "")
+
+    befores = [asked.get("before") for path, asked in client.asked if path == "/commands"]
+    assert befores == [None, "7", "7", "7", "7"]
+    assert "next page looks further" in text_of(drawn.sections["rows"])
+    assert "/commands?kind=read_now&before=7" in links_of(drawn.sections["paging"])
+
+
+async def test_events_of_one_severity_are_picked_out_of_all() -> None:
+    mild = {**EVENT_ROW, "severity": "info", "text": "supply is on"}
+
+    drawn = await EVENTS.draw(Answers(events=listed(EVENT_ROW, mild)), view(severity="alarm"), "")
+
+    assert "cover opened" in text_of(drawn.sections["rows"])
+    assert "supply is on" not in text_of(drawn.sections["rows"])
+
+
+@pytest.mark.parametrize(("show", "asked"), [("", "true"), ("all", "false"), ("x", "true")])
+async def test_alarms_are_the_open_ones_until_all_are_chosen(show: str, asked: str) -> None:
+    client = Answers()
+
+    await ALARMS.draw(client, view(show=show), "")
+
+    assert [params["open"] for path, params in client.asked if path == "/alarms"] == [asked]
+
+
+async def test_an_alarm_that_is_over_is_marked_as_cleared() -> None:
+    row = {**ALARM_ROW, "cleared_at": "2026-11-21T09:30:00.000000Z"}
+
+    drawn = await ALARMS.draw(Answers(alarms=listed(row)), view(show="all"), "")
+
+    shown = text_of(drawn.sections["rows"]).replace(words.NO_BREAK, " ")
+    assert "Cleared" in shown
+    assert "21 Nov 11:30" in shown
+
+
+async def test_what_the_key_has_no_right_to_is_not_shown_as_nothing() -> None:
+    document = {**OVERVIEW_DOCUMENT, "meters": None, "alarms": None, "commands": None}
+
+    drawn = await OVERVIEW.draw(Answers(overview=document), view(), "")
+
+    assert "Alarms are not shown" in text_of(drawn.sections["alarms"])
+    assert "Commands are not shown" in text_of(drawn.sections["commands"])
+    assert "Meters are not shown" in text_of(drawn.sections["tiles"])
+
+
+async def test_the_overview_names_the_utility() -> None:
+    document = {**OVERVIEW_DOCUMENT, "utility": "Riverside Power"}
+
+    drawn = await OVERVIEW.draw(Answers(overview=document), view(), "")
+
+    assert "Riverside Power" in text_of(drawn.sections["day"])
+
+
+async def test_the_list_of_meters_names_who_lives_there() -> None:
+    drawn = await METERS.draw(Answers(), view(), "")
+
+    assert "Thandi Mbeki 1 Acacia Road" in text_of(drawn.sections["rows"])
 
 
 def test_links_of_the_bar_stay_under_the_prefix() -> None:
@@ -421,12 +459,3 @@ def test_links_of_the_bar_stay_under_the_prefix() -> None:
 
     assert links
     assert all(href.startswith("/console/") for href in links)
-
-
-@pytest.mark.parametrize("cell", ["=1+1", "+27", "-x", "@cmd", "\t=1"])
-def test_a_cell_that_a_spreadsheet_would_run_is_made_text(cell: str) -> None:
-    assert csv_lines([[cell]]).strip('"\r\n').startswith("'")
-
-
-def test_numbers_keep_their_sign_in_a_file() -> None:
-    assert csv_lines([[-5, None, "a,b"]]) == '-5,,"a,b"\r\n'

@@ -3,7 +3,7 @@ of what is chosen, so that a list can be sent to somebody."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta, tzinfo
 
 from dash import dcc, html
@@ -11,7 +11,7 @@ from dash.development.base_component import Component
 
 from slotmeter_dashboards import words
 from slotmeter_dashboards.client import ApiClient
-from slotmeter_dashboards.model import Page, Sale
+from slotmeter_dashboards.model import Command, Event, Page
 from slotmeter_dashboards.pages.page import Drawn, PageKind
 from slotmeter_dashboards.pages.rows import (
     alarm_list,
@@ -22,11 +22,24 @@ from slotmeter_dashboards.pages.rows import (
 )
 from slotmeter_dashboards.parts import Body, Piece, View, chips, empty, section
 
-__all__ = ["ALARMS", "COMMANDS", "EVENTS", "METERS", "SALES", "api_day", "chosen"]
+__all__ = [
+    "ALARMS",
+    "COMMANDS",
+    "EVENTS",
+    "METERS",
+    "SALES",
+    "alarms_asked",
+    "api_day",
+    "chosen",
+    "of_kind",
+    "of_severity",
+]
 
 ROWS = 50
 EVENTS_SHOWN = 200
-PAGES_SIFTED_MAX = 10
+EVENTS_SIFTED = 500
+ROWS_SIFTED = 200
+PAGES_SIFTED_MAX = 5
 ANY = "All"
 
 
@@ -173,9 +186,9 @@ def _sales_frame(view: View, _: str) -> Component:
 
 async def _sales(client: ApiClient, view: View, _: str) -> Drawn:
     overview = await client.overview()
-    params = chosen(view.params, "meter", "before")
+    params = chosen(view.params, "meter", "commodity", "before")
     params |= api_day(view.params.get("day", ""), view.zone, overview.as_of)
-    page = await _sales_of(client, params, view.params.get("commodity"))
+    page = await client.sales({**params, "limit": str(ROWS)})
     nothing = empty(
         "No sales here yet.", ["Sell one with ", html.Code("slotmeter sell METER AMOUNT"), "."]
     )
@@ -204,28 +217,29 @@ def _of_one_meter(view: View) -> list[Piece]:
     ]
 
 
-async def _sales_of(client: ApiClient, params: dict[str, str], commodity: str | None) -> Page[Sale]:
-    """Return a page of sales of one commodity, which the API itself cannot pick out.
-
-    So pages are read until one is full, at most ``PAGES_SIFTED_MAX``; the cursor leads on from
-    there.
-    """
-    page = await client.sales({**params, "limit": str(ROWS)})
-    if not commodity:
-        return page
-    found = [sale for sale in page.items if sale.commodity == commodity]
-    for _ in range(PAGES_SIFTED_MAX):
-        if page.next is None or len(found) >= ROWS:
-            break
-        page = await client.sales({**params, "before": page.next, "limit": str(ROWS)})
-        found += [sale for sale in page.items if sale.commodity == commodity]
-    return Page(tuple(found), page.next)
-
-
 SALES = PageKind("Sales", _sales_frame, _sales)
 
 
 # --- commands, alarms, events --------------------------------------------------------------------
+
+
+COMMAND_FILTERS = ("state", "kind")
+TOKENS = "load_token"
+COMMAND_KINDS: Mapping[str, tuple[str, frozenset[str]]] = {
+    TOKENS: ("Token deliveries", frozenset({TOKENS})),
+    "switching": (
+        "Switching",
+        frozenset({"open_relay", "close_relay", "open_valve", "close_valve"}),
+    ),
+    "read_now": ("Readings", frozenset({"read_now"})),
+}
+KIND_OPTIONS = [(name, label) for name, (label, _) in COMMAND_KINDS.items()]
+
+
+def of_kind(command: Command, kind: str | None) -> bool:
+    """Say whether a command is of a kind that the filter names; any is when it names none."""
+    known = COMMAND_KINDS.get(kind or "")
+    return known is None or command.kind in known[1]
 
 
 def _commands_frame(view: View, _: str) -> Component:
@@ -234,54 +248,105 @@ def _commands_frame(view: View, _: str) -> Component:
 
 
 async def _commands(client: ApiClient, view: View, _: str) -> Drawn:
-    params = chosen(view.params, "state", "before")
-    page = await client.commands({**params, "limit": str(ROWS)})
+    page = await _commands_of(
+        client, chosen(view.params, "state", "before"), view.params.get("kind")
+    )
+    filters = chosen(view.params, *COMMAND_FILTERS)
+    nothing = "No command fits." if filters else "No commands yet."
+    if page.next is not None:
+        nothing = "None among the newest here. The next page looks further back."
     return Drawn(
         {
-            "filters": _options(view, "commands", "state", COMMAND_OPTIONS),
-            "csv": _csv(view, "commands", "state"),
-            "rows": command_table(page.items, view)
-            if page.items
-            else empty("No command fits." if view.params.get("state") else "No commands yet."),
-            "paging": _paging(view, "commands", "before", page.next, "state"),
+            "filters": [
+                _options(view, "commands", "kind", KIND_OPTIONS, "state"),
+                _options(view, "commands", "state", COMMAND_OPTIONS, "kind"),
+            ],
+            "csv": _csv(view, "commands", *COMMAND_FILTERS),
+            "rows": command_table(page.items, view) if page.items else empty(nothing),
+            "paging": _paging(view, "commands", "before", page.next, *COMMAND_FILTERS),
         }
     )
+
+
+async def _commands_of(
+    client: ApiClient, params: dict[str, str], kind: str | None
+) -> Page[Command]:
+    """Return a page of commands of one kind, which the API itself cannot pick out.
+
+    So pages are read until there are ``ROWS``, at most ``PAGES_SIFTED_MAX``; the cursor leads on
+    from there.
+    """
+    if kind not in COMMAND_KINDS:
+        return await client.commands({**params, "limit": str(ROWS)})
+    found: list[Command] = []
+    page: Page[Command] = Page((), None)
+    for _ in range(PAGES_SIFTED_MAX):
+        page = await client.commands({**params, "limit": str(ROWS_SIFTED)})
+        found += [command for command in page.items if of_kind(command, kind)]
+        if page.next is None or len(found) >= ROWS:
+            break
+        params = {**params, "before": page.next}
+    return Page(tuple(found), page.next)
 
 
 COMMANDS = PageKind("Commands", _commands_frame, _commands)
 
 
+def alarms_asked(asked: Mapping[str, str]) -> dict[str, str]:
+    """Return which alarms an address means: the open ones, or all with ``show=all``."""
+    return {"open": "false" if asked.get("show") == "all" else "true"}
+
+
 def _alarms_frame(view: View, _: str) -> Component:
-    return _frame("Open alarms", "What waits for somebody, the newest first.", view, "alarms")
+    return _frame("Alarms", "What waits for somebody, the newest first.", view, "alarms")
 
 
 async def _alarms(client: ApiClient, view: View, _: str) -> Drawn:
-    page = await client.alarms({"open": "true"})
+    params = alarms_asked(view.params) | chosen(view.params, "before")
+    page = await client.alarms({**params, "limit": str(ROWS)})
+    show_all = params["open"] == "false"
+    options = [
+        ("Open", view.link("alarms"), not show_all),
+        (ANY, view.link("alarms", show="all"), show_all),
+    ]
+    nothing = "No alarms yet." if show_all else "No open alarms."
     return Drawn(
         {
-            "filters": "",
-            "csv": _csv(view, "alarms"),
-            "rows": alarm_list(page.items, view) if page.items else empty("No open alarms."),
-            "paging": "",
+            "filters": chips("Show", options),
+            "csv": _csv(view, "alarms", "show"),
+            "rows": alarm_list(page.items, view) if page.items else empty(nothing),
+            "paging": _paging(view, "alarms", "before", page.next, "show"),
         }
     )
 
 
-ALARMS = PageKind("Open alarms", _alarms_frame, _alarms)
+ALARMS = PageKind("Alarms", _alarms_frame, _alarms)
+SEVERITY_OPTIONS = [(name, shown.label) for name, shown in words.STATES["severity"].items()]
+
+
+def of_severity(event: Event, severity: str | None) -> bool:
+    """Say whether an event is as severe as the filter says; any is when it says nothing."""
+    return severity not in words.STATES["severity"] or event.severity == severity
 
 
 def _events_frame(view: View, _: str) -> Component:
     note = f"The newest {EVENTS_SHOWN}, the newest first. The CSV file holds all of them."
+    if view.params.get("severity"):
+        note = f"Among the newest {EVENTS_SIFTED}, the newest first. The CSV file holds all."
     return _frame("Events", note, view, "events")
 
 
 async def _events(client: ApiClient, view: View, _: str) -> Drawn:
-    events = await client.newest_events(EVENTS_SHOWN)
+    """Draw the events; the API cannot pick out a severity, so that is done here."""
+    severity = view.params.get("severity")
+    newest = await client.newest_events(EVENTS_SIFTED if severity else EVENTS_SHOWN)
+    events = [event for event in newest if of_severity(event, severity)][:EVENTS_SHOWN]
+    nothing = "No such event lately." if newest else "No events yet."
     return Drawn(
         {
-            "filters": "",
-            "csv": _csv(view, "events"),
-            "rows": event_list(events, view) if events else empty("No events yet."),
+            "filters": _options(view, "events", "severity", SEVERITY_OPTIONS),
+            "csv": _csv(view, "events", "severity"),
+            "rows": event_list(events, view) if events else empty(nothing),
             "paging": "",
         }
     )

@@ -34,6 +34,10 @@ __all__ = ["OVERVIEW"]
 EVENTS_SHOWN = 9
 COMMANDS_SHOWN = 10
 ALARMS_SHOWN = 5
+ALARM_HINT = (
+    "An open cover, a register that runs backwards, credit that does not add up or a wrong clock "
+    "would stand here."
+)
 SELL_HINT = "slotmeter sell METER AMOUNT"
 
 
@@ -68,9 +72,10 @@ async def _draw(client: ApiClient, view: View, _: str) -> Drawn:
     overview, events = await asyncio.gather(client.overview(), client.newest_events(EVENTS_SHOWN))
     chart = sales_by_hour(overview, view.zone, view.scheme)
     local = overview.as_of.astimezone(view.zone)
+    day = f"{local.strftime('%A')}, {local.day} {local.strftime('%B %Y')}"
     return Drawn(
         sections={
-            "day": f"{local.strftime('%A')}, {local.day} {local.strftime('%B %Y')}",
+            "day": " · ".join(part for part in (day, overview.utility) if part),
             "tiles": [
                 _money_tile(overview, view),
                 _units_tile(overview, view),
@@ -150,7 +155,13 @@ def _units_tile(overview: Overview, view: View) -> Component:
     return _tile("Units sold today", html.Ul(lines, className="lines"))
 
 
+def _hidden(what: str) -> html.Div:
+    return empty(f"{what} are not shown.", "This console's API key has no right to see them.")
+
+
 def _meters_tile(overview: Overview, view: View) -> Component:
+    if "meters" in overview.hidden:
+        return _tile("Meters", _hidden("Meters"))
     total = overview.meter_count
     present = [(name, overview.by_supply.get(name, 0)) for name in words.STATES["supply"]]
     bar = html.Div(
@@ -206,7 +217,9 @@ def _attention_tile(overview: Overview, view: View) -> Component:
         html.Li(
             [
                 "Open alarms",
-                dcc.Link(
+                words.MISSING
+                if "alarms" in overview.hidden
+                else dcc.Link(
                     words.count(overview.alarm_count), href=view.link("alarms"), className="figure"
                 ),
             ]
@@ -214,7 +227,9 @@ def _attention_tile(overview: Overview, view: View) -> Component:
         html.Li(
             [
                 "Commands held",
-                dcc.Link(
+                words.MISSING
+                if "commands" in overview.hidden
+                else dcc.Link(
                     words.count(held), href=view.link("commands", state="held"), className="figure"
                 ),
             ]
@@ -231,8 +246,10 @@ def _attention_tile(overview: Overview, view: View) -> Component:
 
 
 def _alarms(overview: Overview, view: View) -> Body:
+    if "alarms" in overview.hidden:
+        return _hidden("Alarms")
     if not overview.alarms:
-        return empty("No open alarms.", "Tampering, silence and low credit would stand here.")
+        return empty("No open alarms.", ALARM_HINT)
     return alarm_list(overview.alarms[:ALARMS_SHOWN], view)
 
 
@@ -255,6 +272,8 @@ def _command_states(overview: Overview, view: View) -> Body:
 
 
 def _commands(overview: Overview, view: View) -> Body:
+    if "commands" in overview.hidden:
+        return _hidden("Commands")
     if not overview.commands:
         return empty("The queue is empty.", "A sale to a meter puts its token here until it is in.")
     return command_table(overview.commands[:COMMANDS_SHOWN], view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import quote
 
 from dash import html
 
@@ -125,16 +126,26 @@ def _time_of(at: datetime, view: View) -> Piece:
     )
 
 
+CLEARED = html.Span("Cleared", className="badge tone-none")
+
+
+def _cleared(alarm: Alarm, view: View) -> list[Piece]:
+    if alarm.cleared_at is None:
+        return []
+    return [html.Span(["cleared ", moment(alarm.cleared_at, view)], className="note")]
+
+
 def alarm_list(alarms: Sequence[Alarm], view: View) -> Piece:
     """Return alarms, each with what it says, its meter and since when."""
     items = [
         html.Li(
             [
-                badge("severity", alarm.severity),
+                badge("severity", alarm.severity) if alarm.cleared_at is None else CLEARED,
                 html.Div(
                     [
                         html.Span(alarm.text or words.plain(alarm.kind), className="what"),
                         meter_link(alarm.meter, view),
+                        *_cleared(alarm, view),
                     ],
                     className="feed-line",
                 ),
@@ -164,12 +175,21 @@ def last_contact(meter: Meter) -> Piece:
     return "Keypad only" if is_keypad_only(meter) else ago(meter.last_contact_at)
 
 
+def _customer(meter: Meter) -> Piece:
+    """Return who lives at the meter and where."""
+    if not meter.customer:
+        return meter.address or words.MISSING
+    if not meter.address:
+        return meter.customer
+    return html.Div([meter.customer, html.Div(meter.address, className="note")])
+
+
 def meter_table(meters: Sequence[Meter], view: View) -> Piece:
     """Return meters as the list shows them."""
     columns = [
         Column("Meter"),
         Column("Commodity"),
-        Column("Address"),
+        Column("Customer"),
         Column("Supply"),
         Column("Credit", "number"),
         Column("Last contact", "time"),
@@ -185,13 +205,21 @@ def meter_table(meters: Sequence[Meter], view: View) -> Piece:
             [
                 meter_link(meter.number, view),
                 commodity(meter.commodity),
-                meter.address or words.MISSING,
+                _customer(meter),
                 html.Span(marks, className="marks"),
                 meter_balance(meter, view),
                 last_contact(meter),
             ]
         )
     return table("Meters", columns, rows)
+
+
+def receipt_link(number: str, view: View, *, issued: bool) -> Piece:
+    """Return a receipt's number that opens the receipt; one not issued yet has none."""
+    if not issued:
+        return html.Span(number, className="code")
+    href = view.link(f"receipts/{quote(number, safe='')}")
+    return html.A(number, href=href, className="code", target="_blank", rel="noopener")
 
 
 def _sold_units(sale: Sale) -> str:
@@ -216,7 +244,7 @@ def sale_table(sales: Sequence[Sale], view: View) -> Piece:
     rows: list[list[Piece]] = [
         [
             moment(sale.sold_at, view),
-            html.Span(sale.receipt_number, className="code"),
+            receipt_link(sale.receipt_number, view, issued=sale.state == "issued"),
             meter_link(sale.meter, view),
             commodity(sale.commodity),
             words.money(sale.tendered, sale.currency),
@@ -273,7 +301,7 @@ def token_table(tokens: Sequence[Token], view: View) -> Piece:
         rows.append(
             [
                 moment(token.sold_at, view),
-                html.Span(token.receipt_number, className="code"),
+                receipt_link(token.receipt_number, view, issued=token.state != "reserved"),
                 token.masked or words.MISSING,
                 words.quantity(token.units, token.unit),
                 html.Div(parts, className="stack"),

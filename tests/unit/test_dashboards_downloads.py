@@ -1,0 +1,30 @@
+"""What the dashboards hand out beside their pages: files and receipts."""
+
+from __future__ import annotations
+
+import pytest
+
+from slotmeter_dashboards.downloads import csv_lines
+from slotmeter_dashboards.receipts import covered
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+27", "-x", "@cmd", "\t=1"])
+def test_a_cell_that_a_spreadsheet_would_run_is_made_text(cell: str) -> None:
+    assert csv_lines([[cell]]).strip('"\r\n').startswith("'")
+
+
+def test_numbers_keep_their_sign_in_a_file() -> None:
+    assert csv_lines([[-5, None, "a,b"]]) == '-5,,"a,b"\r\n'
+
+
+@pytest.mark.parametrize(
+    "token", ["12345678901234567890", "1234 5678 9012 3456 7890", "1234-5678-9012-3456-7890"]
+)
+def test_a_receipt_shows_only_the_end_of_its_token(token: str) -> None:
+    assert covered(f"<p>{token}</p>") == "<p>**** **** **** **** 7890</p>"
+
+
+def test_other_numbers_of_a_receipt_stay() -> None:
+    line = "<dd>Meter 07100000003</dd><td>KES 1,234.50</td><dd>2026-11-21 08:00</dd>"
+
+    assert covered(line) == line
