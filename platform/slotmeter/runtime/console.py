@@ -22,18 +22,8 @@ PAUSE_S_MAX: Final = 30.0
 RAN_WELL_S: Final = 60.0
 STOP_WITHIN_S: Final = 5.0
 
-# The child ends when its standard input closes: a server that is killed leaves no orphan behind
-# that keeps the port. The thread reads the bare descriptor, so that Python can end while it waits.
-_PROGRAM: Final = """\
-import os, signal, sys, threading
-def follow():
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=follow, daemon=True).start()
-from {module} import {name}
-sys.exit({name}())
-"""
+CHILD: Final = Path(__file__).with_name("child.py")
+"""Run as a file and not as ``-m``, which would load the whole server into the child first."""
 
 
 def check_key_file(path: Path) -> None:
@@ -99,8 +89,9 @@ class Console:
     def __init__(self, point: EntryPoint, arguments: list[str]) -> None:
         """Prepare; :meth:`run` starts it."""
         self._name = point.name
-        program = _PROGRAM.format(module=point.module, name=point.attr)
-        self._command = [sys.executable, "-c", program, *arguments]
+        target = f"{point.module}:{point.attr}"
+        # -P: the modules beside the file are not the child's to import by their bare names.
+        self._command = [sys.executable, "-P", str(CHILD), target, *arguments]
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:

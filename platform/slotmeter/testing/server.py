@@ -57,11 +57,11 @@ class Server:
 
     def launch(self) -> None:
         """Start the process and return at once."""
-        command = [*self._wrapper, sys.executable, "-m", "slotmeter"]
+        child = [sys.executable, "-m", "slotmeter.runtime.child", "slotmeter.cli:main"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
-                [*command, "serve", "--config", str(self._config)],
-                stdin=subprocess.DEVNULL,
+                [*self._wrapper, *child, "serve", "--config", str(self._config)],
+                stdin=subprocess.PIPE,  # it ends when we do, even by kill -9
                 stdout=log,
                 stderr=log,
                 # A group of its own: Ctrl-C in the terminal reaches us, and we stop it in order.
@@ -132,6 +132,11 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         self._process = None
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
@@ -154,5 +159,5 @@ class Server:
         except subprocess.TimeoutExpired as error:
             self.kill()
             raise ServerFailed(f"it did not stop within {timeout_s:g} s") from error
-        self._process = None
+        self._forget()
         return code
