@@ -14,7 +14,13 @@ from slotmeter.testing.consumption import Household
 from slotmeter.testing.till import SaleRecord
 from slotmeter.testing.token_maker import TokenMaker
 from slotmeter.testing.town import SaleFate
-from slotmeter.testing.town_check import Finding, Platform, check_town, delivery_times_s
+from slotmeter.testing.town_check import (
+    Finding,
+    Platform,
+    check_town,
+    delivery_finding,
+    delivery_times_s,
+)
 from slotmeter.testing.virtual_meter import VirtualMeter
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -335,3 +341,15 @@ def test_each_kind_of_lie_is_caught(rest: Rest, lie: Callable[[Rest], None], sen
     lie(rest)
 
     assert sentence in rest.broken()
+
+
+def test_slow_deliveries_break_the_promise_at_the_size_it_is_made_for() -> None:
+    assert not delivery_finding([1.0, 3.0, 5.0], homes=60, wanted_s=2.0).held
+
+
+def test_in_a_larger_town_slowness_is_measured_and_breaks_nothing() -> None:
+    finding = delivery_finding([1.0, 3.0, 5.0], homes=61, wanted_s=2.0)
+
+    assert finding.held
+    assert finding.word == "measured"
+    assert "slow on this machine" in finding.seen

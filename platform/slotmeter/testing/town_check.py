@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from statistics import median
 from typing import Any, Final
 
 from slotmeter.testing.till import SaleRecord
@@ -15,11 +16,21 @@ from slotmeter.testing.town import TARIFFS, SaleFate
 from slotmeter.testing.virtual_meter import VirtualMeter
 from slotmeter.units import commodity_quantity
 
-__all__ = ["BACK_EVENT", "CUT_EVENT", "Finding", "Platform", "check_town", "delivery_times_s"]
+__all__ = [
+    "BACK_EVENT",
+    "CUT_EVENT",
+    "Finding",
+    "Platform",
+    "check_town",
+    "delivery_finding",
+    "delivery_times_s",
+]
 
 Json = Mapping[str, Any]
 
 SHOWN_MAX: Final = 3
+TIMED_HOMES_MAX: Final = 60
+"""Beyond it, how fast tokens arrive says more of the machine than of the product."""
 IN_WORK: Final = frozenset({"queued", "sent", "acknowledged"})
 ARRIVED: Final = frozenset({"verified", "already_used"})
 SWITCHING: Final = frozenset({"open_relay", "close_valve", "close_relay", "open_valve"})
@@ -36,11 +47,19 @@ MINOR: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence, whether it held, and what was seen."""
+    """One sentence, whether it held, and what was seen; or a measurement, which cannot fail."""
 
     sentence: str
     held: bool
     seen: str
+    is_measurement: bool = False
+
+    @property
+    def word(self) -> str:
+        """What a report begins its line with."""
+        if self.is_measurement:
+            return "measured"
+        return "holds" if self.held else "BROKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +134,23 @@ def delivery_times_s(records: Sequence[SaleRecord], platform: Platform) -> list[
         for sale in platform.sales
         if sale["sale_id"] in online and sale["delivery"]["verified_at"]
     )
+
+
+def delivery_finding(times_s: Sequence[float], *, homes: int, wanted_s: float) -> Finding:
+    """Judge delivery times; in a town larger than ``TIMED_HOMES_MAX`` they are told, not judged.
+
+    Args:
+        times_s: from :func:`delivery_times_s`; at least one.
+        homes: in the town.
+        wanted_s: the median at most.
+    """
+    middle_s = median(times_s)
+    seen = f"{len(times_s)} deliveries: median {middle_s:.2f} s, slowest {max(times_s):.2f} s"
+    if homes > TIMED_HOMES_MAX:
+        slow = f"; slow on this machine for {homes} meters" if middle_s > wanted_s else ""
+        return Finding("from sold to balance risen", True, seen + slow, is_measurement=True)
+    sentence = f"from sold to balance risen it takes {wanted_s:g} s at most, in half of all cases"
+    return Finding(sentence, middle_s <= wanted_s, seen)
 
 
 def _at(text: str) -> datetime:
