@@ -101,12 +101,14 @@ async def test_an_amount_that_is_none_is_wrong_usage(till: Sell, meter: str, amo
     assert "usage:" in err
 
 
-async def test_a_wrong_check_digit_is_told(till: Sell, meter: str) -> None:
+async def test_a_wrong_check_digit_is_told_without_asking_a_server(
+    till: Sell, meter: str, free_port: int
+) -> None:
     wrong = meter[:-1] + str((int(meter[-1]) + 1) % 10)
 
-    code, _, err = await till(wrong, "100")
+    code, _, err = await till(wrong, "100", "--api", f"http://127.0.0.1:{free_port}")
 
-    assert code == EXIT_FAILED
+    assert code == EXIT_UNUSABLE
     assert "(wrong_check_digit)" in err
 
 
@@ -125,12 +127,28 @@ async def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert await asyncio.to_thread(main, arguments) == EXIT_UNUSABLE
 
 
-async def test_without_a_server_the_id_to_repeat_is_told(
+async def test_without_a_server_nothing_was_sold_and_that_is_said_at_once(
     till: Sell, meter: str, free_port: int
 ) -> None:
-    arguments = ("--api", f"http://127.0.0.1:{free_port}", "--sale-id", "mine")
+    code, _, err = await till(meter, "100", "--api", f"http://127.0.0.1:{free_port}")
 
-    code, _, err = await till(meter, "100", *arguments)
+    assert code == EXIT_FAILED
+    assert "nothing was sold" in err
+    assert "(no_server)" in err
+    assert "asking again" not in err
+
+
+async def test_when_answers_are_lost_the_id_to_repeat_is_told(till: Sell, meter: str) -> None:
+    """The server takes each request and closes the connection."""
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        arguments = ("--api", f"http://127.0.0.1:{port}", "--sale-id", "mine")
+        code, _, err = await till(meter, "100", *arguments)
 
     assert code == EXIT_FAILED
     assert "--sale-id mine" in err

@@ -132,7 +132,8 @@ def sell(api: Api, request: dict[str, str]) -> dict[str, Any]:
     """Sell, asking again until there is an answer.
 
     Raises:
-        Unavailable: ``no_answer``: the sale may or may not have happened; ask again with its id.
+        Unavailable: ``no_server``: nobody listens there, so that nothing was asked for; or
+            ``no_answer``: the sale may or may not have happened; ask again with its id.
         SlotmeterError: the server refused; the code is the server's.
     """
     pause_s = PAUSE_S_FIRST
@@ -145,6 +146,12 @@ def sell(api: Api, request: dict[str, str]) -> dict[str, Any]:
         try:
             status, answer = api.call("POST", "/sales", request)
         except OSError as error:
+            if isinstance(error, ConnectionRefusedError) and attempt == 1:
+                raise Unavailable(
+                    "no_server",
+                    f"no server listens at {api.url.netloc}; nothing was sold. "
+                    "Is `slotmeter serve` running?",
+                ) from error
             reason = f"no answer from {api.url.netloc} ({error.strerror or error})"
             continue
         if status in TRY_AGAIN:
@@ -177,6 +184,9 @@ def _document(status: int, answer: bytes) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from slotmeter.vending.sts import check_drn
+
+    check_drn(options.meter)
     api = Api(options.api, read_key(options.key_file))
     sale_id = options.sale_id or f"cli-{secrets.token_hex(12)}"
     sale = sell(
