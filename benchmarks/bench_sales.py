@@ -325,6 +325,13 @@ def show(name: str, runs: Sequence[Measured]) -> float:
     return median
 
 
+def told(what: str, run: int, load: Load) -> Measured:
+    """Run the generator and say what came out, so that nobody waits without a word."""
+    measured = in_own_process(load)
+    print(f"  {what}, run {run + 1}: {measured.per_s:,.0f}/s", flush=True)
+    return measured
+
+
 def measure(options: argparse.Namespace, folder: Path) -> int:
     numbers = meter_numbers(options.meters)
 
@@ -338,6 +345,8 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         flush=True,
     )
+    loads_s = 2 * options.runs * (options.warm_up + options.measure)
+    print(f"{2 * options.runs} runs, {loads_s:.0f} s in all and a little to start", flush=True)
     serving = running_server(folder / "data", numbers, with_devices=options.devices)
     with serving as (site, synchronous):
         print(f"synchronous = {synchronous} (read from the server's database)", flush=True)
@@ -346,12 +355,13 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
             return 1
         key = site.key_of("till")
         sales = [
-            in_own_process(load(site.http_port, "/api/v1/sales", key, f"run{run}"))
+            told("sales", run, load(site.http_port, "/api/v1/sales", key, f"run{run}"))
             for run in range(options.runs)
         ]
     with running_peer(folder) as port:
         inserts = [
-            in_own_process(load(port, "/sales", "", f"peer{run}")) for run in range(options.runs)
+            told("inserts", run, load(port, "/sales", "", f"peer{run}"))
+            for run in range(options.runs)
         ]
     sold = show("durable sales over HTTP", sales)
     inserted = show("one durable insert over HTTP", inserts)
