@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slotmeter.cli import EXIT_OK, EXIT_UNUSABLE, main
-from slotmeter.cli.demo import MARK
+from slotmeter.cli.demo import MARK, _usable
 from slotmeter.runtime.data_lock import LOCK_FILE
 
 STOP_S = 90
@@ -109,6 +110,20 @@ def test_a_folder_in_which_somebody_runs_is_left_as_it_is(
     assert "(data_folder_in_use)" in said
     assert "--data" in said
     assert (tmp_path / "slotmeter.db").read_text() == "customers"
+
+
+def test_a_port_that_is_taken_is_named_with_the_one_used_instead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        used = _usable(port)
+
+    assert used != port
+    assert f"{port} is taken, using {used}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,10 @@ def _make_site(options: argparse.Namespace, town: Town) -> Site:
 
 
 def _usable(port: int) -> int:
-    """Return the port, or 0 for any free one when somebody listens there."""
+    """Return the port, or one that is free, and say so, when somebody listens there."""
     import socket
+
+    from slotmeter.testing.site import free_ports
 
     with (
         socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
@@ -198,5 +200,7 @@ def _usable(port: int) -> int:
             stream.bind(("127.0.0.1", port))
             datagram.bind(("127.0.0.1", port))
         except OSError:
-            return 0
+            [free] = free_ports(1)
+            print(f"{port} is taken, using {free}", flush=True)
+            return free
     return port
