@@ -57,6 +57,23 @@ def test_wrong_usage_is_exit_code_2(
     assert "usage: slotmeter" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["demo", "--wrong"], "usage: slotmeter demo "),
+        (["tariff", "add", "x.yaml", "--wrong"], "usage: slotmeter tariff add "),
+    ],
+)
+def test_a_wrong_option_shows_the_usage_of_its_command(
+    arguments: list[str], usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == EXIT_UNUSABLE
+
+    said = capsys.readouterr().err
+    assert said.startswith(usage)
+    assert "unrecognized arguments: --wrong" in said
+
+
 def test_a_problem_is_one_sentence_with_its_code(
     capsys: pytest.CaptureFixture[str], tmp_path: object
 ) -> None:

@@ -285,6 +285,14 @@ def test_a_tariff_with_a_mistake_names_the_place(change: dict[str, Any], field: 
     assert caught.value.field == field
 
 
+def test_a_value_that_a_tariff_lacks_is_called_missing() -> None:
+    document = {**tariff_document("water")}
+    del document["currency"]
+
+    with pytest.raises(Refused, match="currency is missing"):
+        parse_tariff(document)
+
+
 def test_a_tariff_must_be_a_document() -> None:
     with pytest.raises(Refused) as caught:
         parse_tariff(["price"])

@@ -71,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = _parser(arguments).parse_args(arguments)
+        parser = _parser(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            _asked(parser, arguments).error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:  # argparse has said what is wrong, or has printed the help
         return end.code if isinstance(end.code, int) else EXIT_UNUSABLE
     as_json = bool(getattr(options, "json", False))
@@ -109,6 +112,19 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     for module in _modules_needed(arguments):
         cast("_Command", importlib.import_module(f"slotmeter.cli.{module}")).register(subparsers)
+    return parser
+
+
+def _asked(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of the command asked for, whose usage shows what it takes."""
+    for word in arguments:
+        # argparse has no public way from a parser to its commands
+        subparsers = next(
+            (each for each in parser._actions if isinstance(each.choices, dict)),
+            None,
+        )
+        if subparsers is not None and isinstance(subparsers.choices, dict):
+            parser = subparsers.choices.get(word, parser)
     return parser
 
 

@@ -85,6 +85,8 @@ _KEYS = frozenset(
 
 def _text(document: Mapping[str, object], key: str, path: str, length_max: int = 80) -> str:
     value = document.get(key)
+    if value is None:
+        raise Refused("tariff_invalid", f"{path} is missing", field=path)
     if not isinstance(value, str) or not value.strip() or len(value) > length_max:
         raise Refused(
             "tariff_invalid",
