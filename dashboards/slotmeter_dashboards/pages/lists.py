@@ -298,7 +298,7 @@ def alarms_asked(asked: Mapping[str, str]) -> dict[str, str]:
 
 
 def _alarms_frame(view: View, _: str) -> Component:
-    return _frame("Alarms", "What waits for somebody, the newest first.", view, "alarms")
+    return _frame("Alarms", "The newest first. Open ones wait for somebody.", view, "alarms")
 
 
 async def _alarms(client: ApiClient, view: View, _: str) -> Drawn:
@@ -330,9 +330,10 @@ def of_severity(event: Event, severity: str | None) -> bool:
 
 
 def _events_frame(view: View, _: str) -> Component:
-    note = f"The newest {EVENTS_SHOWN}, the newest first. The CSV file holds all of them."
-    if view.params.get("severity"):
-        note = f"Among the newest {EVENTS_SIFTED}, the newest first. The CSV file holds all."
+    note = (
+        f"The newest {EVENTS_SHOWN}; one severity is picked out of the newest {EVENTS_SIFTED}. "
+        "The CSV file holds all of them."
+    )
     return _frame("Events", note, view, "events")
 
 
