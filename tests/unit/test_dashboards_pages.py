@@ -440,6 +440,10 @@ async def test_what_the_key_has_no_right_to_is_not_shown_as_nothing() -> None:
     assert "Meters are not shown" in text_of(drawn.sections["tiles"])
 
 
+def test_all_alarms_of_the_overview_are_really_all() -> None:
+    assert "/alarms?show=all" in links_of(OVERVIEW.frame(view(), ""))
+
+
 async def test_the_overview_names_the_utility() -> None:
     document = {**OVERVIEW_DOCUMENT, "utility": "Riverside Power"}
 

@@ -42,15 +42,18 @@ SELL_HINT = "slotmeter sell METER AMOUNT"
 
 
 def _frame(view: View, _: str) -> Component:
-    def more(text: str, path: str) -> Piece:
-        return dcc.Link(text, href=view.link(path), className="more")
+    def more(text: str, path: str, **params: str) -> Piece:
+        return dcc.Link(text, href=view.link(path, **params), className="more")
 
     head = html.Div(
         [html.H1("Today", tabIndex="-1"), section("day", "page-note")], className="page-head"
     )
     queue = [section("command-states", waits=False), section("commands")]
     alarms = card(
-        "Open alarms", section("alarms"), more=more("All alarms", "alarms"), class_name="second"
+        "Open alarms",
+        section("alarms"),
+        more=more("All alarms", "alarms", show="all"),
+        class_name="second",
     )
     main = [
         chart_card("Sales by hour", "money taken", "sales", "first"),
