@@ -152,7 +152,7 @@ class Command(Out):
     commodity: Commodity
     kind: str
     state: CommandState
-    cause: str = Field(description="sale, rule or person")
+    cause: str = Field(description="sale, rule, person or service")
     reason: str
     result: str | None
     causes: list[Hold] = Field(description="Why it is held or was refused.")

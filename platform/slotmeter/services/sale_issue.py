@@ -70,7 +70,7 @@ def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
         utility_id=sale["utility_id"],
         at_us=now_us,
         kind="sale",
-        text=f"Sold {tendered} {tendered.currency} for meter {sale['meter_number']}",
+        text=f"Sold {tendered.currency} {tendered} for meter {sale['meter_number']}",
         meter_id=sale["meter_id"],
         principal_id=sale["principal_id"],
         data=data,
