@@ -379,7 +379,7 @@ async def test_the_overview_counts_the_utilitys_own_day(api: ApiTown, meter: Sma
     assert before["sales"] == {
         "count": 1,
         "tendered": "116.00",
-        "units": {"electricity": "5", "water": "0", "gas": "0"},
+        "units": {"electricity": "5.0", "water": "0.0", "gas": "0.0"},
     }
     assert before["day_start"] == "2026-11-20T21:00:00.000000Z"
     assert before["sales_by_hour"][-1]["count"] == 1
