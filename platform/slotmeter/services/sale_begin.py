@@ -40,6 +40,7 @@ from slotmeter.vending.sts import (
     KeyParameters,
     TokenRequest,
     check_issuable,
+    minute_1993_of_us,
 )
 
 __all__ = ["SellRequest", "begin_reads", "begin_sale"]
@@ -80,7 +81,15 @@ def begin_reads(principal: Principal, request: SellRequest, now_us: int) -> list
             "known",
         ),
         *quote_reads(principal, request.meter, now_us),
-        Read("kept_tids", {"meter_id": From("meter", "meter_id"), "limit": KEPT_TIDS}, "tids"),
+        Read(
+            "kept_tids",
+            {
+                "meter_id": From("meter", "meter_id"),
+                "from_minute": minute_1993_of_us(now_us),
+                "limit": KEPT_TIDS,
+            },
+            "tids",
+        ),
         Read("branch", {"id": principal.branch_id}),
         Read("till_of_branch", {"branch_id": principal.branch_id}, "till"),
         Read("sequence", {"utility_id": utility_id, "name": "receipt"}),

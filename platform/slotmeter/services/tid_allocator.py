@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slotmeter.vending.sts import KeyParameters, minute_1993_of_us, next_tid_minute, tid_of_minute
+from slotmeter.vending.sts import (
+    KEPT_TIDS,
+    KeyParameters,
+    minute_1993_of_us,
+    next_tid_minute,
+    tid_of_minute,
+)
 
 __all__ = ["Tid", "TidAllocator"]
 
@@ -39,11 +45,15 @@ class TidAllocator:
 
         Args:
             now_us: our clock, UTC epoch microseconds.
-            kept: the meter's largest minutes so far, in any order.
+            kept: the meter's largest minutes so far, at most ``KEPT_TIDS``, in any order; those
+                before this minute may be left out, as they cannot be given again.
             parameters: what the meter is coded with.
 
         Raises:
             Refused: the key's base date or expiry does not allow a token now.
         """
-        minute = next_tid_minute(minute_1993_of_us(now_us), kept, self.lane, self.lanes)
+        present = minute_1993_of_us(now_us)
+        # A memory that is not full reaches back to before the present.
+        memory = kept if len(kept) >= KEPT_TIDS else (*kept, present - 1)
+        minute = next_tid_minute(present, memory, self.lane, self.lanes)
         return Tid(tid_of_minute(minute, parameters.base_date, parameters.ken), minute)

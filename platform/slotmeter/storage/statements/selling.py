@@ -111,7 +111,10 @@ READS = {
         _charge.c.period == bindparam("period"),
     ),
     "kept_tids": select(_token.c.tid_minute)
-    .where(_token.c.meter_id == bindparam("meter_id"))
+    .where(
+        _token.c.meter_id == bindparam("meter_id"),
+        _token.c.tid_minute >= bindparam("from_minute"),
+    )
     .order_by(_token.c.tid_minute.desc())
     .limit(bindparam("limit")),
     "branch": select(_branch.c.code, _branch.c.name).where(_branch.c.id == bindparam("id")),
