@@ -27,7 +27,7 @@ from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.pricing import Priced, price, quote_reads
 from slotmeter.services.sale_void import refusal_of
-from slotmeter.services.tid_allocator import TidAllocator
+from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
 from slotmeter.units import Money, iso_utc, parse_money
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.charges import ChargeDue
@@ -37,7 +37,6 @@ from slotmeter.vending.sales import (
 )
 from slotmeter.vending.sts import (
     KEPT_TIDS,
-    KeyParameters,
     TokenRequest,
     check_issuable,
     minute_1993_of_us,
@@ -133,7 +132,7 @@ def _take_charge(
 def _token_values(
     priced: Priced, rows: Rows, tids: TidAllocator, rnd: int, now_us: int
 ) -> dict[str, Any]:
-    parameters = KeyParameters.from_dict(json.loads(priced.row["parameters"]))
+    parameters = stored_parameters(priced.row["parameters"])
     tid = tids.next(now_us, [row["tid_minute"] for row in rows["tids"]], parameters)
     request = TokenRequest.credit(
         credit_subclass(priced.row["commodity"]),

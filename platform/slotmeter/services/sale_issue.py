@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from slotmeter.devices.commands import CommandKind
 from slotmeter.ports import (
@@ -29,8 +30,13 @@ from slotmeter.vending.sales import (
 __all__ = ["issue_reads", "issue_sale"]
 
 
+@lru_cache(maxsize=256)
+def _stored_lines(priced: str) -> tuple[ReceiptLine, ...]:
+    return tuple(ReceiptLine(**line) for line in json.loads(priced))
+
+
 def _lines(sale: Row) -> tuple[ReceiptLine, ...]:
-    return tuple(ReceiptLine(**line) for line in json.loads(sale["priced"]))
+    return _stored_lines(sale["priced"])
 
 
 def _postings(sale: Row) -> tuple[Posting, ...]:

@@ -32,10 +32,11 @@ from slotmeter.services.pricing import price, quote_reads
 from slotmeter.services.sale_begin import SellRequest, begin_reads, begin_sale
 from slotmeter.services.sale_issue import issue_reads, issue_sale
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
+from slotmeter.services.tid_allocator import stored_parameters
 from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us
 from slotmeter.vending.accounts import masked_name
 from slotmeter.vending.receipts import Receipt, ReceiptLine
-from slotmeter.vending.sts import KeyParameters, TokenRequest, check_drn
+from slotmeter.vending.sts import TokenRequest, check_drn
 
 __all__ = ["CHANNELS", "QuoteView", "SaleView", "SellRequest", "Selling"]
 
@@ -317,7 +318,7 @@ class Selling:
     async def _digits(self, sale: Row) -> str | None:
         if sale["token_id"] is None:
             return None
-        parameters = KeyParameters.from_dict(json.loads(sale["token_parameters"]))
+        parameters = stored_parameters(sale["token_parameters"])
         request = TokenRequest.from_dict(json.loads(sale["token_request"]))
         try:
             token = await self._security.issue(sale["token_key_id"], parameters, request)

@@ -6,8 +6,10 @@ each gives only the minutes that fall into its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slotmeter.vending.sts import (
     KEPT_TIDS,
@@ -17,7 +19,13 @@ from slotmeter.vending.sts import (
     tid_of_minute,
 )
 
-__all__ = ["Tid", "TidAllocator"]
+__all__ = ["Tid", "TidAllocator", "stored_parameters"]
+
+
+@lru_cache(maxsize=4_096)
+def stored_parameters(text: str) -> KeyParameters:
+    """Read key parameters as the database keeps them: JSON text that was checked before."""
+    return KeyParameters.from_dict(json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
