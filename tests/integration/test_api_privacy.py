@@ -196,7 +196,7 @@ async def test_what_a_meter_reported_is_hidden_from_whom_readings_are_not_for(
         by_eye = of((await vendors.api.get(f"/api/v1/meters{path}", "eye")).json)
 
         assert [by_ann[name] for name in names] == [None] * 4
-        assert [by_eye[name] for name in names][:3] == ["1", "2", "3"]
+        assert [by_eye[name] for name in names][:3] == ["1.0", "2.0", "3.0"]
 
 
 async def test_who_may_see_all_sales_finds_any_receipt(vendors: Vendors) -> None:
