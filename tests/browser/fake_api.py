@@ -40,6 +40,9 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+SALES_MIN = 60
+
+
 class Town:
     """Everything that the answers are made from; the same seed gives the same town."""
 
@@ -98,6 +101,9 @@ class Town:
         midnight = self.now.astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
         minutes = max(int((self.now - midnight).total_seconds() // 60), 1)
         busy = [m for m in range(minutes) if self.random.random() < 0.14 * self.rush(m // 60)]
+        if len(busy) < SALES_MIN:
+            # Just after midnight the day is young, but the pages are looked at all the same.
+            busy = sorted(self.random.choices(range(minutes), k=SALES_MIN))
         for minute in busy:
             self.sell(midnight + timedelta(minutes=minute, seconds=self.random.randrange(60)))
         for index in range(40):
