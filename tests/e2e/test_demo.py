@@ -143,3 +143,23 @@ def test_options_that_cannot_be_are_wrong_usage(
 ) -> None:
     assert main(["demo", *options]) == EXIT_UNUSABLE
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+def test_two_demos_that_start_at_once_run_side_by_side(tmp_path: Path) -> None:
+    shape = ("--meters", "4", "--no-dashboards", "--for", "3s")
+    command = (sys.executable, "-m", "slotmeter", "demo", *shape)
+    towns = [
+        subprocess.Popen(
+            [*command, "--data", str(tmp_path / name)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in ("east", "west")
+    ]
+
+    said = [town.communicate(timeout=170)[0] for town in towns]
+
+    assert [town.returncode for town in towns] == [EXIT_OK, EXIT_OK], said

@@ -30,6 +30,8 @@ __all__ = ["register"]
 MARK = ".slotmeter-demo"
 DEFAULT_FOLDER = Path("demo-data")
 DEFAULT_PORTS = (8480, 8481, 5683)
+STARTS_MAX = 5
+"""Between the choice of a port and its use another program may take it."""
 SPEED_MAX = 10_000
 METERS_MAX = 5_000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)")
@@ -105,7 +107,6 @@ def _duration(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from slotmeter.cli.demo_run import DemoRun
     from slotmeter.testing.server import ServerFailed
     from slotmeter.testing.site import SiteBroken
     from slotmeter.testing.town import plan_town
@@ -113,11 +114,29 @@ def _run(options: argparse.Namespace) -> int:
     town = plan_town(options.meters, options.seed)
     with _fresh(options.data):
         try:
-            site = _make_site(options, town)
-            return EXIT_OK if asyncio.run(DemoRun(options, town, site).run()) else EXIT_FAILED
+            return EXIT_OK if _held(options, town) else EXIT_FAILED
         except (ServerFailed, SiteBroken) as error:
             print(f"the demo ended early: {error}")
             return EXIT_FAILED
+
+
+def _held(options: argparse.Namespace, town: Town) -> bool:
+    """Run the town, on other ports when somebody else was quicker; say whether everything held."""
+    from slotmeter.cli.demo_run import DemoRun
+    from slotmeter.testing.server import PortTaken
+
+    asked = {options.http_port, options.dashboards_port, options.nbiot_port}
+    starts = STARTS_MAX if asked == {None} else 1
+    while True:
+        site = _make_site(options, town)
+        try:
+            return asyncio.run(DemoRun(options, town, site).run())
+        except PortTaken:
+            starts -= 1
+            if not starts:
+                raise
+            print("another program has just taken one of these ports; trying others", flush=True)
+            _empty(options.data)
 
 
 @contextmanager
@@ -130,7 +149,7 @@ def _fresh(folder: Path) -> Iterator[None]:
         ConfigError: ``folder_not_empty`` or ``data_folder_in_use``.
     """
     from slotmeter.cli.data_folder import make_folder
-    from slotmeter.runtime.data_lock import LOCK_FILE, DataLock
+    from slotmeter.runtime.data_lock import DataLock
 
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise ConfigError(
@@ -149,11 +168,18 @@ def _fresh(folder: Path) -> Iterator[None]:
             raise ConfigError(
                 "data_folder_in_use", f"a demo runs in {folder}; stop it, or use another --data"
             ) from error
-        for path in folder.iterdir():
-            if path.name not in (MARK, LOCK_FILE):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        _empty(folder)
         served.release()
         yield
+
+
+def _empty(folder: Path) -> None:
+    """Remove everything but the marks that keep others out."""
+    from slotmeter.runtime.data_lock import LOCK_FILE
+
+    for path in folder.iterdir():
+        if path.name not in (MARK, LOCK_FILE):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _make_site(options: argparse.Namespace, town: Town) -> Site:

@@ -15,17 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["READY_TIMEOUT_S", "STOP_TIMEOUT_S", "Server", "ServerFailed"]
+__all__ = ["READY_TIMEOUT_S", "STOP_TIMEOUT_S", "PortTaken", "Server", "ServerFailed"]
 
 READY_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
 GET_TIMEOUT_S: Final = 5.0
 LOG_TAIL_BYTES: Final = 4_000
+READY_LINE: Final = b"ready; Ctrl-C stops"
+PORT_TAKEN: Final = b"(port_in_use)"
 
 
 class ServerFailed(Exception):
     """The server ended or did not get ready; the text is the end of its log."""
+
+
+class PortTaken(ServerFailed):
+    """The server ended because another program has one of its ports."""
 
 
 class Server:
@@ -44,6 +50,7 @@ class Server:
         self._log = log
         self._wrapper = tuple(wrapper)
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_from = 0
 
     @property
     def pid(self) -> int | None:
@@ -59,6 +66,7 @@ class Server:
         """Start the process and return at once."""
         child = [sys.executable, "-m", "slotmeter.runtime.child", "slotmeter.cli:main"]
         with self._log.open("ab") as log:
+            self._log_from = log.tell()
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [*self._wrapper, *child, "serve", "--config", str(self._config)],
                 stdin=subprocess.PIPE,  # it ends when we do, even by kill -9
@@ -70,11 +78,20 @@ class Server:
             )
 
     def is_ready(self) -> bool:
-        """Ask once whether it answers requests."""
+        """Ask once whether it answers requests: itself, not another server on its port."""
+        if READY_LINE not in self._said():
+            return False
         try:
             return self._get("/readyz")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def _said(self) -> bytes:
+        """Return what the process wrote since its launch."""
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            log.seek(self._log_from)
+            return log.read()
+        return b""
 
     def synchronous(self) -> str:
         """Return the ``synchronous`` setting that the server read from its database connection."""
@@ -95,7 +112,8 @@ class Server:
         """Wait until it answers requests.
 
         Raises:
-            ServerFailed: it ended, or the time is over.
+            PortTaken: it ended because of that.
+            ServerFailed: it ended otherwise, or the time is over.
         """
         end_s = time.monotonic() + timeout_s
         while not self.is_ready():
@@ -106,14 +124,16 @@ class Server:
         """Start the process and wait until it answers requests.
 
         Raises:
-            ServerFailed: it ended, or the time is over.
+            PortTaken: it ended because of that.
+            ServerFailed: it ended otherwise, or the time is over.
         """
         self.launch()
         await asyncio.to_thread(self.wait_until_ready, timeout_s)
 
     def _check_alive(self, end_s: float, timeout_s: float) -> None:
         if self.ended is not None:
-            raise ServerFailed(f"the server ended with {self.ended}:\n{self.log_tail()}")
+            kind = PortTaken if PORT_TAKEN in self._said() else ServerFailed
+            raise kind(f"the server ended with {self.ended}:\n{self.log_tail()}")
         if time.monotonic() >= end_s:
             raise ServerFailed(f"not ready within {timeout_s:g} s:\n{self.log_tail()}")
 
