@@ -82,6 +82,16 @@ def platform_of_paper(free_ports: Callable[[], int]) -> Iterator[Started]:
     started.stop()
 
 
+@pytest.fixture
+def troubled_platform(platform_of_paper: Started) -> Iterator[Started]:
+    """The platform of paper for a test that stops or empties it; fresh again for the next test."""
+    yield platform_of_paper
+    try:
+        platform_of_paper.stop()
+    finally:
+        platform_of_paper.start()
+
+
 @pytest.fixture(scope="session")
 def started(free_ports: Callable[[], int]) -> Callable[..., Started]:
     """Call it with a module and its arguments for that program, listening on a port of its own."""
@@ -140,3 +150,15 @@ def window(chromium: webdriver.Chrome) -> Callable[[int, int, str], None]:
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [wish]})
 
     return shape
+
+
+@pytest.fixture
+def blocked(chromium: webdriver.Chrome) -> Iterator[Callable[..., None]]:
+    """Call it with patterns of addresses that Chromium must not reach; call it without to end."""
+
+    def block(*patterns: str) -> None:
+        chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": patterns})
+
+    chromium.execute_cdp_cmd("Network.enable", {})
+    yield block
+    block()

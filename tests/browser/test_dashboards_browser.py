@@ -234,37 +234,36 @@ def test_the_keyboard_reaches_the_content_first_and_shows_where_it_is(
 
 
 def test_a_page_without_the_platform_says_so_and_recovers_by_itself(
-    chromium: Chrome, visit: Callable[[str], None], platform_of_paper: Any
+    chromium: Chrome, visit: Callable[[str], None], troubled_platform: Any
 ) -> None:
     visit("/")
     chromium.execute_script("window.still = true")
 
-    platform_of_paper.stop()
+    troubled_platform.stop()
 
     until(chromium, "return document.querySelector('#banner').textContent.includes('not answer')")
     assert text(chromium, "#status") == "Not live"
     assert sales_count(chromium) > 0
-    platform_of_paper.start()
+    troubled_platform.start()
     until(chromium, "return !!document.querySelector('.badge.live')")
     assert text(chromium, "#banner") == ""
     assert chromium.execute_script("return window.still")
 
 
 def test_a_page_that_hears_nothing_from_the_console_does_not_go_on_as_live(
-    chromium: Chrome, visit: Callable[[str], None]
+    chromium: Chrome, visit: Callable[[str], None], blocked: Callable[..., None]
 ) -> None:
     visit("/")
     stale = "return !document.querySelector('#stale').hidden"
     assert not chromium.execute_script(stale)
 
-    chromium.execute_cdp_cmd("Network.enable", {})
-    chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*_dash-update-component*"]})
+    blocked("*_dash-update-component*")
     chromium.execute_script(
         "const now = performance.now.bind(performance); performance.now = () => now() + 60000"
     )
 
     until(chromium, stale)
-    chromium.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    blocked()
     until(chromium, stale.replace("!", ""))
     browser_log(chromium)
 
@@ -279,13 +278,11 @@ def test_what_is_not_there_is_said_to_be_so(
 
 
 def test_an_empty_town_says_what_to_do_next(
-    chromium: Chrome, visit: Callable[[str], None], platform_of_paper: Any
+    chromium: Chrome, visit: Callable[[str], None], troubled_platform: Any
 ) -> None:
-    platform_of_paper.tell("/fake/empty")
+    troubled_platform.tell("/fake/empty")
     for path, hint in (("/", "slotmeter sell"), ("/meters", "slotmeter import meters")):
         visit(path)
 
         until(chromium, "return document.body.innerText.includes(arguments[0])", hint)
         assert faults(chromium) == {}
-    platform_of_paper.stop()
-    platform_of_paper.start()
