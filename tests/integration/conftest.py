@@ -1,4 +1,5 @@
-"""A served small utility whose every answer is checked against the OpenAPI document."""
+"""Towns to test in: one served, with every answer checked against the OpenAPI document; and one of
+devices, which nothing serves."""
 
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ from jsonschema import Draft202012Validator
 from slotmeter.api.openapi import openapi_document
 from slotmeter.api.routes import ROUTES
 from slotmeter.config import LimitsConfig
+from slotmeter.ports import Caller
 from slotmeter.testing.api_town import ApiTown, Reply, serve_small_utility
+from slotmeter.testing.device_side import DeviceTown, Script, device_town
+from slotmeter_rules import RULES
 
 DOCUMENT = openapi_document("test")
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail", "request_id"}
@@ -63,3 +67,22 @@ async def api(tmp_path: Path, api_limits: LimitsConfig) -> AsyncIterator[ApiTown
     """A served small utility: prices of 20.00 and 16 % tax, nobody and no meter yet."""
     async with serve_small_utility(tmp_path, api_limits, check_reply) as town:
         yield town
+
+
+@pytest.fixture
+def script() -> Script:
+    """What the driver of the town's devices reads out of payloads; a test fills it."""
+    return Script()
+
+
+@pytest.fixture
+async def town(tmp_path: Path, script: Script) -> AsyncIterator[DeviceTown]:
+    """A small utility with its device side and the rule of credit that we ship; no meter yet."""
+    async with device_town(tmp_path, RULES.credit_control, script) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def operator(town: DeviceTown) -> Caller:
+    """A person who may ask for commands."""
+    return await town.utility.add_principal("operator", "operator")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from slotmeter.devices.commands import CommandKind, CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.ports import Caller, Changes, Update
 from slotmeter.services.command_rows import ATTEMPTS_MAX
+from slotmeter.testing.command_town import cut, cuttable, log_of
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
@@ -20,46 +20,13 @@ ON, OFF = SupplyState.ON, SupplyState.OFF
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-async def town(tmp_path: Path, script: Script) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control, script) as opened:
-        yield opened
-
-
-@pytest.fixture
 async def meter(town: DeviceTown) -> SmallMeter:
     """A meter that may be cut: heard just now, warned, its credit known."""
     return await cuttable(town)
 
 
-@pytest.fixture
-async def operator(town: DeviceTown) -> Caller:
-    return await town.utility.add_principal("operator", "operator")
-
-
-async def cuttable(town: DeviceTown, commodity: str = "electricity") -> SmallMeter:
-    meter = await town.utility.add_meter(commodity)
-    await town.side.report(meter, {"credit_balance": 5, "credit_total": 5}, supply=ON)
-    await town.notice(meter)
-    return meter
-
-
-async def cut(town: DeviceTown, caller: Caller, meter: SmallMeter, **more: Any) -> dict[str, Any]:
-    kind = "open_relay" if meter.commodity == "electricity" else "close_valve"
-    return await town.side.requests.request_command(caller, meter.number, kind, "unpaid", **more)
-
-
 async def ask(town: DeviceTown, caller: Caller, meter: SmallMeter, kind: str) -> dict[str, Any]:
     return await town.side.requests.request_command(caller, meter.number, kind, "why")
-
-
-def log(town: DeviceTown, command: dict[str, Any]) -> list[str]:
-    sql = "SELECT state FROM command_log WHERE command_id = ? ORDER BY id"
-    return [row["state"] for row in town.rows(sql, command["id"])]
 
 
 # --- what media take ----------------------------------------------------------------------------
@@ -137,7 +104,7 @@ async def test_a_reading_that_was_asked_for_is_verified_by_the_report(
     await town.side.take(meter)
     await town.side.report(meter, results=(CommandResult(command["id"], Outcome.DONE),))
 
-    assert log(town, command) == ["queued", "sent", "acknowledged", "verified"]
+    assert log_of(town, command) == ["queued", "sent", "acknowledged", "verified"]
 
 
 async def test_a_command_that_the_meter_does_not_do_fails_with_its_word(

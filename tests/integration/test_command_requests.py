@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from slotmeter.devices.entities import SupplyState
 from slotmeter.errors import NotAllowed, NotFound, Refused
 from slotmeter.ports import Caller
 from slotmeter.services.bus import CommandsChanged, EventsRecorded
+from slotmeter.testing.command_town import cut, cuttable, log_of
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
@@ -34,25 +34,9 @@ NIGHTS = {
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-async def town(tmp_path: Path, script: Script) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control, script) as opened:
-        yield opened
-
-
-@pytest.fixture
 async def meter(town: DeviceTown) -> SmallMeter:
     """A meter that may be cut: heard just now, warned, its credit known."""
     return await cuttable(town)
-
-
-@pytest.fixture
-async def operator(town: DeviceTown) -> Caller:
-    return await town.utility.add_principal("operator", "operator")
 
 
 @pytest.fixture
@@ -60,25 +44,8 @@ async def supervisor(town: DeviceTown) -> Caller:
     return await town.utility.add_principal("supervisor", "supervisor")
 
 
-async def cuttable(town: DeviceTown, commodity: str = "electricity") -> SmallMeter:
-    meter = await town.utility.add_meter(commodity)
-    await town.side.report(meter, {"credit_balance": 5, "credit_total": 5}, supply=ON)
-    await town.notice(meter)
-    return meter
-
-
-async def cut(town: DeviceTown, caller: Caller, meter: SmallMeter, **more: Any) -> dict[str, Any]:
-    kind = "open_relay" if meter.commodity == "electricity" else "close_valve"
-    return await town.side.requests.request_command(caller, meter.number, kind, "unpaid", **more)
-
-
 def codes(command: dict[str, Any]) -> list[str]:
     return [cause["code"] for cause in command["causes"]]
-
-
-def log(town: DeviceTown, command: dict[str, Any]) -> list[str]:
-    sql = "SELECT state FROM command_log WHERE command_id = ? ORDER BY id"
-    return [row["state"] for row in town.rows(sql, command["id"])]
 
 
 # --- what people ask ----------------------------------------------------------------------------
@@ -96,7 +63,7 @@ async def test_an_operator_s_cut_goes_out_and_is_verified_by_the_meter_s_own_rep
 
     assert taken == {"id": command["id"], "kind": "open_relay", "token": None}
     assert not_yet == [("open_relay", "acknowledged")]
-    assert log(town, command) == ["queued", "sent", "acknowledged", "verified"]
+    assert log_of(town, command) == ["queued", "sent", "acknowledged", "verified"]
     assert town.events(meter) == ["command_queued", "supply_cut"]
     data = town.row("SELECT text FROM event WHERE kind = 'supply_cut'")
     assert "person: unpaid" in data["text"]
@@ -321,7 +288,7 @@ async def test_more_cuts_than_the_hour_allows_wait_for_a_second_person(
     assert waiting == []
     assert (confirmed["state"], confirmed["confirmed"]) == ("queued", True)
     assert len(await town.side.take(meter)) == 1
-    assert log(town, held) == ["held", "queued", "sent"]
+    assert log_of(town, held) == ["held", "queued", "sent"]
     acts = [row["what"] for row in town.rows("SELECT what FROM act ORDER BY id")]
     assert acts[-1] == "command.confirm"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,60 +12,16 @@ from slotmeter.devices.entities import SupplyState
 from slotmeter.errors import Unavailable
 from slotmeter.ports import UnitOfWork
 from slotmeter.services.bus import CreditChanged
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.credit_town import M3, do, pay, report, use_up, with_credit
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
-from slotmeter_rules import RULES
 
 ON, OFF = SupplyState.ON, SupplyState.OFF
-M3 = 1_000_000  # mL; at 20.00 and 16 % tax it costs 23.20
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture
 async def meter(town: DeviceTown) -> SmallMeter:
     return await with_credit(town, "water")
-
-
-async def with_credit(town: DeviceTown, commodity: str) -> SmallMeter:
-    """A meter that delivers, with 23.20 to its account."""
-    meter = await town.utility.add_meter(commodity, credit_mode="platform")
-    await town.pay(meter, 2_320)
-    await report(town, meter, 0)
-    return meter
-
-
-async def report(
-    town: DeviceTown, meter: SmallMeter, used: int, supply: SupplyState = ON, **told: Any
-) -> None:
-    register = "energy_import" if meter.commodity == "electricity" else "volume"
-    town.side.clock.advance(seconds=1)
-    await town.side.report(meter, {register: used}, supply=supply, **told)
-    await town.side.credit.evaluate_credit(meter.id)
-
-
-async def do(town: DeviceTown, meter: SmallMeter, used: int, supply: SupplyState) -> str:
-    """Let the meter do the next command and report it."""
-    (taken,) = await town.side.take(meter)
-    done = CommandResult(taken["id"], Outcome.DONE)
-    await report(town, meter, used, supply, results=(done,))
-    return str(taken["kind"])
-
-
-async def pay(town: DeviceTown, meter: SmallMeter, minor: int) -> None:
-    town.side.clock.advance(seconds=1)
-    await town.pay(meter, minor)
-    await town.side.credit.after_payment(meter.id)
-
-
-async def use_up(town: DeviceTown, meter: SmallMeter) -> None:
-    """Use all of the credit; the first look warns, the next one cuts."""
-    await report(town, meter, M3)
-    await report(town, meter, M3)
 
 
 async def test_supply_that_did_not_come_back_is_given_back_again_within_minutes(
