@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -13,40 +12,20 @@ from slotmeter.devices.commands import CommandKind, CommandOut, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEventKind
 from slotmeter.errors import Refused
-from slotmeter.testing import Household, TokenMaker, VirtualMeter
+from slotmeter.testing.sample_meters import (
+    MAKER,
+    START,
+    cut_kind,
+    holder,
+    kinds,
+    obedient,
+    restore_kind,
+)
 from slotmeter.units import Commodity
 
-START = datetime(2026, 9, 21, 6, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-MAKER = TokenMaker()
 COMMODITIES = list(Commodity)
 BASE_UNITS = {Commodity.ELECTRICITY: 100, Commodity.WATER: 100_000, Commodity.GAS: 100_000}
-
-
-def holder(commodity: str = "electricity", credit: int = 0, **changes: Any) -> VirtualMeter:
-    return MAKER.meter(17, commodity, made_at=START, opening_credit=credit, **changes)
-
-
-def obedient(commodity: str) -> VirtualMeter:
-    return VirtualMeter.create(
-        number="A1",
-        commodity=commodity,
-        household=Household(seed=1),
-        made_at=START,
-        credit_mode="platform",
-    )
-
-
-def kinds(meter: VirtualMeter) -> list[DeviceEventKind]:
-    return [event.kind for event in meter.report().events]
-
-
-def cut_kind(commodity: str) -> CommandKind:
-    return CommandKind.OPEN_RELAY if commodity == "electricity" else CommandKind.CLOSE_VALVE
-
-
-def restore_kind(commodity: str) -> CommandKind:
-    return CommandKind.CLOSE_RELAY if commodity == "electricity" else CommandKind.OPEN_VALVE
 
 
 # --- time and use -------------------------------------------------------------------------------
