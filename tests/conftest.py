@@ -7,11 +7,12 @@ import asyncio
 import inspect
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from hypothesis import settings
+
+from slotmeter.testing.site import free_ports as some_free_ports
 
 LEAK_GRACE_S = 2.0
 PORT_TRIES_MAX = 50
@@ -62,20 +63,11 @@ def free_ports() -> Callable[[], int]:
 
     def take() -> int:
         for _ in range(PORT_TRIES_MAX):
-            with (
-                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
-            ):
-                stream.bind(("127.0.0.1", 0))
-                port = int(stream.getsockname()[1])
-                try:
-                    datagram.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
+            [port] = some_free_ports(1)
             if port not in given:
                 given.add(port)
                 return port
-        raise OSError(f"expected a free port within {PORT_TRIES_MAX} tries, got none")
+        raise OSError(f"expected a new free port within {PORT_TRIES_MAX} tries, got none")
 
     return take
 
