@@ -175,6 +175,16 @@ async def _consume(bus: Bus, step: Callable[[], Awaitable[int]]) -> None:
                 await wakes.next(POLL_S)
 
 
+async def _frames_after(
+    position: int, uow: UnitOfWork, metrics: DeviceMetrics, consumer: str
+) -> Sequence[Row]:
+    """Read the next batch of the log, and show how many frames of it wait for a consumer."""
+    params = {"after": position, "limit": BATCH_FRAMES_MAX}
+    found = (await uow.read([Read("ingest_frames", params, "frames")]))["frames"]
+    metrics.frames_waiting.labels(consumer).set(len(found))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _SetAside:
     """A frame that could not be read."""
@@ -215,9 +225,7 @@ class DeviceConsumer:
                 frame is set aside when it failed ``HANDLER_ATTEMPTS_MAX`` times.
         """
         position = await self._position()
-        params = {"after": position, "limit": BATCH_FRAMES_MAX}
-        found = (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]
-        self._metrics.frames_waiting.labels(CURSOR).set(len(found))
+        found = await _frames_after(position, self._uow, self._metrics, CURSOR)
         if not found:
             return 0
         # Units are queued in order and share commits; each is guarded by the one before, so that
@@ -349,9 +357,8 @@ class ReadingsConsumer:
                 ``HANDLER_ATTEMPTS_MAX`` times, they are stored one by one, and a frame whose values
                 the store does not take is passed over, logged and counted.
         """
-        params = {"after": await self._store.cursor(), "limit": BATCH_FRAMES_MAX}
-        found = (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]
-        self._metrics.frames_waiting.labels("readings").set(len(found))
+        position = await self._store.cursor()
+        found = await _frames_after(position, self._uow, self._metrics, "readings")
         if not found:
             return 0
         if self._attempts.are_over(found[0]["id"]):
