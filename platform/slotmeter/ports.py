@@ -309,6 +309,14 @@ class Right(StrEnum):
     COMMAND_CONFIRM = "command.confirm"
     EVENTS = "events"
     METERS_WRITE = "meters.write"
+    TARIFFS = "tariffs"
+    TARIFF_DRAFT = "tariff.draft"
+    TARIFF_APPROVE = "tariff.approve"
+    CLASSES_WRITE = "classes.write"
+    DEBTS = "debts"
+    DEBTS_WRITE = "debts.write"
+    FREE_WRITE = "free.write"
+    ACCOUNTS_WRITE = "accounts.write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def _register_add(actions: Subparsers) -> None:
         action="append",
         required=True,
         metavar="ROLE",
-        help="vendor, operator, supervisor, auditor, viewer or admin; may be given again",
+        help="vendor, office, operator, supervisor, auditor, viewer or admin; may be given again",
     )
     adding.add_argument("--branch", default="head-office", metavar="CODE")
     adding.set_defaults(action=_add)

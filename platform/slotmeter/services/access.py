@@ -49,14 +49,36 @@ CACHE_S_MAX = 1.0
 CACHE_KEYS_MAX = 10_000
 
 _VENDOR = frozenset({Right.QUOTE, Right.SELL, Right.SALES_OWN, Right.METERS})
-_LOOK = frozenset({Right.SALES_ALL, Right.METERS, Right.READINGS, Right.COMMANDS, Right.EVENTS})
+_LOOK = frozenset(
+    {
+        Right.SALES_ALL,
+        Right.METERS,
+        Right.READINGS,
+        Right.COMMANDS,
+        Right.EVENTS,
+        Right.TARIFFS,
+        Right.DEBTS,
+    }
+)
 _OPERATOR = _LOOK | {Right.COMMAND_SEND}
+_OFFICE = frozenset(
+    {
+        Right.TARIFF_DRAFT,
+        Right.CLASSES_WRITE,
+        Right.DEBTS_WRITE,
+        Right.FREE_WRITE,
+        Right.ACCOUNTS_WRITE,
+    }
+)
 
 ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
     {
         "vendor": _VENDOR,
         "operator": _OPERATOR,
-        "supervisor": _OPERATOR | {Right.COMMAND_CONFIRM, Right.METERS_WRITE},
+        "office": _LOOK | _OFFICE,
+        "supervisor": _OPERATOR
+        | _OFFICE
+        | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE},
         "auditor": _LOOK,
         "viewer": _LOOK,
         "admin": frozenset(Right),

@@ -1,0 +1,1 @@
+"""Pricing: from a tender to lines and units, and back; pure."""

@@ -1,0 +1,1 @@
+"""The tariff language: documents, what they say, and the calendars they follow."""
