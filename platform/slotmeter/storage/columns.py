@@ -22,6 +22,6 @@ def int_column(name: str, *, nullable: bool = False, default: str | None = None)
     return Column(name, BigInteger, nullable=nullable, server_default=default)
 
 
-def text_column(name: str, *, nullable: bool = False) -> Column[str]:
+def text_column(name: str, *, nullable: bool = False, default: str | None = None) -> Column[str]:
     """Return text, or a document as JSON text."""
-    return Column(name, Text, nullable=nullable)
+    return Column(name, Text, nullable=nullable, server_default=default)

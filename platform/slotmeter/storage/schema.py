@@ -3,7 +3,8 @@
 Every row carries its utility and every query is scoped by it. Times are UTC epoch microseconds
 (``*_us``), money is integer minor units (``*_minor``), amounts of energy and volume are Wh and mL.
 Ids come from one source that grows with time. Documents are JSON text. What has happened is never
-changed: the append-only tables are guarded by triggers (see the migrations).
+changed: the append-only tables are guarded by triggers (see the migrations). What is agreed with an
+account and the tariffs are in ``account_tables``.
 """
 
 from __future__ import annotations
@@ -14,29 +15,24 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
 
+from slotmeter.storage import account_tables
 from slotmeter.storage.columns import id_column as _id
 from slotmeter.storage.columns import int_column as _int
 from slotmeter.storage.columns import ref_column as _ref
 from slotmeter.storage.columns import text_column as _text
+from slotmeter.storage.metadata import METADATA
 
 __all__ = ["APPEND_ONLY", "METADATA"]
 
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+APPEND_ONLY = (
+    *("act", "command_log", "event", "journal", "notice", "posting"),
+    *account_tables.APPEND_ONLY,
 )
-
-APPEND_ONLY = ("act", "command_log", "event", "journal", "notice", "posting")
 """Tables whose rows are never changed nor removed."""
 
 id_block = Table("id_block", METADATA, Column("name", Text, primary_key=True), _int("next_id"))
@@ -120,32 +116,6 @@ account = Table(
     UniqueConstraint("utility_id", "number"),
 )
 
-tariff = Table(
-    "tariff",
-    METADATA,
-    _id(),
-    _ref("utility_id", "utility"),
-    _text("code"),
-    _text("title"),
-    _text("commodity"),
-    _text("currency"),
-    UniqueConstraint("utility_id", "code"),
-)
-
-tariff_version = Table(
-    "tariff_version",
-    METADATA,
-    _id(),
-    _ref("utility_id", "utility"),
-    _ref("tariff_id", "tariff"),
-    _int("version"),
-    _int("valid_from_us"),
-    _text("body"),  # JSON document
-    _int("created_us"),
-    UniqueConstraint("tariff_id", "version"),
-    Index(None, "tariff_id", "valid_from_us"),
-)
-
 supply_point = Table(
     "supply_point",
     METADATA,
@@ -158,6 +128,8 @@ supply_point = Table(
     _text("area"),  # path from the region down, parts joined by "/"
     _text("address"),
     _int("created_us"),
+    _text("connection", nullable=True),  # its size, as "15 mm" or "1 phase"
+    _int("load_w", nullable=True),  # sanctioned
     UniqueConstraint("utility_id", "number"),
     Index(None, "account_id"),
 )
@@ -175,6 +147,7 @@ meter = Table(
     _text("key_id", nullable=True),  # the vending key in the security module
     _text("state"),  # active | blocked | removed
     _int("created_us"),
+    _text("transfer", default="units"),  # what its credit tokens carry: units | currency
     UniqueConstraint("utility_id", "number"),
 )
 
@@ -246,10 +219,18 @@ sale = Table(
     _int("accepted_us", nullable=True),
     _int("verified_us", nullable=True),
     _text("act"),  # JSON: principal, key, address, request id
+    _text("situation", nullable=True),  # JSON: all that pricing knew; NULL for the oldest sales
+    _int("counted_units", default="0"),  # the block counter moved by this
+    # Of these, at a price that a later purchase may correct; negative when this one corrected it.
+    _int("provisional_units", default="0"),
+    _int("kept_minor", default="0"),  # kept for the next purchase
+    _text("transfer", default="units"),  # units | currency
+    _int("transfer_minor", nullable=True),  # money that a currency token carries
     UniqueConstraint("principal_id", "sale_id"),
     UniqueConstraint("utility_id", "receipt_number"),
     Index(None, "utility_id", "sold_us"),
     Index(None, "meter_id", "sold_us"),
+    Index(None, "supply_point_id", "sold_us"),
     Index(None, "state"),
 )
 
@@ -272,6 +253,7 @@ token = Table(
     _int("created_us"),
     _int("issued_us", nullable=True),
     _int("accepted_us", nullable=True),
+    _text("purpose", default="credit"),  # credit: paid for | free: free units
     UniqueConstraint("meter_id", "tid_minute"),
     Index(None, "sale_row_id"),
 )
