@@ -1,145 +1,27 @@
-"""A sale as a document that a customer can check: JSON, text for a printer, HTML for paper.
+"""Receipts of format 1, exactly as they were printed when they were sold.
 
-The document holds all that is printed; rendering adds nothing, so an old receipt prints the same
-for ever.
+Nothing here changes any more: what was sold before format 2 prints the same for ever. Only the
+mark of a reprint is added, for whoever prints one again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from html import escape
-from typing import Any, Self
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from slotmeter.units import Commodity, Money, commodity_quantity, instant, iso_utc
+from slotmeter.units import instant
+from slotmeter.vending.receipts.document import Receipt, ReceiptLine, group_digits
 
-__all__ = ["Receipt", "ReceiptLine", "group_digits", "render_html", "render_text"]
+__all__ = ["html_of_format_1", "text_of_format_1"]
 
-_DELIVERY = {
+_DELIVERY: Final = {
     "pending": "Delivery pending: the token is also sent to the meter. "
     "You may type it on the keypad.",
     "keypad": "Type the token on the keypad of the meter.",
     "none": "The amount was added to your account.",
 }
-
-
-def group_digits(digits: str) -> str:
-    """Write 20 digits in groups of four, as they are typed."""
-    return " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptLine:
-    """One line of how the tender was used.
-
-    Args:
-        kind: charge, tax, energy, rounding or credit.
-        label: for people.
-        account: the ledger account it goes to.
-        amount_minor: part of the tender.
-        quantity: base units (Wh or mL) for energy, else None.
-        rate: price per sold unit as text for energy, percent for tax, else None.
-    """
-
-    kind: str
-    label: str
-    account: str
-    amount_minor: int
-    quantity: int | None = None
-    rate: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able copy; the constructor takes it back by name."""
-        return {name: getattr(self, name) for name in _LINE_FIELDS}
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Everything on the slip.
-
-    Times are UTC epoch microseconds, amounts minor units, quantities Wh or mL.
-    """
-
-    receipt_number: str
-    sale_id: str
-    sold_us: int
-    time_zone: str
-    utility_name: str
-    utility_address: str
-    tax_number: str
-    branch: str
-    operator: str
-    channel: str
-    customer_number: str
-    customer_name: str
-    customer_address: str
-    account_number: str
-    meter_number: str
-    commodity: str
-    supply_group_code: str | None
-    key_revision: int | None
-    tariff_index: int | None
-    tariff_code: str
-    tariff_title: str
-    tariff_version: int
-    currency: str
-    tendered_minor: int
-    lines: tuple[ReceiptLine, ...]
-    quantity: int
-    token: str | None
-    delivery: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able copy; :meth:`from_dict` reads it."""
-        body = {name: getattr(self, name) for name in _RECEIPT_FIELDS}
-        body["lines"] = [line.to_dict() for line in self.lines]
-        return body
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build from :meth:`to_dict`."""
-        lines = tuple(ReceiptLine(**line) for line in data["lines"])
-        return cls(**{**data, "lines": lines})
-
-    def money(self, minor: int) -> str:
-        """Write minor units of this receipt's currency in major units."""
-        return str(Money(minor, self.currency))
-
-    def units(self, quantity: int) -> str:
-        """Write Wh or mL in the unit that is sold, such as ``12.3 kWh``."""
-        return str(commodity_quantity(Commodity(self.commodity))(quantity))
-
-    def document(self) -> dict[str, object]:
-        """Return the receipt for programs: money and units as text, times as ISO 8601 UTC."""
-        kind = commodity_quantity(Commodity(self.commodity))
-        body: dict[str, object] = self.to_dict()
-        for name in ("sold_us", "tendered_minor", "quantity", "lines"):
-            del body[name]
-        body["sold_at"] = iso_utc(self.sold_us)
-        body["title"] = "TAX INVOICE" if self.tax_number else "RECEIPT"
-        body["tendered"] = self.money(self.tendered_minor)
-        body["units"] = kind(self.quantity).sold_text
-        body["unit"] = kind.sold_symbol
-        body["token_grouped"] = None if self.token is None else group_digits(self.token)
-        body["delivery_note"] = _DELIVERY[self.delivery]
-        body["lines"] = [self._line(line) for line in self.lines]
-        return body
-
-    def _line(self, line: ReceiptLine) -> dict[str, object]:
-        kind = commodity_quantity(Commodity(self.commodity))
-        return {
-            "kind": line.kind,
-            "label": line.label,
-            "quantity": None if line.quantity is None else kind(line.quantity).sold_text,
-            "rate": line.rate,
-            "amount": self.money(line.amount_minor),
-        }
-
-
-# Plain tuples: dataclasses.asdict copies deeply, which is a third of a sale's time.
-_LINE_FIELDS = tuple(field.name for field in fields(ReceiptLine))
-_RECEIPT_FIELDS = tuple(field.name for field in fields(Receipt))
 
 
 def _sold_at(receipt: Receipt) -> str:
@@ -201,13 +83,8 @@ def _token_rows(token: str, width: int) -> list[str]:
     ]
 
 
-COLUMNS = {58: 32, 80: 48}
-"""Characters on a line for each paper width in millimetres."""
-
-
-def render_text(receipt: Receipt, paper_mm: int = 80) -> str:
-    """Print for a 58 or 80 mm printer: plain text, one newline at the end of each line."""
-    width = COLUMNS[paper_mm]
+def text_of_format_1(receipt: Receipt, width: int, marks: Sequence[str] = ()) -> str:
+    """Print for a printer of so many columns; the marks stand below the title."""
     rule = "-" * width
     rows: list[str] = []
     heading: Sequence[str] = (
@@ -215,6 +92,7 @@ def render_text(receipt: Receipt, paper_mm: int = 80) -> str:
         receipt.utility_address,
         f"Tax number {receipt.tax_number}" if receipt.tax_number else "",
         "TAX INVOICE" if receipt.tax_number else "RECEIPT",
+        *marks,
     )
     for text in heading:
         rows.extend(row.center(width).rstrip() for row in _wrap(text, width))
@@ -256,8 +134,8 @@ border-radius:.5rem;padding:.75rem;margin:1.25rem 0 .5rem;word-spacing:.25rem}
 """
 
 
-def render_html(receipt: Receipt) -> str:
-    """Write a page of its own that prints well; loads nothing from anywhere."""
+def html_of_format_1(receipt: Receipt, marks: Sequence[str] = ()) -> str:
+    """Write the page; the marks stand below the title."""
     facts = "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in _facts(receipt))
     lines = "".join(
         f"<tr><td>{escape(_explained(receipt, line))}</td>"
@@ -273,12 +151,13 @@ def render_html(receipt: Receipt) -> str:
             f'<p class="token">{group_digits(receipt.token)}</p>'
         )
     total = f"{escape(receipt.currency)} {receipt.money(receipt.tendered_minor)}"
+    marked = "".join(f"<p><strong>{escape(mark)}</strong></p>" for mark in marks)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title} {escape(receipt.receipt_number)}</title><style>{_STYLE}</style></head>"
         f"<body><main><header><h1>{escape(receipt.utility_name)}</h1>"
-        f"<p>{escape(receipt.utility_address)}</p>{tax}<p><strong>{title}</strong></p></header>"
+        f"<p>{escape(receipt.utility_address)}</p>{tax}<p><strong>{title}</strong></p>{marked}</header>"
         f"<dl>{facts}</dl><table><tbody>{lines}</tbody>"
         f"<tfoot><tr><th>Tendered</th><th>{total}</th></tr></tfoot></table>"
         f'{token}<p class="note">{escape(_DELIVERY[receipt.delivery])}</p></main></body></html>\n'
