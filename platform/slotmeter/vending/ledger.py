@@ -4,11 +4,19 @@ Debits are positive, credits negative. Account codes:
 
 =========================  =========  =====================================================
 ``till:<branch>``          asset      what the seller took in and owes to the utility
+``debt:<number>``          asset      what is left of a debt; never below zero
+``receivable:<account>``   asset      owed by an account that pays afterwards
 ``income:<commodity>``     income     energy, water and gas without tax
 ``income:charge:<code>``   income     fixed charges without tax
+``income:debt:<kind>``     income     debts that were billed here: loans, fines and so on
+``income:interest``        income     interest on debts
 ``tax:<name>``             liability  owed to the tax office
+``levy:<code>``            liability  collected for others
+``advance:<account>``      liability  kept from a purchase for the next one
 ``rounding``               income     what rounding to whole token units gained or lost
 ``customer:<account>``     liability  credit that the platform holds for a customer
+``opening``                equity     what debts taken over from before were worth
+``write_off``              expense    debts that nobody will collect
 =========================  =========  =====================================================
 """
 
@@ -18,10 +26,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "INTEREST",
+    "OPENING",
+    "WRITE_OFF",
     "Posting",
     "account_kind",
     "balanced",
     "customer_account",
+    "debt_account",
+    "debt_income_account",
     "income_account",
     "merge",
     "tax_account",
@@ -30,11 +43,21 @@ __all__ = [
 
 _KINDS = {
     "till": "asset",
+    "debt": "asset",
+    "receivable": "asset",
     "income": "income",
     "tax": "liability",
+    "levy": "liability",
+    "advance": "liability",
     "rounding": "income",
     "customer": "liability",
+    "opening": "equity",
+    "write_off": "expense",
 }
+
+INTEREST = "income:interest"
+OPENING = "opening"
+WRITE_OFF = "write_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +88,18 @@ def customer_account(number: str) -> str:
     return f"customer:{number}"
 
 
+def debt_account(number: str) -> str:
+    """Return the account of a debt, whose balance is what is left of it."""
+    return f"debt:{number}"
+
+
+def debt_income_account(kind: str) -> str:
+    """Return the account of what debts of a kind earned when they were billed."""
+    return f"income:debt:{kind}"
+
+
 def account_kind(code: str) -> str:
-    """Return asset, liability or income for an account code."""
+    """Return asset, liability, income, expense or equity for an account code."""
     return _KINDS[code.partition(":")[0]]
 
 
