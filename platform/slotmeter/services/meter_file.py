@@ -6,13 +6,11 @@ is wrong. What only the database can say (is there such a tariff?) is checked by
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from slotmeter.errors import Refused
+from slotmeter.services.csv_table import csv_template, table_rows
 from slotmeter.services.meter_row import COLUMNS, MeterRow, RowProblem, read_row
 
 __all__ = ["FILE_ROWS_MAX", "MeterFile", "read_meter_file", "template"]
@@ -20,10 +18,9 @@ __all__ = ["FILE_ROWS_MAX", "MeterFile", "read_meter_file", "template"]
 FILE_ROWS_MAX = 500_000
 """At most this many meters in one file."""
 
-FILE_BYTES_MAX = 512 * 1024 * 1024
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+PROGRESS_ROWS = 1_000
 
-_KNOWN = {column.name: column for column in COLUMNS}
+TEMPLATE_HINT = "slotmeter import meters --template"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +34,7 @@ class MeterFile:
 
 def template() -> str:
     """Return a file with the headings and one worked row."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in COLUMNS])
-    writer.writerow([column.example for column in COLUMNS])
-    return text.getvalue()
+    return csv_template(COLUMNS)
 
 
 def read_meter_file(
@@ -62,88 +55,13 @@ def read_meter_file(
     Raises:
         Refused: the file as a whole cannot be read (``file_*``).
     """
-    text = _decode(content)
-    delimiter = _sniff(text)
     checker = _Checker(currency=currency, today=today)
-    headings: list[str] | None = None
-    number = 0
-    for number, cells in enumerate(_records(text, delimiter), start=1):
-        if headings is None:
-            headings = _headings(cells)
-            continue
-        if number > FILE_ROWS_MAX + 1:
-            raise Refused(
-                "file_too_long", f"expected at most {FILE_ROWS_MAX} rows, got more; split the file"
-            )
-        if any(cell.strip() for cell in cells):
-            checker.check(number, headings, cells)
-        if progress is not None and number % 1_000 == 0:
+    rows = table_rows(content, COLUMNS, rows_max=FILE_ROWS_MAX, template_hint=TEMPLATE_HINT)
+    for number, values in rows:
+        checker.check(number, values)
+        if progress is not None and checker.rows_read % PROGRESS_ROWS == 0:
             progress(number)
-    if headings is None:
-        raise Refused("file_empty", "expected a heading and at least one row, got an empty file")
     return MeterFile(tuple(checker.rows), tuple(checker.problems), checker.rows_read)
-
-
-def _decode(content: bytes) -> str:
-    if len(content) > FILE_BYTES_MAX:
-        raise Refused(
-            "file_too_large", f"expected at most {FILE_BYTES_MAX} bytes, got {len(content)}"
-        )
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Refused("file_not_utf8", "expected UTF-8, got UTF-16; save it as 'CSV UTF-8'")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise Refused(
-            "file_not_utf8",
-            f"expected UTF-8, got byte {content[error.start]:#04x} in line {line}; "
-            "save it as 'CSV UTF-8'",
-        ) from error
-
-
-def _sniff(text: str) -> str:
-    """Return the delimiter that makes most known headings of the first line."""
-    first = text[: text.find("\n")] if "\n" in text else text
-
-    def known(delimiter: str) -> int:
-        return sum(cell.strip().strip('"').lower() in _KNOWN for cell in first.split(delimiter))
-
-    return max(DELIMITERS, key=known)
-
-
-def _records(text: str, delimiter: str) -> Iterator[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise Refused("file_unreadable", f"line {reader.line_num}: {error}") from error
-
-
-def _headings(cells: Sequence[str]) -> list[str]:
-    headings = [cell.strip().lower() for cell in cells]
-    while headings and not headings[-1]:
-        headings.pop()
-    unknown = [name for name in headings if name not in _KNOWN]
-    missing = [name for name, column in _KNOWN.items() if column.needed and name not in headings]
-    twice = sorted({name for name in headings if headings.count(name) > 1})
-    if twice:
-        raise Refused("file_heading_twice", f"each column once; got twice: {', '.join(twice)}")
-    if missing and len(missing) == sum(column.needed for column in COLUMNS):
-        raise Refused(
-            "file_without_heading",
-            "expected a first row with the names of the columns (see `slotmeter import meters "
-            f"--template`), got {', '.join(headings[:3])!r} and so on",
-        )
-    if unknown:
-        raise Refused(
-            "file_unknown_column",
-            f"unknown column {', '.join(repr(name) for name in unknown)}; known are "
-            f"{', '.join(_KNOWN)}",
-        )
-    if missing:
-        raise Refused("file_missing_column", f"these columns are missing: {', '.join(missing)}")
-    return headings
 
 
 @dataclass(slots=True)
@@ -159,15 +77,12 @@ class _Checker:
     _customers: dict[str, tuple[int, str]] = field(default_factory=dict)
     _accounts: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def check(self, number: int, headings: Sequence[str], cells: Sequence[str]) -> None:
+    def check(self, number: int, values: Mapping[str, str] | RowProblem) -> None:
         """Check one row; what is wrong goes to ``problems``, a right row to ``rows``."""
         self.rows_read += 1
-        cells = _without_empty_tail(cells, len(headings))
-        if len(cells) != len(headings):
-            reason = f"expected {len(headings)} cells, got {len(cells)}; is a quote missing?"
-            self.problems.append(RowProblem(number, "row", "wrong_cell_count", reason))
+        if isinstance(values, RowProblem):
+            self.problems.append(values)
             return
-        values = {**dict.fromkeys(_KNOWN, ""), **dict(zip(headings, _stripped(cells), strict=True))}
         row, problems = read_row(number, values, currency=self.currency, today=self.today)
         clashes = [RowProblem(number, *clash) for clash in self._clashes(number, values)]
         self.problems += [*problems, *clashes]
@@ -207,13 +122,3 @@ class _Checker:
             if owner != customer:
                 reason = f"account {account} belongs to {owner} in row {row}, here to {customer}"
                 yield "account", "account_differs", reason
-
-
-def _stripped(cells: Sequence[str]) -> list[str]:
-    return [cell.strip() for cell in cells]
-
-
-def _without_empty_tail(cells: Sequence[str], length: int) -> Sequence[str]:
-    """Drop empty cells beyond the headings, which spreadsheets like to write."""
-    extra = cells[length:]
-    return cells[:length] if extra and not any(cell.strip() for cell in extra) else cells

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from slotmeter.errors import Refused
+from slotmeter.services.csv_table import Column, RowProblem
 from slotmeter.units import Commodity, parse_money
 from slotmeter.vending.sts import KEN_NEVER, KeyParameters, check_drn, pan_of_drn
 
@@ -20,25 +21,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,63}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?[eE]\+?\d+")
 _DIGITS = re.compile(r"[0-9]{1,9}")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the meter file.
-
-    Args:
-        name: its heading.
-        meaning: one sentence for the template's reader.
-        example: a value that is right.
-        needed: whether it may be left out.
-        default: what an empty cell means; "" for nothing.
-    """
-
-    name: str
-    meaning: str
-    example: str
-    needed: bool = False
-    default: str = ""
 
 
 COLUMNS = (
@@ -82,23 +64,6 @@ _BY_NAME = {column.name: column for column in COLUMNS}
 _KEY_COLUMNS = ("sgc", "krn", "ti", "kt", "ken", "base_date", "ea", "dkga", "table_set")
 _WHOLE_NUMBERS = ("krn", "ti", "kt", "ken", "base_date", "ea")
 _DEVICE_COLUMNS = ("medium", "address_on_medium", "driver")
-
-
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """Why a row cannot be taken.
-
-    Args:
-        row: its number as a spreadsheet counts, the heading being row 1.
-        field: the column at fault.
-        code: stable snake_case identifier.
-        reason: a sentence that says what was expected and what came.
-    """
-
-    row: int
-    field: str
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
