@@ -149,14 +149,28 @@ class BlockWindow(StrEnum):
     ROLLING = "rolling"  # the last ``Counter.days`` days up to the instant of the purchase
 
 
+class Missed(StrEnum):
+    """What becomes of periods without a purchase."""
+
+    ACCUMULATE = "accumulate"
+    LAPSE = "lapse"
+
+
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """The block counter: units issued in the window; free units only if said so."""
+    """The block counter: units issued in the window; free units only if said so.
+
+    ``missed`` says what becomes of the first block of windows without a purchase: if it
+    accumulates, the counter of the next window starts below zero, by the size of the first block
+    for each window missed (at most ``months_max``), so that the first block is longer once.
+    """
 
     window: BlockWindow = BlockWindow.CALENDAR_MONTH
     start_day: int = 1  # 1 to 28
     days: int = 30
     counts_free: bool = False
+    missed: Missed = Missed.LAPSE
+    months_max: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +238,6 @@ class Collection(StrEnum):
     MONTH = "month"  # once for each period of the block counter's calendar, at the first purchase
     DAY = "day"  # for each local day since the purchase before, that of today included
     PURCHASE = "purchase"  # with every purchase
-
-
-class Missed(StrEnum):
-    """What becomes of periods without a purchase."""
-
-    ACCUMULATE = "accumulate"
-    LAPSE = "lapse"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,228 @@
+"""Levies, percentages, taxes, fixed charges and free units, as a document says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from slotmeter.vending.tariff.checks import in_order
+from slotmeter.vending.tariff.conditions import read_when
+from slotmeter.vending.tariff.fields import AMOUNT, PERCENT, RATE, Section, Units, whole
+from slotmeter.vending.tariff.keys import RESERVED_CODES
+from slotmeter.vending.tariff.model import (
+    Collection,
+    FixedItem,
+    FreeUnits,
+    Measure,
+    Missed,
+    PercentItem,
+    Split,
+    UnitItem,
+)
+
+__all__ = ["Items", "read_items"]
+
+_DEMAND_OR_DAY = 8
+"""Decimals of an amount that is multiplied before it is paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """All that is added to the price of energy."""
+
+    unit_items: tuple[UnitItem, ...]
+    percent_items: tuple[PercentItem, ...]
+    fixed_items: tuple[FixedItem, ...]
+    free_units: tuple[FreeUnits, ...]
+
+
+def read_items(document: Section, units: Units, blocks_max: int, fixed_step: bool) -> Items:
+    """Read the item sections of a document.
+
+    Args:
+        document: the whole.
+        units: of the tariff.
+        blocks_max: the most blocks that a table has.
+        fixed_step: amounts are rounded to a step, so that they may have more decimals than coins.
+    """
+    groups = {
+        "levies": document.named("levies", "levy"),
+        "percentages": document.named("percentages", "percentage"),
+        "taxes": document.named("taxes", "tax"),
+        "fixed": document.named("fixed", "fixed charge"),
+        "free_units": document.named("free_units", "free units"),
+    }
+    _check_names(groups)
+    unit_items = tuple(_levy(code, part, units, blocks_max) for code, part in groups["levies"])
+    fixed = [_fixed(code, part, units, fixed_step) for code, part in groups["fixed"]]
+    percents = [
+        _percent(code, part, units, blocks_max, is_tax=group == "taxes")
+        for group in ("percentages", "taxes")
+        for code, part in groups[group]
+    ]
+    paths = {code: part.path for group in groups.values() for code, part in group}
+    others = {code: group for group in ("levies", "fixed") for code, _ in groups[group]}
+    ordered = in_order(percents, others, paths, document.problems)
+    _check_included(ordered, paths, document)
+    explicit = {code for code, part in groups["fixed"] if part.has("includes_tax")}
+    return Items(
+        unit_items=unit_items,
+        percent_items=ordered,
+        fixed_items=tuple(
+            item if item.code in explicit else _with_taxes(item, ordered) for item in fixed
+        ),
+        free_units=tuple(_free(code, part, units) for code, part in groups["free_units"]),
+    )
+
+
+def _check_names(groups: Mapping[str, Sequence[tuple[str, Section]]]) -> None:
+    seen: dict[str, str] = {}
+    for group, parts in groups.items():
+        for code, part in parts:
+            if code in RESERVED_CODES:
+                part.add("", f"{code} has a meaning of its own; take another name")
+            elif code in seen:
+                part.add("", f"{code} is the name of one of {seen[code]} already")
+            seen[code] = group
+
+
+def _levy(code: str, part: Section, units: Units, blocks_max: int) -> UnitItem:
+    part.require("per_unit")
+    return UnitItem(
+        code=code,
+        label=part.text("label") or code,
+        price=part.number("per_unit", RATE) or Decimal(0),
+        blocks=_block_numbers(part, blocks_max),
+        when=read_when(part, units),
+    )
+
+
+def _block_numbers(part: Section, blocks_max: int) -> frozenset[int] | None:
+    if not part.has("blocks"):
+        return None
+    if not blocks_max:
+        part.add("blocks", "no table of this tariff has blocks")
+        return None
+    rule = whole("the number of a block", 1, blocks_max)
+    return frozenset(part.numbers("blocks", rule)) or None
+
+
+def _percent(
+    code: str, part: Section, units: Units, blocks_max: int, *, is_tax: bool
+) -> PercentItem:
+    part.require("percent")
+    part.require("on", "it says of what the percentage is taken, such as [energy]")
+    on = tuple(word for word, _ in part.words("on"))
+    blocks = _block_numbers(part, blocks_max)
+    included = part.flag("included", False)
+    if included and "tender" in on:
+        part.add("included", "the tender is not a price, so that no percentage is included in it")
+    return PercentItem(
+        code=code,
+        label=part.text("label") or code,
+        percent=part.number("percent", PERCENT) or Decimal(0),
+        on=on,
+        is_tax=is_tax,
+        blocks=blocks,
+        included=included,
+        when=read_when(part, units),
+    )
+
+
+def _check_included(
+    items: Iterable[PercentItem], paths: Mapping[str, str], document: Section
+) -> None:
+    """A price that holds a tax holds the percentages that the tax is taken of."""
+    by_code = {item.code: item for item in items}
+    for item in by_code.values():
+        for base in item.on:
+            below = by_code.get(base)
+            if item.included and below is not None and not below.included:
+                document.problems.add(
+                    f"{paths[item.code]}.included",
+                    f"the published price holds {item.code}, which is taken of {base}, so that it "
+                    f"must hold {base} too: write included: true there, or leave it out here",
+                )
+
+
+def _with_taxes(item: FixedItem, percents: Iterable[PercentItem]) -> FixedItem:
+    """Take the amount of a charge as its taxes say, where it does not say itself."""
+    held = any(each.included and not {"fixed", item.code}.isdisjoint(each.on) for each in percents)
+    return replace(item, includes_tax=held)
+
+
+# --- fixed charges and free units ---------------------------------------------------------------
+
+
+def _fixed(code: str, part: Section, units: Units, fixed_step: bool) -> FixedItem:
+    if not part.has("by_connection"):
+        part.require("amount")
+    collect = part.choice("every", Collection, Collection.MONTH)
+    measure = part.choice("per", Measure, Measure.FLAT)
+    is_multiplied = collect is Collection.DAY or measure is not Measure.FLAT
+    rule = AMOUNT if is_multiplied or fixed_step else units.money
+    amounts: dict[str, Decimal] | None = None
+    sizes = part.part("by_connection", None)
+    if sizes is not None:
+        read = ((size, sizes.number(size, rule)) for size in sizes)
+        amounts = {size: amount for size, amount in read if amount is not None}
+        if not len(sizes):
+            sizes.add("", 'expected sizes with amounts, as {"15 mm": 87.29}')
+        if not part.has("amount"):
+            part.problems.warn(
+                part.path, "connections that are not listed pay nothing; amount says what they pay"
+            )
+    if collect is Collection.PURCHASE:
+        for key in ("missed", "months_max"):
+            if part.has(key):
+                part.add(key, "a charge on every purchase has no periods that could be missed")
+    default = Missed.ACCUMULATE if collect is Collection.DAY else Missed.LAPSE
+    missed = part.choice("missed", Missed, default)
+    if part.has("months_max") and missed is Missed.LAPSE and collect is not Collection.PURCHASE:
+        part.add("months_max", "only charges with missed: accumulate have it")
+    return FixedItem(
+        code=code,
+        label=part.text("label") or code,
+        amount=part.number("amount", rule) or Decimal(0),
+        includes_tax=part.flag("includes_tax", False),
+        amounts=amounts,
+        collect=collect,
+        missed=missed,
+        months_max=part.integer("months_max", 1, 120) or 120,
+        measure=measure,
+        split=_split(part, units, collect),
+        when=read_when(part, units),
+    )
+
+
+def _split(part: Section, units: Units, collect: Collection) -> Split | None:
+    split = part.part("split", "split")
+    if split is None:
+        return None
+    split.require("below")
+    below = split.number("below", units.money)
+    if below is not None and not below:
+        split.add("below", "expected an amount of more than 0")
+    if collect is not Collection.MONTH:
+        part.add("split", "only charges of a month are split over its purchases")
+    return None if below is None else Split(below)
+
+
+def _free(code: str, part: Section, units: Units) -> FreeUnits:
+    part.require("units")
+    amount = part.number("units", units.quantity)
+    if amount is not None and not amount:
+        part.add("units", "expected an amount of more than 0")
+    missed = part.choice("missed", Missed, Missed.LAPSE)
+    if part.has("months_max") and missed is not Missed.ACCUMULATE:
+        part.add("months_max", "only free units with missed: accumulate have it")
+    return FreeUnits(
+        code=code,
+        label=part.text("label") or code,
+        units=units.base(amount or Decimal(0)),
+        accumulates=missed is Missed.ACCUMULATE,
+        months_max=part.integer("months_max", 1, 120) or 12,
+        needs_registration=part.flag("registered", True),
+        when=read_when(part, units),
+    )
