@@ -25,10 +25,18 @@ __all__ = ["read_energy"]
 STANDARD = "standard"
 """What the only table of a tariff is called."""
 
+_WAYS = ("price", "blocks", "periods")
 _TABLE_KEYS = ("price", "blocks", "whole", "lifeline")
 
 
-def read_energy(section: Section, units: Units, title: str, periods: Sequence[str]) -> Energy:
+def read_energy(
+    section: Section,
+    units: Units,
+    title: str,
+    periods: Sequence[str],
+    *,
+    price_optional: bool = False,
+) -> Energy:
     """Read ``energy``.
 
     Args:
@@ -36,6 +44,8 @@ def read_energy(section: Section, units: Units, title: str, periods: Sequence[st
         units: of the tariff.
         title: of the tariff, the label if none is given.
         periods: that the calendar knows.
+        price_optional: it may do without a price, because it is for turning volume into energy;
+            nothing can be sold by it then.
     """
     label = section.text("label") or title
     if section.has("tables"):
@@ -52,7 +62,13 @@ def read_energy(section: Section, units: Units, title: str, periods: Sequence[st
     else:
         if section.has("use"):
             section.add("use", "there is one table only; use chooses among those under tables")
-        tables = {STANDARD: read_table(section, STANDARD, units, periods)}
+        if price_optional and not any(section.has(key) for key in (*_WAYS, *_TABLE_KEYS)):
+            section.problems.warn(
+                section.path, "it has no price, so that nothing can be sold by it"
+            )
+            tables = {STANDARD: Table(STANDARD)}
+        else:
+            tables = {STANDARD: read_table(section, STANDARD, units, periods)}
         rules = (TableRule(ALWAYS, STANDARD),)
     return Energy(label, tables, rules, _counter(section))
 
@@ -90,6 +106,11 @@ def _counter(section: Section) -> Counter:
             part.add(key, f"only a window of {needed.value} has {key}; this one is {window.value}")
         elif window is needed:
             part.require(key, f"a window of {needed.value} needs it")
+    months = part.integer("months", 1, 12) or 1
+    if 12 % months:
+        part.add("months", f"expected 1, 2, 3, 4, 6 or 12, which divide a year, got {months}")
+    elif part.has("months") and window is BlockWindow.ROLLING:
+        part.add("months", "a rolling window is counted in days")
     missed = part.choice("missed", Missed, Missed.LAPSE)
     if part.has("months_max") and missed is not Missed.ACCUMULATE:
         part.add("months_max", "only counters with missed: accumulate have it")
@@ -102,6 +123,7 @@ def _counter(section: Section) -> Counter:
         counts_free=part.flag("counts_free", False),
         missed=missed,
         months_max=part.integer("months_max", 1, 120) or 12,
+        months=months,
     )
 
 
@@ -110,7 +132,7 @@ def _counter(section: Section) -> Counter:
 
 def read_table(section: Section, code: str, units: Units, periods: Sequence[str]) -> Table:
     """Read one set of prices; a section may hold other keys beside."""
-    ways = [key for key in ("price", "blocks", "periods") if section.has(key)]
+    ways = [key for key in _WAYS if section.has(key)]
     if len(ways) != 1:
         got = " and ".join(ways) if ways else "none of them"
         section.add(ways[1] if ways else "", f"expected price, blocks or periods, got {got}")

@@ -143,7 +143,8 @@ def _read_whole(
     calendar = read_calendar(document)
     document.require("energy", "it says what a unit costs")
     section = document.part("energy", "energy") or Section(Entries({}), "energy", None, Problems())
-    energy = read_energy(section, units, title, period_names(calendar))
+    periods = period_names(calendar)
+    energy = read_energy(section, units, title, periods, price_optional=content is not None)
     if calendar is not None and not any(table.periods for table in energy.tables.values()):
         document.problems.warn("calendar", "no table has prices by period, so it is not used")
     rounding = read_rounding(document, units)
