@@ -105,6 +105,8 @@ class Situation:
         charges: open fixed charges, in the order in which they are taken.
         debts: open debts, in any order.
         free: free units that may be claimed.
+        missed_windows: block windows without a purchase before this one, for counters that keep
+            their first blocks (``Counter.missed``); 0 else.
     """
 
     at_us: int
@@ -127,6 +129,7 @@ class Situation:
     charges: tuple[ChargeState, ...] = ()
     debts: tuple[DebtState, ...] = ()
     free: tuple[FreeState, ...] = ()
+    missed_windows: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy of what differs from nothing; :meth:`from_dict` reads it."""

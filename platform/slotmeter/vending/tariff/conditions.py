@@ -35,6 +35,10 @@ def read_condition(section: Section, units: Units) -> Condition:
         )
     average = _range(section, "average", units)
     load = _range(section, "load_kw", _WATTS)
+    if section.has("class") and section.has("class_not"):
+        section.add(
+            "class_not", "class names those who belong, so that class_not says nothing more"
+        )
     months = section.numbers("months", _MONTH)
     return Condition(
         classes=_words(section, "class"),
@@ -48,6 +52,7 @@ def read_condition(section: Section, units: Units) -> Condition:
         load_up_to_w=load[1],
         channels=_words(section, "channel"),
         vendors=_words(section, "vendor"),
+        not_classes=_words(section, "class_not"),
     )
 
 

@@ -84,7 +84,7 @@ _MOST: Final = Decimal(10) ** 12
 PRICE: Final = NumberRule("a price", "21.50", 8, Decimal(0), _MOST)
 RATE: Final = NumberRule("an amount per unit", "5.71", 8, -_MOST, _MOST)
 AMOUNT: Final = NumberRule("an amount", "150.00", 8, Decimal(0), _MOST)
-PERCENT: Final = NumberRule("a percentage", "16", 6, Decimal(-100), Decimal(1000), True)
+PERCENT: Final = NumberRule("a percentage", "16", 12, Decimal(-100), Decimal(1000), True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["CONDITION", "GROUPS", "KEYS", "RESERVED_CODES"]
 
 CONDITION: Final = (
-    *("class", "from", "until", "months", "average"),
+    *("class", "class_not", "from", "until", "months", "average"),
     *("connection", "load_kw", "channel", "vendor"),
 )
 
@@ -28,7 +28,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "use rule": ("table", *CONDITION),
     "condition": CONDITION,
     "range": ("above", "at_least", "to", "below"),
-    "counter": ("window", "start_day", "days", "counts_free", "missed", "months_max"),
+    "counter": (*("window", "start_day", "days", "months", "counts_free", "missed", "months_max"),),
     "levy": ("label", "per_unit", "blocks", "when"),
     "percentage": ("label", "percent", "on", "blocks", "included", "when"),
     "tax": ("label", "percent", "on", "blocks", "included", "when"),

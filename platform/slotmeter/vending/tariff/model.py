@@ -66,6 +66,7 @@ class Condition:
         load_up_to_w: ... is at most this.
         channels: the channel of the purchase is one of these.
         vendors: the seller's branch code is one of these.
+        not_classes: the customer class is none of these; holds without a class.
     """
 
     classes: frozenset[str] | None = None
@@ -79,6 +80,7 @@ class Condition:
     load_up_to_w: int | None = None
     channels: frozenset[str] | None = None
     vendors: frozenset[str] | None = None
+    not_classes: frozenset[str] | None = None
 
 
 ALWAYS = Condition()
@@ -160,9 +162,10 @@ class Missed(StrEnum):
 class Counter:
     """The block counter: units issued in the window; free units only if said so.
 
-    ``missed`` says what becomes of the first block of windows without a purchase: if it
-    accumulates, the counter of the next window starts below zero, by the size of the first block
-    for each window missed (at most ``months_max``), so that the first block is longer once.
+    ``months`` is the length of a calendar or billing window: 2 are January and February, March
+    and April, and so on. ``missed`` says what becomes of the first block of windows without
+    a purchase: if it accumulates, the counter of the next window starts below zero, by the size of
+    the first block for each window missed (at most ``months_max``), so that it is longer once.
     """
 
     window: BlockWindow = BlockWindow.CALENDAR_MONTH
@@ -171,6 +174,7 @@ class Counter:
     counts_free: bool = False
     missed: Missed = Missed.LAPSE
     months_max: int = 12
+    months: int = 1  # 1, 2, 3, 4, 6 or 12
 
 
 @dataclass(frozen=True, slots=True)
