@@ -31,11 +31,13 @@ __all__ = [
     "WRITE_OFF",
     "Posting",
     "account_kind",
+    "advance_account",
     "balanced",
     "customer_account",
     "debt_account",
     "debt_income_account",
     "income_account",
+    "levy_account",
     "merge",
     "tax_account",
     "till_account",
@@ -81,6 +83,16 @@ def income_account(commodity: str) -> str:
 def tax_account(name: str) -> str:
     """Return the account of a tax."""
     return f"tax:{name}"
+
+
+def levy_account(code: str) -> str:
+    """Return the account of a levy."""
+    return f"levy:{code}"
+
+
+def advance_account(number: str) -> str:
+    """Return the account of what is kept for the next purchase of a customer account."""
+    return f"advance:{number}"
 
 
 def customer_account(number: str) -> str:

@@ -25,6 +25,9 @@ class PricedLine:
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or of a charge after this.
         item: id of the debt.
+        gross_minor: of energy whose price is published, or rounded, with what lies on it: quantity
+            times ``gross_rate``; what lies on it is in lines of its own all the same.
+        gross_rate: that price per sold unit, as text.
     """
 
     kind: str
@@ -38,6 +41,8 @@ class PricedLine:
     period: str | None = None
     left_minor: int | None = None
     item: int | None = None
+    gross_minor: int | None = None
+    gross_rate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Priced:
         kept_minor: kept for the next purchase; what the situation had is used up.
         outlook: for the receipt.
         calorific_value: MJ/m³ used, as text; gas priced by energy only.
+        lifeline_units: change of the units in the window that a later purchase corrects (see
+            ``Situation.prior_lifeline_units``); negative when this one did.
     """
 
     tender_minor: int
@@ -117,3 +124,4 @@ class Priced:
     kept_minor: int = 0
     outlook: Outlook = field(default_factory=Outlook)
     calorific_value: str | None = None
+    lifeline_units: int = 0

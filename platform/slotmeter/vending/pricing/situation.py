@@ -53,6 +53,7 @@ class DebtState:
         percent: share of the tender that goes to it, as text; None when ``due_minor`` says all.
         tax_percent: tax within what is repaid, as text; None for none.
         bypasses_cap: emergency credit is repaid before anything else, cap or not.
+        number: as ``D00000001``; names the debt's ledger account.
     """
 
     debt_id: int
@@ -64,6 +65,7 @@ class DebtState:
     percent: str | None = None
     tax_percent: str | None = None
     bypasses_cap: bool = False
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Situation:
         vendor: the seller's branch code.
         transfer: what the token carries.
         is_meter_credit: the meter holds the credit; else the ledger does and no token is made.
+        sts_grid: the credit goes by STS tokens, which count tenths of a kWh or m³ and, above 1638.3
+            of these, coarser; False for a meter credited in another way, for a calculator or bill.
         account_number: whose account platform-held credit goes to.
         meter_max_minor: the largest purchase for this meter, or None.
         advance_minor: kept from an earlier purchase for this one.
@@ -122,6 +126,7 @@ class Situation:
     vendor: str = ""
     transfer: Transfer = Transfer.UNITS
     is_meter_credit: bool = True
+    sts_grid: bool = True
     account_number: str = ""
     meter_max_minor: int | None = None
     advance_minor: int = 0
