@@ -20,6 +20,7 @@ from slotmeter.cli.data_folder import (
     open_folder,
     write_secret,
 )
+from slotmeter.cli.tariff_check import register_check
 from slotmeter.cli.user import show_key
 from slotmeter.errors import ConfigError, Conflict, Refused
 from slotmeter.storage.data_files import DATABASE_FILE, make_private
@@ -147,6 +148,7 @@ def _register_tariff(subparsers: Subparsers) -> None:
     )
     _add_reason(adding)
     adding.set_defaults(run=_run_in_folder, action=_add_tariff)
+    register_check(actions)
 
 
 def _local_time(text: str) -> datetime:

@@ -136,15 +136,13 @@ class Section:
         self.problems = problems
         self._nodes: dict[str, Node] = {}
         if not isinstance(node, Entries):
-            what = f"the keys of a {kind}" if kind else "names with values"
-            known = f" ({', '.join(KEYS[kind][:4])}, ...)" if kind else ""
-            problems.add(path, f"expected {what}{known}, got {_shape(node)}")
+            known = f", as {', '.join(KEYS[kind][:4])}" if kind else ""
+            problems.add(path, f"expected keys with values{known}, got {_shape(node)}")
             return
         for key, value in node.items.items():
             if kind is not None and key not in KEYS[kind]:
-                known = ", ".join(KEYS[kind])
-                hint = near(key, KEYS[kind]) or f"; known are {known}"
-                problems.add(self.at(key), f"{excerpt(key)} is no key of a {kind}{hint}")
+                hint = _key_hint(key, KEYS[kind])
+                problems.add(self.at(key), f"{excerpt(key)} is not known here{hint}")
             elif isinstance(value, Scalar) and value.value is None and path:
                 text = "has no value; give it one or leave the key out"
                 problems.add(self.at(key), f"{excerpt(key)} {text}")
@@ -173,7 +171,7 @@ class Section:
 
     def require(self, key: str, reason: str = "") -> None:
         """Keep a problem when a key is missing."""
-        if key not in self._nodes and self.problems is not None:
+        if key not in self._nodes:
             because = f": {reason}" if reason else ""
             self.problems.add(self.path, f"{key} is missing{because}")
 
@@ -352,6 +350,12 @@ def _shape(node: Node) -> str:
     if isinstance(node, Scalar):
         return excerpt(node.value) if isinstance(node.value, str) else str(node.value).lower()
     return "a list" if isinstance(node, Listing) else "named values"
+
+
+def _key_hint(key: str, known: Sequence[str]) -> str:
+    if key.isdigit():
+        return "; a comma ends a value here, so write the decimals of a number after a point"
+    return near(key, known) or f"; known are {', '.join(known)}"
 
 
 def _number_hint(text: str) -> str:

@@ -21,7 +21,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         *("energy", "average_months", "levies", "percentages", "taxes", "fixed", "free_units"),
         *("purchase", "debts", "rounding", "energy_content", "calendar"),
     ),
-    "energy": ("label", "price", "blocks", "whole", "lifeline", "tables", "use", "counter"),
+    "energy": (
+        *("label", "price", "blocks", "whole", "lifeline", "periods", "advance_price"),
+        *("tables", "use", "counter"),
+    ),
     "table": ("price", "blocks", "whole", "lifeline", "periods", "advance_price"),
     "block": ("from", "to", "price"),
     "lifeline": ("to", "price"),

@@ -26,7 +26,7 @@ STANDARD = "standard"
 """What the only table of a tariff is called."""
 
 _WAYS = ("price", "blocks", "periods")
-_TABLE_KEYS = ("price", "blocks", "whole", "lifeline")
+_TABLE_KEYS = ("price", "blocks", "whole", "lifeline", "periods", "advance_price")
 
 
 def read_energy(

@@ -79,6 +79,12 @@ class TariffProblems(Refused):
             details={"problems": [problem.as_dict() for problem in listed]},
         )
 
+    @property
+    def problems(self) -> tuple[Mapping[str, object], ...]:
+        """What ``details["problems"]`` lists."""
+        listed = self.details["problems"]
+        return tuple(listed) if isinstance(listed, list) else ()
+
 
 class Problems:
     """Collects problems and warnings while a document is read.
