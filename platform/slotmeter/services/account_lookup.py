@@ -1,0 +1,89 @@
+"""Accounts as administrators name them: by number, and from which instant something holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+from slotmeter.errors import NotFound, Refused
+from slotmeter.ports import Caller, Insert, NewId, Read, Row
+from slotmeter.services.access import Origin, act_row
+from slotmeter.units import epoch_us, iso_utc
+
+__all__ = [
+    "account_act",
+    "account_read",
+    "found_account",
+    "from_instant",
+    "local_month",
+    "start_of_day_us",
+]
+
+
+def account_read(utility_id: int, number: str, key: str = "account") -> Read:
+    """Return the read of an account by its number."""
+    return Read("account_by_number", {"utility_id": utility_id, "number": number}, key)
+
+
+def found_account(rows: Sequence[Row], number: str) -> Row:
+    """Return the account that was read.
+
+    Raises:
+        NotFound: ``account_unknown``.
+    """
+    if not rows:
+        raise NotFound("account_unknown", f"there is no account {number}", field="account")
+    return rows[0]
+
+
+def from_instant(wanted: datetime | None, now_us: int, field: str = "from") -> int:
+    """Return from when something holds; None is now.
+
+    Raises:
+        Refused: ``from_in_the_past``: what was sold is never priced again.
+    """
+    if wanted is None:
+        return now_us
+    from_us = epoch_us(wanted)
+    if from_us < now_us:
+        raise Refused(
+            "from_in_the_past",
+            f"expected now or later, got {iso_utc(from_us)}: the past keeps its prices",
+            field=field,
+        )
+    return from_us
+
+
+def start_of_day_us(day: date, time_zone: str) -> int:
+    """Return when a local day begins, UTC epoch microseconds."""
+    return epoch_us(datetime.combine(day, time.min, ZoneInfo(time_zone)))
+
+
+def local_month(at: datetime, time_zone: str) -> str:
+    """Return the local month of an instant, as ``2026-11``."""
+    local = at.astimezone(ZoneInfo(time_zone))
+    return f"{local.year:04d}-{local.month:02d}"
+
+
+def account_act(
+    caller: Caller,
+    new_id: NewId,
+    at_us: int,
+    *,
+    what: str,
+    subject: str,
+    reason: str,
+    data: Mapping[str, object] | None = None,
+) -> Insert:
+    """Return the row that records what somebody did to an account."""
+    return act_row(
+        new_id,
+        Origin.of(caller),
+        caller.principal.utility_id,
+        at_us,
+        what=what,
+        subject=subject,
+        reason=reason,
+        data=data,
+    )
