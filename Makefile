@@ -26,7 +26,7 @@ define step
 @printf '== %s\n' '$(1)'; TIMEFORMAT='   %1R s'; time $(BIN)/$(1)
 endef
 
-.PHONY: help setup demo test check bench prove screenshots constraints clean
+.PHONY: help setup demo test check bench prove screenshots translations constraints clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ prove: $(FOR_WORK) ## run every tests/proofs/prove_*.py at full size, reports in
 
 screenshots: $(FOR_WORK) ## photograph the dashboards for docs/images/ (needs chromium)
 	@$(BIN)/python docs/screenshots.py
+
+translations: $(FOR_WORK) ## find the texts in the code and compile their translations
+	@$(BIN)/python docs/translations.py
 
 constraints: $(FOR_WORK) ## choose the newest versions anew and write them to constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
