@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from slotmeter.units import Commodity, Money, Quantity, commodity_quantity, iso_utc
+from slotmeter.units import Commodity, Energy, Money, Quantity, commodity_quantity, iso_utc
 
 __all__ = [
     "FORMAT",
@@ -67,6 +67,9 @@ class ReceiptLine:
         base_minor: what a percentage was taken of.
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or a charge after this.
+        gross_minor: of energy whose price is published with what lies on it: quantity times
+            ``gross_rate``; levies and taxes are in lines of their own all the same.
+        gross_rate: that price per sold unit, as text.
     """
 
     kind: str
@@ -79,6 +82,8 @@ class ReceiptLine:
     base_minor: int | None = None
     period: str | None = None
     left_minor: int | None = None
+    gross_minor: int | None = None
+    gross_rate: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; the constructor takes it back by name."""
@@ -166,10 +171,11 @@ class Receipt:
         tokens: all tokens, see :attr:`typing_order`.
         free: free units with this purchase.
         debts: every open debt, also those that this purchase did not touch, and those it closed.
-        prior_units: counted in the block window before this purchase.
+        prior_units: counted in the block window before this purchase, in :attr:`priced_kind`.
         outlook: what the next unit costs.
         tariff_since_us: when this version of the tariff came into force.
-        calorific_value: MJ/m³ that gas was priced with, as text.
+        calorific_value: MJ/m³ that gas was priced with, as text. With it the quantities of lines
+            and blocks are Wh, while what is delivered stays mL.
     """
 
     receipt_number: str
@@ -252,6 +258,11 @@ class Receipt:
         return commodity_quantity(Commodity(self.commodity))
 
     @property
+    def priced_kind(self) -> type[Quantity]:
+        """The quantity that lines and blocks count: energy for gas that is priced by energy."""
+        return self.kind if self.calorific_value is None else Energy
+
+    @property
     def typing_order(self) -> tuple[ReceiptToken, ...]:
         """All tokens in the order in which they are typed: a change of the key comes first."""
         tokens = self.tokens
@@ -290,6 +301,10 @@ class Receipt:
         """Write Wh or mL in the unit that is sold, such as ``12.3 kWh``."""
         return str(self.kind(quantity))
 
+    def priced_units(self, quantity: int) -> str:
+        """Write a quantity of a line or block in the unit that has the price."""
+        return str(self.priced_kind(quantity))
+
     def document(self) -> dict[str, object]:
         """Return the receipt for programs: money and units as text, times as ISO 8601 UTC.
 
@@ -314,6 +329,9 @@ class Receipt:
     def _sold(self, quantity: int | None) -> str | None:
         return None if quantity is None else self.kind(quantity).sold_text
 
+    def _priced(self, quantity: int | None) -> str | None:
+        return None if quantity is None else self.priced_kind(quantity).sold_text
+
     def _money(self, minor: int | None) -> str | None:
         return None if minor is None else self.money(minor)
 
@@ -321,7 +339,7 @@ class Receipt:
         return {
             "kind": line.kind,
             "label": line.label,
-            "quantity": self._sold(line.quantity),
+            "quantity": self._priced(line.quantity),
             "rate": line.rate,
             "amount": self.money(line.amount_minor),
         }
@@ -332,6 +350,8 @@ class Receipt:
             "base": self._money(line.base_minor),
             "period": line.period,
             "left": self._money(line.left_minor),
+            "gross_rate": line.gross_rate,
+            "gross": self._money(line.gross_minor),
         }
 
     def _second_format(self) -> dict[str, object]:
@@ -366,10 +386,11 @@ class Receipt:
                 for debt in self.debts_left
             ],
             "lines": [self._second_line(line) for line in self.lines],
-            "prior_units": self._sold(self.prior_units),
+            "priced_unit": self.priced_kind.sold_symbol,
+            "prior_units": self._priced(self.prior_units),
             "outlook": {
                 "block": outlook.block,
-                "left_in_block": self._sold(outlook.left_in_block),
+                "left_in_block": self._priced(outlook.left_in_block),
                 "next_price": outlook.next_price,
                 "first_of_month_units": self._sold(outlook.first_of_month_units),
             },

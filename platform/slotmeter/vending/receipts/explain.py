@@ -94,7 +94,7 @@ def _bought_before(receipt: Receipt, say: Words) -> Iterator[str]:
     if receipt.prior_units and (limited or any(block and block > 1 for block in blocks)):
         yield say.gettext(
             "You had already bought {quantity} in this period, and the blocks count on from there."
-        ).format(quantity=receipt.units(receipt.prior_units))
+        ).format(quantity=receipt.priced_units(receipt.prior_units))
 
 
 def _line(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
@@ -156,18 +156,33 @@ def _energy(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str
     limited = receipt.outlook is not None and receipt.outlook.left_in_block is not None
     values = {
         "money": amount,
-        "quantity": receipt.units(line.quantity or 0),
+        "quantity": receipt.priced_units(line.quantity or 0),
         "price": f"{receipt.currency} {line.rate}",
-        "unit": receipt.kind.sold_symbol,
+        "unit": receipt.priced_kind.sold_symbol,
         "block": block,
     }
-    if block is not None and (several or limited or block > 1):
+    if line.rate is None:
+        text = say.gettext("{money} bought {quantity}.")
+    elif block is not None and (several or limited or block > 1):
         text = say.gettext(
             "{money} bought {quantity} in block {block}, at {price} for each {unit}."
         )
     else:
         text = say.gettext("{money} bought {quantity}, at {price} for each {unit}.")
-    return text.format(**values)
+    return text.format(**values) + _published(receipt, line, say)
+
+
+def _published(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
+    """Say what the published price is where it holds more than the line does."""
+    if line.gross_minor is None or line.gross_rate is None:
+        return ""
+    return " " + say.gettext(
+        "The published price is {price}, which makes {total}; "
+        "the levies and taxes in it are listed below."
+    ).format(
+        price=f"{receipt.currency} {line.gross_rate}",
+        total=currency_and(receipt, line.gross_minor),
+    )
 
 
 def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Words) -> str:
@@ -175,9 +190,9 @@ def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wo
     given = line.amount_minor < 0
     values = {"money": amount, "label": label}
     if line.quantity is not None and line.rate is not None:
-        values["quantity"] = receipt.units(line.quantity)
+        values["quantity"] = receipt.priced_units(line.quantity)
         values["price"] = f"{receipt.currency} {line.rate}"
-        values["unit"] = receipt.kind.sold_symbol
+        values["unit"] = receipt.priced_kind.sold_symbol
         text = say.gettext('{money} is "{label}": {quantity}, at {price} for each {unit}.')
     elif is_percentage(line) and line.base_minor is not None:
         values["percent"] = percent_of(line).removeprefix("-")
@@ -199,6 +214,12 @@ def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wo
 
 
 def _result(receipt: Receipt, say: Words) -> Iterator[str]:
+    if receipt.calorific_value is not None:
+        held = sum(line.quantity or 0 for line in receipt.lines if line.kind == "energy")
+        yield say.gettext(
+            "Gas is measured in m³ and priced by its energy: "
+            "at {value} MJ/m³ your gas holds {energy}."
+        ).format(value=receipt.calorific_value, energy=receipt.priced_units(held))
     if receipt.transfer_minor is not None:
         yield say.gettext("So the token carries {money}.").format(
             money=currency_and(receipt, receipt.transfer_minor)
@@ -217,10 +238,10 @@ def _outlook(receipt: Receipt, say: Words) -> Iterator[str]:
     outlook = receipt.outlook
     if outlook is None:
         return
-    unit = receipt.kind.sold_symbol
+    unit = receipt.priced_kind.sold_symbol
     if outlook.left_in_block is not None:
         yield say.gettext("{quantity} are left in block {block}.").format(
-            quantity=receipt.units(outlook.left_in_block), block=outlook.block
+            quantity=receipt.priced_units(outlook.left_in_block), block=outlook.block
         )
     if outlook.next_price is not None:
         yield say.gettext("The next {unit} costs {price} with everything on it.").format(

@@ -191,7 +191,9 @@ def line_text(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
     if line.period and line.period not in label:
         label = f"{label} {line.period}"
     if line.quantity is not None and line.rate is not None:
-        return f"{label}: {receipt.units(line.quantity)} x {line.rate}"
+        return f"{label}: {receipt.priced_units(line.quantity)} x {line.rate}"
+    if line.quantity is not None:
+        return f"{label}: {receipt.priced_units(line.quantity)}"
     if is_percentage(line):
         percent = percent_of(line)
         if line.base_minor is None:
@@ -209,6 +211,12 @@ def _has_blocks(receipt: Receipt) -> bool:
 
 
 def _note(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
+    if line.gross_minor is not None and line.gross_rate is not None:
+        return say.gettext("with what lies on it: {quantity} x {price} = {amount}").format(
+            quantity=receipt.priced_units(line.quantity or 0),
+            price=line.gross_rate,
+            amount=receipt.money(line.gross_minor),
+        )
     if line.left_minor is None or (line.left_minor == 0 and line.kind != "debt"):
         return ""
     return say.gettext("still owed: {left}").format(left=receipt.money(line.left_minor))
@@ -221,6 +229,8 @@ def _totals(receipt: Receipt, say: Words) -> Iterator[tuple[str, str]]:
 
 
 def _results(receipt: Receipt, say: Words) -> Iterator[tuple[str, str]]:
+    if receipt.calorific_value is not None:
+        yield say.gettext("Calorific value"), f"{receipt.calorific_value} MJ/m³"
     if receipt.transfer_minor is not None:
         yield say.gettext("Credit on the token"), currency_and(receipt, receipt.transfer_minor)
     elif receipt.token is not None or receipt.quantity:
@@ -246,9 +256,9 @@ def _outlook(receipt: Receipt, say: Words) -> Iterator[tuple[str, str]]:
         return
     if outlook.left_in_block is not None:
         name = say.gettext("Left in block {block}").format(block=outlook.block)
-        yield name, receipt.units(outlook.left_in_block)
+        yield name, receipt.priced_units(outlook.left_in_block)
     if outlook.next_price is not None:
-        unit = receipt.kind.sold_symbol
+        unit = receipt.priced_kind.sold_symbol
         name = say.gettext("The next {unit} costs").format(unit=unit)
         yield name, f"{receipt.currency} {outlook.next_price}"
     if outlook.first_of_month_units is not None:
