@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from itertools import pairwise
+from typing import Final
 
 from slotmeter.vending.tariff.fields import known_word
 from slotmeter.vending.tariff.keys import GROUPS
-from slotmeter.vending.tariff.model import ALWAYS, Condition, PercentItem, TableRule
+from slotmeter.vending.tariff.model import (
+    ALWAYS,
+    Condition,
+    PercentItem,
+    Table,
+    TableRule,
+    UnitItem,
+)
 from slotmeter.vending.tariff.problems import Problems
 
-__all__ = ["check_uses", "in_order"]
+__all__ = ["check_prices", "check_uses", "in_order"]
+
+_ALL: Final = Decimal(100)
 
 
 # --- which table --------------------------------------------------------------------------------
@@ -30,6 +41,8 @@ def check_uses(rules: Sequence[TableRule], path: str, problems: Problems) -> Non
     groups: dict[Condition, list[tuple[date, date, int]]] = {}
     for number, rule in enumerate(rules, 1):
         dates = _dates(rule.when)
+        if dates == (date.min, date.max):
+            continue
         groups.setdefault(_without_dates(rule.when), []).append((*dates, number))
     for rest, spans in groups.items():
         spans.sort()
@@ -65,6 +78,25 @@ def _has_fallback(rules: Sequence[TableRule], rest: Condition) -> bool:
     return any(rule.when in (ALWAYS, rest) for rule in rules)
 
 
+def check_prices(
+    tables: Mapping[str, Table], levies: Sequence[UnitItem], path: str, problems: Problems
+) -> None:
+    """Check that rebates per unit leave a price in every block."""
+    always = [levy for levy in levies if levy.when == ALWAYS]
+    rebates = [levy for levy in always if levy.price < 0]
+    for table in tables.values() if rebates else ():
+        for number, block in enumerate(table.blocks, 1):
+            lying = [each for each in always if each.blocks is None or number in each.blocks]
+            left = block.price + sum(each.price for each in lying)
+            if left < 0 or (left == 0 and block.up_to is None):
+                names = ", ".join(each.code for each in lying if each.price < 0)
+                problems.add(
+                    f"{path}.{rebates[0].code}.per_unit",
+                    f"with {names} a unit of block {number} of table {table.code} costs {left:f}; "
+                    "expected more than 0",
+                )
+
+
 # --- percentages --------------------------------------------------------------------------------
 
 
@@ -86,6 +118,7 @@ def in_order(
     known = [*GROUPS, *others, *by_code]
     for item in items:
         _check_bases(item, others, known, paths[item.code], problems)
+    _check_tender_left(items, paths, problems)
     done: dict[str, PercentItem] = {}
     for item in items:
         cycle = _visit(item.code, by_code, done, [])
@@ -96,6 +129,21 @@ def in_order(
             )
             return tuple(items)
     return tuple(done.values())
+
+
+def _check_tender_left(
+    items: Iterable[PercentItem], paths: Mapping[str, str], problems: Problems
+) -> None:
+    total = Decimal(0)
+    for item in items:
+        if item.on == ("tender",):
+            total += item.percent
+            if total >= _ALL:
+                problems.add(
+                    f"{paths[item.code]}.percent",
+                    f"nothing of the tender would be left: {total:f} % of it are taken",
+                )
+                return
 
 
 def _visit(

@@ -19,7 +19,7 @@ def read_when(section: Section, units: Units) -> Condition:
     part = section.part("when", "condition")
     if part is None:
         return ALWAYS
-    if not len(part):
+    if not part.count:
         part.add("", "expected at least one condition; leave when out for always")
     return read_condition(part, units)
 
@@ -65,7 +65,7 @@ def _range(section: Section, key: str, units: Units) -> tuple[int | None, int | 
     part = section.part(key, "range")
     if part is None:
         return None, None
-    if not len(part):
+    if not part.count:
         part.add("", "expected above or at_least, to or below, or one of each side")
     for one, other in (("above", "at_least"), ("to", "below")):
         if part.has(one) and part.has(other):

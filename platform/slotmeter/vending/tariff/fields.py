@@ -135,6 +135,8 @@ class Section:
         self.path = path
         self.problems = problems
         self._nodes: dict[str, Node] = {}
+        self._without_value: set[str] = set()
+        self._is_mapping = isinstance(node, Entries)
         if not isinstance(node, Entries):
             known = f", as {', '.join(KEYS[kind][:4])}" if kind else ""
             problems.add(path, f"expected keys with values{known}, got {_shape(node)}")
@@ -146,6 +148,7 @@ class Section:
             elif isinstance(value, Scalar) and value.value is None and path:
                 text = "has no value; give it one or leave the key out"
                 problems.add(self.at(key), f"{excerpt(key)} {text}")
+                self._without_value.add(key)
             elif not (isinstance(value, Scalar) and value.value is None):
                 self._nodes[key] = value
 
@@ -165,13 +168,18 @@ class Section:
         """Go through the keys in the order of the document."""
         return iter(self._nodes)
 
-    def __len__(self) -> int:
-        """Return how many known keys are there."""
+    @property
+    def count(self) -> int:
+        """How many known keys are there."""
         return len(self._nodes)
+
+    def lacks(self, key: str) -> bool:
+        """Say whether a key was left out; not so if it is there with nothing that can be used."""
+        return self._is_mapping and key not in self._nodes and key not in self._without_value
 
     def require(self, key: str, reason: str = "") -> None:
         """Keep a problem when a key is missing."""
-        if key not in self._nodes:
+        if self.lacks(key):
             because = f": {reason}" if reason else ""
             self.problems.add(self.path, f"{key} is missing{because}")
 
@@ -332,8 +340,8 @@ class Section:
         group = self.part(key, None)
         if group is None:
             return []
-        if len(group) > ITEMS_MAX:
-            self.add(key, f"expected at most {ITEMS_MAX} of them, got {len(group)}")
+        if group.count > ITEMS_MAX:
+            self.add(key, f"expected at most {ITEMS_MAX} of them, got {group.count}")
         names = [name for name in group if group.check_code(name, name)]
         return [
             (name, Section(group._nodes[name], group.at(name), kind, self.problems))

@@ -53,7 +53,7 @@ def read_flat(document: Section, units: Units, commodity: Commodity) -> Tariff:
     tax = _tax(document, fixed)
     purchase = document.part("purchase", "flat limits")
     limits: tuple[PurchaseRule, ...] = ()
-    if purchase is not None and len(purchase):
+    if purchase is not None and purchase.count:
         low, high = (purchase.number(key, units.money) for key in ("minimum", "maximum"))
         limits = (PurchaseRule(low, high),)
     table = Table(STANDARD, (Block(None, price or Decimal(1)),))

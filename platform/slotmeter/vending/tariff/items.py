@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from slotmeter.vending.tariff.checks import in_order
@@ -22,9 +22,6 @@ from slotmeter.vending.tariff.model import (
 )
 
 __all__ = ["Items", "read_items"]
-
-_DEMAND_OR_DAY = 8
-"""Decimals of an amount that is multiplied before it is paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +62,13 @@ def read_items(document: Section, units: Units, blocks_max: int, fixed_step: boo
     others = {code: group for group in ("levies", "fixed") for code, _ in groups[group]}
     ordered = in_order(percents, others, paths, document.problems)
     _check_included(ordered, paths, document)
-    explicit = {code for code, part in groups["fixed"] if part.has("includes_tax")}
+    for (_, part), item in zip(groups["fixed"], fixed, strict=True):
+        if part.has("includes_tax") and not item.includes_tax:
+            _check_without_tax(item, part, ordered)
     return Items(
         unit_items=unit_items,
         percent_items=ordered,
-        fixed_items=tuple(
-            item if item.code in explicit else _with_taxes(item, ordered) for item in fixed
-        ),
+        fixed_items=tuple(fixed),
         free_units=tuple(_free(code, part, units) for code, part in groups["free_units"]),
     )
 
@@ -146,10 +143,14 @@ def _check_included(
                 )
 
 
-def _with_taxes(item: FixedItem, percents: Iterable[PercentItem]) -> FixedItem:
-    """Take the amount of a charge as its taxes say, where it does not say itself."""
-    held = any(each.included and not {"fixed", item.code}.isdisjoint(each.on) for each in percents)
-    return replace(item, includes_tax=held)
+def _check_without_tax(item: FixedItem, part: Section, percents: Iterable[PercentItem]) -> None:
+    for each in percents:
+        if each.included and not {"fixed", item.code}.isdisjoint(each.on):
+            part.add(
+                "includes_tax",
+                f"{each.code} is included in the published amounts that it lies on, of which this "
+                "is one; make a second tax for this charge",
+            )
 
 
 # --- fixed charges and free units ---------------------------------------------------------------
@@ -167,7 +168,7 @@ def _fixed(code: str, part: Section, units: Units, fixed_step: bool) -> FixedIte
     if sizes is not None:
         read = ((size, sizes.number(size, rule)) for size in sizes)
         amounts = {size: amount for size, amount in read if amount is not None}
-        if not len(sizes):
+        if not sizes.count:
             sizes.add("", 'expected sizes with amounts, as {"15 mm": 87.29}')
         if not part.has("amount"):
             part.problems.warn(

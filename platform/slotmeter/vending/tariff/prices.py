@@ -133,7 +133,7 @@ def _counter(section: Section) -> Counter:
 def read_table(section: Section, code: str, units: Units, periods: Sequence[str]) -> Table:
     """Read one set of prices; a section may hold other keys beside."""
     ways = [key for key in _WAYS if section.has(key)]
-    if len(ways) != 1:
+    if len(ways) > 1 or all(section.lacks(key) for key in _WAYS):
         got = " and ".join(ways) if ways else "none of them"
         section.add(ways[1] if ways else "", f"expected price, blocks or periods, got {got}")
     if section.has("periods"):
@@ -162,22 +162,26 @@ def _periods_table(section: Section, code: str, periods: Sequence[str]) -> Table
     for key in ("whole", "lifeline"):
         if section.has(key):
             section.add(key, "prices by period have neither blocks nor a lifeline")
-    prices: dict[str, Decimal] = {}
+    if not section.has("advance_price"):
+        section.problems.warn(
+            section.path,
+            "without advance_price this table prices use that was measured; it cannot be sold in "
+            "advance",
+        )
     part = section.part("periods", None)
-    for name in part or ():
-        price = part.number(name, PRICE) if part is not None else None
-        if price is not None:
-            prices[name] = price
-    if part is not None:
-        for name in part:
-            if name not in periods:
-                part.add(
-                    name, f"the calendar has no period of this name: {known_word(name, periods)}"
-                )
-        for name in periods:
-            if not part.has(name):
-                part.add("", f"the calendar has the period {name}, which has no price here")
+    prices = {} if part is None else _period_prices(part, periods)
     return Table(code=code, periods=prices, advance_price=section.number("advance_price", PRICE))
+
+
+def _period_prices(part: Section, periods: Sequence[str]) -> dict[str, Decimal]:
+    for name in part:
+        if name not in periods:
+            part.add(name, f"the calendar has no period of this name: {known_word(name, periods)}")
+    for name in periods:
+        if not part.has(name):
+            part.add("", f"the calendar has the period {name}, which has no price here")
+    read = ((name, part.number(name, PRICE)) for name in part)
+    return {name: price for name, price in read if price is not None}
 
 
 def _lifeline(section: Section, units: Units) -> Lifeline | None:

@@ -19,6 +19,7 @@ PROBLEMS_MAX: Final = 100
 """More than this help nobody; reading goes on, but they are not kept."""
 
 _EXCERPT_CHARACTERS_MAX = 40
+_PATH_CHARACTERS_MAX = 120
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -101,12 +102,12 @@ class Problems:
     def add(self, path: str, message: str) -> None:
         """Keep a problem."""
         if len(self.found) < PROBLEMS_MAX:
-            self.found.append(Problem(path, message, self._mark(path)))
+            self.found.append(Problem(_clean(path), message, self._mark(path)))
 
     def warn(self, path: str, message: str) -> None:
         """Keep a warning."""
         if len(self.warnings) < PROBLEMS_MAX:
-            self.warnings.append(Problem(path, message, self._mark(path)))
+            self.warnings.append(Problem(_clean(path), message, self._mark(path)))
 
     def _mark(self, path: str) -> Mark | None:
         """Return the place of a path, or of the nearest part of the document around it."""
@@ -128,12 +129,15 @@ def _place(problem: Problem) -> Mark:
     return problem.mark or Mark(0, 0)
 
 
+def _clean(text: str, length_max: int = _PATH_CHARACTERS_MAX) -> str:
+    """Return the beginning of a text from outside without what no screen can show."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text[: length_max + 1])
+    return clean if len(clean) <= length_max else f"{clean[:length_max]}..."
+
+
 def excerpt(text: str) -> str:
     """Return the beginning of a text from outside, in quotes, fit for a message."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text[:200])
-    if len(clean) > _EXCERPT_CHARACTERS_MAX:
-        clean = clean[:_EXCERPT_CHARACTERS_MAX] + "..."
-    return f'"{clean}"'
+    return f'"{_clean(text, _EXCERPT_CHARACTERS_MAX)}"'
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from slotmeter.units import CURRENCY_EXPONENTS, Commodity, Energy, Volume
+from slotmeter.vending.tariff.checks import check_prices
 from slotmeter.vending.tariff.fields import Section, Units
 from slotmeter.vending.tariff.flat import is_flat, read_flat
 from slotmeter.vending.tariff.items import read_items
@@ -142,7 +143,9 @@ def _read_whole(
         document.add("tariff", f"expected letters, digits, '.', '_' and '-', got {excerpt(code)}")
     calendar = read_calendar(document)
     document.require("energy", "it says what a unit costs")
-    section = document.part("energy", "energy") or Section(Entries({}), "energy", None, Problems())
+    section = document.part("energy", "energy")
+    if section is None:  # which is a problem already; the rest shall be read all the same
+        section = Section(Entries({}), "energy", None, Problems())
     periods = period_names(calendar)
     energy = read_energy(section, units, title, periods, price_optional=content is not None)
     if calendar is not None and not any(table.periods for table in energy.tables.values()):
@@ -150,6 +153,7 @@ def _read_whole(
     rounding = read_rounding(document, units)
     blocks_max = max((len(table.blocks) for table in energy.tables.values()), default=0)
     items = read_items(document, units, blocks_max, rounding.fixed_step is not None)
+    check_prices(energy.tables, items.unit_items, "levies", document.problems)
     purchase, too_small = read_purchase(document, units)
     return Tariff(
         code=code,
