@@ -162,13 +162,27 @@ class DebtPlan:
         return replace(self, suspensions=tuple(ordered))
 
     def resumed(self, at_us: int) -> DebtPlan:
-        """Return the plan with the suspension that holds at an instant ended there."""
+        """Return the plan with the suspension that holds at an instant ended there, and without
+        those that would begin later."""
         ended = tuple(
             replace(each, until_us=at_us) if each.covers(at_us) else each
             for each in self.suspensions
-            if not (each.covers(at_us) and each.from_us == at_us)
+            if each.from_us < at_us
         )
         return replace(self, suspensions=ended)
+
+    def since(self, at_us: int) -> DebtPlan:
+        """Return the plan without phases that ended before an instant."""
+        current = self.phase_at(at_us)
+        if current is None:
+            return self
+        kept = tuple(each for each in self.phases if each.from_us >= current.from_us)
+        return replace(self, phases=kept)
+
+    def counts_from_us(self, at_us: int) -> int:
+        """Return the instant since which repayments may pay instalments, now or later."""
+        current = self.phase_at(at_us)
+        return self.phases[0].from_us if current is None else current.from_us
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy."""
