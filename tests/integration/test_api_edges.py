@@ -34,10 +34,7 @@ def ids(route: Route) -> str:
 
 def filled(route: Route) -> str:
     """A path of the route, of things that do not exist."""
-    path = route.path
-    for name in ("sale_id", "receipt_number", "number", "command_id"):
-        path = path.replace(f"{{{name}}}", "1")
-    return path
+    return re.sub(r"\{\w+\}", "1", route.path)
 
 
 async def raw(api: ApiTown, request: bytes) -> tuple[int, dict[str, str], Any]:

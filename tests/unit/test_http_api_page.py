@@ -31,12 +31,20 @@ REACHED = (
         PLATFORM / "services" / f"{name}.py"
         for name in (
             "access",
+            "account_lookup",
+            "class_review",
+            "class_rules",
+            "classes",
             "command_requests",
+            "free_units",
             "pricing",
             "queries",
             "sale_begin",
             "sale_issue",
             "selling",
+            "tariff_admin",
+            "tariff_approval",
+            "tariff_draft",
         )
     ),
     PLATFORM / "storage" / "database.py",
@@ -52,6 +60,8 @@ RAISED_THROUGH = {
     *("sale_unknown", "receipt_unknown"),
     *("bad_drn", "wrong_check_digit"),
     *("key_expired", "after_last_tid"),
+    *("tariff_invalid", "commodity_changed", "tax_number_missing"),
+    *("holidays_incomplete", "warnings_not_accepted"),
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""
 

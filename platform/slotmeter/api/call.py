@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
     from slotmeter.services.access import Access
     from slotmeter.services.command_requests import CommandRequests
+    from slotmeter.services.office import Office
     from slotmeter.services.queries import Queries
     from slotmeter.services.selling import Selling
 
@@ -40,6 +41,7 @@ class Services:
     queries: Queries
     selling: Selling
     requests: CommandRequests
+    office: Office
     readings: ReadingStore
     feed: EventFeed
     clock: Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from slotmeter.api import commands, health, meters, overview, sales
+from slotmeter.api import classes, commands, free_units, health, meters, overview, sales, tariffs
 from slotmeter.api import device_models as device
 from slotmeter.api import models as model
 from slotmeter.api import query_models as query
@@ -141,6 +141,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=query.AlarmsQuery,
     ),
     get("/overview", overview.overview, "events", _ALL_SALES, device.Overview),
+    *tariffs.ROUTES,
+    *classes.ROUTES,
+    *free_units.ROUTES,
     Route("GET", "/healthz", "healthz", "health", health.healthz, None, {OK: device.Alive}),
     Route("GET", "/readyz", "readyz", "health", health.readyz, None, {OK: device.Ready}),
     Route("GET", "/metrics", "metrics", "health", health.metrics, None, {}, also=("text/plain",)),

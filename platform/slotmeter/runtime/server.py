@@ -28,6 +28,7 @@ from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
 from slotmeter.services.selling import Selling
 from slotmeter.services.system_clock import SystemClock
@@ -126,6 +127,7 @@ class Runtime:
             queries=Queries(database, self.clock),
             selling=selling,
             requests=devices.requests,
+            office=Office.of(database, self.clock),
             readings=readings,
             feed=feed,
             clock=self.clock,

@@ -34,6 +34,7 @@ from slotmeter.services.bus import Bus
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.driver_packs import load_drivers
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.office import Office
 from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
 from slotmeter.services.selling import Selling
@@ -243,6 +244,7 @@ def _services(
             metrics=DeviceMetrics(board.registry),
             bus=Bus(),
         ),
+        office=Office.of(database, clock),
         readings=readings,
         feed=feed,
         clock=clock,

@@ -1,0 +1,194 @@
+"""The shapes of customer classes, registrations for free units, and accounts."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from slotmeter.api.models import ROWS, ROWS_MAX, Amount, Body, Instant, Out, Reason
+
+__all__ = [
+    "AccountClassBody",
+    "AccountClassLine",
+    "AccountClasses",
+    "ClassBody",
+    "ClassLine",
+    "ClassReviewAnswer",
+    "ClassReviewBody",
+    "ClassesPage",
+    "NotCollectedQuery",
+    "ProposalLine",
+    "RegistrationBody",
+    "RegistrationLine",
+    "RegistrationQuery",
+    "RegistrationsPage",
+]
+
+RULES_CHARACTERS_MAX: Final = 20_000
+PROPOSALS_SHOWN_MAX: Final = 500
+
+ClassCode = Annotated[str, Field(min_length=1, max_length=32, examples=["lifeline"])]
+From = Annotated[AwareDatetime, Field(strict=False)]
+Day = Annotated[date, Field(strict=False)]
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class ClassBody(Body):
+    """A class that tariffs may name."""
+
+    code: ClassCode
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    reason: Reason
+
+
+class AccountClassBody(Body):
+    """A class for an account."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_code: ClassCode | None = Field(alias="class", description="Null takes the class away.")
+    from_at: From | None = Field(
+        default=None, alias="from", description="Now if not given, never in the past."
+    )
+    reason: Reason
+
+
+class ClassReviewBody(Body):
+    """Which rules to hold against what accounts bought."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    rules: Annotated[
+        str,
+        Field(min_length=1, max_length=RULES_CHARACTERS_MAX, description="A rules file as YAML."),
+    ]
+    apply: bool = Field(default=False, description="Set the classes; else they are proposed only.")
+    from_at: From | None = Field(default=None, alias="from", description="Now if not given.")
+    reason: Reason
+
+
+class RegistrationBody(Body):
+    """An account that shall get free units; days are local."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    account: Annotated[str, Field(min_length=1, max_length=64)]
+    code: Annotated[str, Field(min_length=1, max_length=40)]
+    evidence: Annotated[str, Field(min_length=1, max_length=200)]
+    from_day: Day | None = Field(default=None, alias="from", description="Today if not given.")
+    until_day: Day | None = Field(
+        default=None, alias="until", description="The first day without; null has no end."
+    )
+    reason: Reason
+
+
+class RegistrationQuery(BaseModel):
+    """Which registrations, newest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str | None = Field(default=None, max_length=40)
+    account: str | None = Field(default=None, max_length=64)
+    in_force: bool = Field(default=False, description="Only those that count now.")
+    limit: Annotated[int, Field(ge=1, le=ROWS_MAX, description="Rows on a page.")] = ROWS
+    before: Annotated[int | None, Field(ge=1, description="`next` of the page before.")] = None
+
+
+class NotCollectedQuery(BaseModel):
+    """Of which month and code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    period: Annotated[
+        str | None, Field(pattern=r"^\d{4}-\d{2}$", description="This month if not given.")
+    ] = None
+    code: str | None = Field(default=None, max_length=40)
+    after: Annotated[int, Field(ge=0, description="`next` of the page before.")] = 0
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+class ClassLine(Out):
+    """A class."""
+
+    code: str
+    title: str
+    created_at: Instant
+
+
+class ClassesPage(Out):
+    """Every class by code."""
+
+    items: list[ClassLine]
+
+
+class AccountClassLine(Out):
+    """The class of an account from an instant on."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_code: str | None = Field(serialization_alias="class")
+    from_at: Instant = Field(serialization_alias="from")
+    reason: str
+    by: str
+    created_at: Instant
+
+
+class AccountClasses(Out):
+    """The classes of an account, newest first."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    account: str
+    class_code: str | None = Field(serialization_alias="class", description="Now.")
+    items: list[AccountClassLine]
+
+
+class ProposalLine(Out):
+    """An account that its average puts into another class."""
+
+    account: str
+    average: Amount
+    from_class: str | None
+    to_class: str
+
+
+class ClassReviewAnswer(Out):
+    """What rules say of all accounts."""
+
+    from_at: Instant
+    to_at: Instant
+    accounts: int
+    too_new: int = Field(description="Did not exist through all the months; left alone.")
+    other_class: int = Field(description="Of classes that the rules do not name; left alone.")
+    no_rule: int = Field(description="No rule covers them; left alone.")
+    changes: int
+    applied: bool
+    proposals: list[ProposalLine] = Field(description="The first 500.")
+
+
+class RegistrationLine(Out):
+    """A registration for free units."""
+
+    id: int
+    account: str
+    customer: str
+    code: str
+    evidence: str
+    from_at: Instant
+    until_at: Instant | None
+    ended_at: Instant | None
+    by: str
+    state: Literal["to_come", "in_force", "over"]
+
+
+class RegistrationsPage(Out):
+    """Registrations."""
+
+    items: list[RegistrationLine]
+    next: int | None = Field(description="Give it as `before` (or `after`) for the page after.")

@@ -1,0 +1,34 @@
+"""What the office does: tariffs, classes and free units, as one thing to hand around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.services.class_review import ClassReview
+from slotmeter.services.classes import Classes
+from slotmeter.services.free_units import FreeUnitsOffice
+from slotmeter.services.tariff_admin import TariffAdmin
+
+__all__ = ["Office"]
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The services behind the pages and commands of an office."""
+
+    tariffs: TariffAdmin
+    classes: Classes
+    class_review: ClassReview
+    free_units: FreeUnitsOffice
+
+    @classmethod
+    def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
+        """Make all of them on one database."""
+        return cls(
+            tariffs=TariffAdmin(uow, clock),
+            classes=Classes(uow, clock),
+            class_review=ClassReview(uow, clock),
+            free_units=FreeUnitsOffice(uow, clock),
+        )
