@@ -61,9 +61,10 @@ def _sentences(receipt: Receipt, say: Words) -> Iterator[str]:
     yield from _bought_before(receipt, say)
     for line in rest:
         yield _line(receipt, line, say)
-    yield say.gettext("All these amounts together make {money}, exactly what you paid.").format(
-        money=currency_and(receipt, receipt.tendered_minor)
-    )
+    whole = say.gettext("All these amounts together make {money}, exactly what you paid.")
+    if receipt.mark == TRIAL:
+        whole = say.gettext("All these amounts together make {money}.")
+    yield whole.format(money=currency_and(receipt, receipt.tendered_minor))
     yield from _result(receipt, say)
     yield from _outlook(receipt, say)
     yield say.gettext("The tariff was {tariff}.").format(tariff=tariff_text(receipt, say))
@@ -225,7 +226,10 @@ def _result(receipt: Receipt, say: Words) -> Iterator[str]:
             money=currency_and(receipt, receipt.transfer_minor)
         )
     elif receipt.quantity:
-        yield say.gettext("So you got {quantity}.").format(quantity=receipt.units(receipt.quantity))
+        got = say.gettext("So you got {quantity}.")
+        if receipt.mark == TRIAL:
+            got = say.gettext("So you would get {quantity}.")
+        yield got.format(quantity=receipt.units(receipt.quantity))
     for free in receipt.free:
         yield say.gettext('You also get {quantity} free: "{label}" for {period}.').format(
             quantity=receipt.units(free.quantity),

@@ -1,0 +1,196 @@
+"""The answer to "why this many units?", step by step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from slotmeter.i18n import LANGUAGES
+from slotmeter.testing.sample_receipts import (
+    SAMPLES,
+    credit_to_the_account,
+    full_receipt,
+    gas_by_energy,
+    money_on_the_token,
+    short_receipt,
+)
+from slotmeter.units import parse_money
+from slotmeter.vending.receipts import ReceiptDebt, ReceiptLine, explain
+
+FULL = """\
+On 2026-11-21 12:30:00 EAT you paid KES 2000.00 for meter 07000000013.
+KES 300.00 went to your debt "Old arrears"; KES 1200.00 of it is left.
+KES 150.00 is "Fixed charge 2026-11".
+That leaves KES 1550.00 for electricity, with its levies and taxes.
+You had already bought 40.0 kWh in this period, and the blocks count on from there.
+KES 25.00 bought 10.0 kWh in block 1, at KES 2.50 for each kWh.
+KES 948.02 bought 69.3 kWh in block 2, at KES 13.68 for each kWh.
+KES 300.55 is "Fuel levy": 79.3 kWh, at KES 3.79 for each kWh.
+KES 48.65 is "Rural levy": 5 % of KES 973.02.
+KES 227.77 is "VAT": 16 % of KES 1423.57.
+KES 0.01 is lost to rounding, because units are sold in whole steps.
+All these amounts together make KES 2000.00, exactly what you paid.
+So you got 79.3 kWh.
+You also get 50.0 kWh free: "Free basic electricity" for 2026-11.
+1380.7 kWh are left in block 2.
+The next kWh costs KES 20.9492 with everything on it.
+On the 1st of next month the same money buys 105.1 kWh, if nothing was bought before in that \
+month and nothing is owed for earlier ones.
+The tariff was Domestic (lake-domestic, version 3), in force since 2026-07-01."""
+
+
+def test_a_purchase_with_everything_is_told_step_by_step() -> None:
+    assert explain(full_receipt()) == tuple(FULL.splitlines())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_line_of_the_receipt_has_its_sentence_with_its_amount(
+    sample: str, language: str
+) -> None:
+    receipt = SAMPLES[sample]()
+
+    told = " ".join(explain(receipt, language))
+
+    for line in receipt.lines:
+        assert f"{receipt.currency} {receipt.money(line.amount_minor)}" in told
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_no_placeholder_is_left_in_a_sentence(sample: str, language: str) -> None:
+    assert not re.search(r"[{}]|None", " ".join(explain(SAMPLES[sample](), language)))
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_a_sentence_in_another_language_has_the_numbers_of_the_english_one(language: str) -> None:
+    def numbers(sentence: str) -> list[str]:
+        # "the 1st" is written in many ways
+        return sorted(re.findall(r"\d+\.\d+|\d{4}-\d\d(?:-\d\d)?|\d{3,}", sentence))
+
+    english = [numbers(sentence) for sentence in explain(full_receipt())]
+    other = [numbers(sentence) for sentence in explain(full_receipt(), language)]
+
+    assert other == english
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_the_amounts_that_are_told_one_by_one_make_what_was_paid(sample: str) -> None:
+    receipt = SAMPLES[sample]()
+    whole = f"{receipt.currency} {receipt.money(receipt.tendered_minor)}"
+    sentences = explain(receipt)
+    steps = sentences[1 : next(at for at, each in enumerate(sentences) if "All these" in each)]
+
+    amounts = [
+        parse_money(found[1], receipt.currency).minor
+        for sentence in steps
+        if (found := re.match(r"[A-Z]{3} (\d+\.\d+)", sentence))
+    ]
+
+    assert sum(amounts) == receipt.tendered_minor
+    assert any(whole in sentence and "exactly what you paid" in sentence for sentence in sentences)
+
+
+def line(kind: str, amount_minor: int, **more: Any) -> ReceiptLine:
+    return ReceiptLine(kind, "Thing", "test:x", amount_minor, **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            line("debt", 500, left_minor=0),
+            'KES 5.00 went to your debt "Thing", which is now paid off.',
+        ),
+        (line("debt", 500), 'KES 5.00 went to your debt "Thing".'),
+        (
+            line("charge", 500, period="2026-11", left_minor=200),
+            'KES 5.00 is "Thing 2026-11"; KES 2.00 of it is still to be paid.',
+        ),
+        (line("levy", -500), 'You get KES 5.00 back as "Thing".'),
+        (
+            line("levy", -500, rate="-0.5", base_minor=100_000),
+            'You get KES 5.00 back as "Thing": 0.5 % of KES 1000.00.',
+        ),
+        (line("tax", 500, rate="16 %"), 'KES 5.00 is "Thing", 16 %.'),
+        (
+            line("correction", 500),
+            "KES 5.00 corrects the price of units that you bought earlier in this period, "
+            "because your total has now passed a limit.",
+        ),
+        (line("kept", 500), "KES 5.00 is kept for your next purchase."),
+        (line("kept", -500), "KES 5.00 kept from your earlier purchase was used as well."),
+        (
+            line("rounding", -500),
+            "KES 5.00 is gained by rounding, because units are sold in whole steps.",
+        ),
+    ],
+)
+def test_a_line_of_each_kind_has_its_own_sentence(given: ReceiptLine, told: str) -> None:
+    assert told in explain(replace(short_receipt(), lines=(given,)))
+
+
+def test_a_published_price_with_taxes_in_it_is_named_beside_the_price_without() -> None:
+    energy = line(
+        "energy", 862, quantity=10_000, rate="0.862", gross_minor=1_000, gross_rate="1.00"
+    )
+
+    told = explain(replace(short_receipt(), commodity="electricity", lines=(energy,)))
+
+    assert (
+        "KES 8.62 bought 10.0 kWh, at KES 0.862 for each kWh. The published price is KES 1.00, "
+        "which makes KES 10.00; the levies and taxes in it are listed below."
+    ) in told
+
+
+def test_a_purchase_that_only_pays_charges_says_that_nothing_was_left() -> None:
+    told = explain(
+        replace(short_receipt(), lines=(line("charge", 10_000),), quantity=0, token=None)
+    )
+
+    assert "Nothing was left to buy units with." in told
+
+
+def test_money_on_a_token_and_in_an_account_are_told_as_money() -> None:
+    assert "So the token carries KES 42.00." in explain(money_on_the_token())
+    assert "KES 100.00 was added to your account; what you use is paid from it." in explain(
+        credit_to_the_account()
+    )
+
+
+def test_gas_names_its_energy() -> None:
+    assert (
+        "Gas is measured in m³ and priced by its energy: at 39.5 MJ/m³ your gas holds 158.211 kWh."
+        in explain(gas_by_energy())
+    )
+
+
+def test_a_quote_never_says_that_something_was_paid() -> None:
+    told = explain(full_receipt().as_trial())
+
+    assert told[0] == (
+        "On 2026-11-21 12:30:00 EAT you asked what KES 2000.00 would buy for meter 07000000013."
+    )
+    assert "All these amounts together make KES 2000.00." in told
+    assert "So you would get 79.3 kWh." in told
+    assert not any("paid KES" in sentence or "you paid" in sentence for sentence in told)
+
+
+def test_change_is_told() -> None:
+    assert "KES 5.00 was given back as change." in explain(
+        replace(short_receipt(), change_minor=500)
+    )
+
+
+def test_labels_of_the_utility_stay_and_common_words_are_translated() -> None:
+    receipt = replace(
+        full_receipt(), debts=(ReceiptDebt("arrears", "Matatu Road arrears", 0, 100),)
+    )
+    told = " ".join(explain(receipt, "fr"))
+
+    assert "TVA" in told
+    assert "Redevance combustible" in told
+    assert "Rural levy" in told
