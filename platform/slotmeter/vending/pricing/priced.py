@@ -28,6 +28,7 @@ class PricedLine:
         gross_minor: of energy whose price is published, or rounded, with what lies on it: quantity
             times ``gross_rate``; what lies on it is in lines of its own all the same.
         gross_rate: that price per sold unit, as text.
+        tax_minor: tax within what is repaid of a debt, for the receipt; part of ``amount_minor``.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class PricedLine:
     item: int | None = None
     gross_minor: int | None = None
     gross_rate: str | None = None
+    tax_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,185 @@
+"""Tax divided out of the tender: the price without tax by division, the tax as the remainder.
+
+What is left for units is a price with tax. Dividing it gives money without tax, which buys units;
+what rounding to units leaves of it goes to the line ``rounding``, and the tax lies on all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+from slotmeter.units import Rounding
+from slotmeter.vending.pricing.amounts import Amounts, Part, line_amounts, parts_between
+from slotmeter.vending.pricing.delivery import Delivery
+from slotmeter.vending.pricing.fixed import FixedTaken
+from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.plan import Percentage, Plan, Segment
+from slotmeter.vending.pricing.solve import Bought, Counted, Exact, buy, exactly
+from slotmeter.vending.tariff.model import SplitBy
+
+__all__ = ["Divided", "buy_by_division", "divides", "fixed_percents", "with_taxes"]
+
+_half_up = DIVIDE[Rounding.HALF_UP]
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """A tender divided.
+
+    Args:
+        bought: units, with the amounts of all lines of the plan.
+        net: what is left for units without tax; the lines of units and the rounding come to it.
+        lines: what the lines of units come to.
+    """
+
+    bought: Bought
+    net: int
+    lines: int
+
+
+@lru_cache(maxsize=1_000)
+def divides(plan: Plan) -> bool:
+    """Say whether the tariff's taxes are divided out of the tender."""
+    if plan.tariff.rounding.split_by is not SplitBy.TENDER:
+        return False
+    taxes = set(plan.taxes)
+    # A levy on a tax cannot be told before the tax, which is the remainder.
+    return not any(
+        taxes.intersection(each.percents) for each in plan.percents if each.kind != "tax"
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _without_taxes(plan: Plan) -> Plan:
+    """Return the prices without taxes and without percentages of the tender."""
+    kept = [
+        at for at, each in enumerate(plan.percents) if each.kind != "tax" and not each.on_tender
+    ]
+    position = {at: new for new, at in enumerate(kept)}
+
+    def percentage(each: Percentage) -> Percentage:
+        bases = tuple(position[at] for at in each.percents if at in position)
+        return replace(each, percents=bases, is_included=False)
+
+    def segment(each: Segment) -> Segment:
+        return replace(
+            each,
+            gross=each.net,
+            gross_levies=each.levies,
+            percents=tuple(each.percents[at] for at in kept),
+            all_in=each.all_in - sum(each.percents[at] for at in plan.taxes),
+        )
+
+    return replace(
+        plan,
+        regimes=tuple(
+            replace(regime, segments=tuple(segment(each) for each in regime.segments))
+            for regime in plan.regimes
+        ),
+        percents=tuple(percentage(plan.percents[at]) for at in kept),
+        tender_weights={},
+    )
+
+
+def fixed_percents(plan: Plan, taken: FixedTaken) -> list[int]:
+    """Return each percentage on a fixed charge alone, minor units, by position."""
+    weights = plan.fixed[taken.item.code].weights
+    found = [plan.divide(taken.taken.net * weight, plan.denominator) for weight in weights]
+    if taken.item.includes_tax or plan.is_stepped:
+        over = taken.taken.with_all - taken.taken.net - sum(found)
+        lying = [at for at, weight in enumerate(weights) if weight]
+        if lying:
+            found[lying[-1]] += over
+    return found
+
+
+def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int) -> Divided | None:
+    """Divide what is left of a tender into money for units and taxes.
+
+    Args:
+        plan: the prices.
+        delivery: how units are counted out.
+        counted: the block counter.
+        gross: what is left for units, with tax.
+
+    Returns:
+        None when it is too little for the smallest amount.
+    """
+    exact = next(exactly(plan, counted, gross * plan.denominator), None)
+    if exact is None:
+        return None
+    taxes, denominator = _exact_taxes(plan, counted, exact)
+    net = _half_up(gross * denominator - sum(taxes), denominator)
+    net_plan = _without_taxes(plan)
+    bought = buy(
+        net_plan,
+        delivery,
+        counted,
+        net * plan.denominator,
+        partial(line_amounts, net_plan, fixed=(), of_tender=[0] * len(net_plan.percents)),
+        net,
+    )
+    if bought is None:
+        return None
+    lines = bought.amounts
+    *others, last = [*plan.taxes] or [-1]
+    amounts = {at: _half_up(tax, denominator) for at, tax in zip(plan.taxes, taxes, strict=True)}
+    if last >= 0:
+        amounts[last] = gross - net - sum(amounts[at] for at in others)
+    bases = {
+        at: _half_up(tax * plan.percents[at].denominator, denominator * plan.percents[at].numerator)
+        for at, tax in zip(plan.taxes, taxes, strict=True)
+        if plan.percents[at].numerator > 0
+    }
+    whole = _with(plan, lines, amounts, bases)
+    return Divided(replace(bought, amounts=whole), net, lines.total)
+
+
+def with_taxes(plan: Plan, parts: list[Part], taken_back: list[Part]) -> tuple[Amounts, int]:
+    """Return the lines of given units and their price with tax; taxes are not a remainder here."""
+    net_plan = _without_taxes(plan)
+    lines = line_amounts(net_plan, parts, taken_back, (), [0] * len(net_plan.percents))
+    every = [*parts, *taken_back]
+    amounts = {
+        at: _half_up(sum(q * segment.percents[at] for segment, q in every), plan.denominator)
+        for at in plan.taxes
+    }
+    bases = dict.fromkeys(plan.taxes, lines.total)
+    return _with(plan, lines, amounts, bases), lines.total + sum(amounts.values())
+
+
+def _with(plan: Plan, lines: Amounts, amounts: dict[int, int], bases: dict[int, int]) -> Amounts:
+    """Put the lines of the prices without tax and the taxes in the plan's order."""
+    others = iter(zip(lines.percents, lines.bases, strict=True))
+    percents, base_minors = [], []
+    for at, each in enumerate(plan.percents):
+        amount, base = amounts.get(at, 0), bases.get(at, 0)
+        if each.kind != "tax" and not each.on_tender:
+            amount, base = next(others)
+        percents.append(amount)
+        base_minors.append(base)
+    return replace(lines, percents=percents, bases=base_minors)
+
+
+def _exact_taxes(plan: Plan, counted: Counted, exact: Exact) -> tuple[list[int], int]:
+    """Return each tax of what money buys exactly, over the denominator that is returned."""
+    regime = plan.regimes[exact.regime]
+    end = counted.prior + -(-exact.numerator // exact.denominator)
+    left = exact.numerator
+    taxes = [0] * len(plan.taxes)
+    for segment, quantity in parts_between(regime, counted.prior, end):
+        units = min(left, quantity * exact.denominator)
+        left -= units
+        for number, at in enumerate(plan.taxes):
+            taxes[number] += units * segment.percents[at]
+    for segment, quantity in exact.taken_back:
+        for number, at in enumerate(plan.taxes):
+            taxes[number] += quantity * exact.denominator * segment.percents[at]
+    return taxes, exact.denominator * plan.denominator
+
+
+def taxes_of(amounts: Sequence[int], plan: Plan) -> int:
+    """Add up the taxes among percentages."""
+    return sum(amounts[at] for at in plan.taxes)

@@ -1,0 +1,161 @@
+"""Which fixed charges and free units are open for a buyer at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from slotmeter.vending.pricing.chosen import holds, local_day
+from slotmeter.vending.pricing.situation import ChargeState, FreeState, Situation
+from slotmeter.vending.pricing.windows import month_of, months_between, window_start_day
+from slotmeter.vending.tariff.model import (
+    BlockWindow,
+    Collection,
+    Counter,
+    FixedItem,
+    FreeUnits,
+    Measure,
+    Missed,
+    Tariff,
+)
+
+__all__ = ["TakenCharge", "open_charges", "open_free"]
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenCharge:
+    """So much of a charge of a period was taken before, minor units without tax.
+
+    Args:
+        code: of the item.
+        period: ``2026-11`` or ``2026-11-21``.
+        taken_minor: in all purchases so far.
+        due_minor: what it came to when it was first taken; the period is settled at this.
+    """
+
+    code: str
+    period: str
+    taken_minor: int
+    due_minor: int
+
+
+def open_charges(
+    tariff: Tariff,
+    situation: Situation,
+    taken: Iterable[TakenCharge] = (),
+    *,
+    started_us: int | None = None,
+    last_purchase_us: int | None = None,
+    tendered_minor: int = 0,
+) -> tuple[ChargeState, ...]:
+    """Return the fixed charges that a purchase at an instant must pay, the oldest period first.
+
+    A charge by month is for calendar months; with a billing window for the months that begin on its
+    day, named by the month they begin in. A charge by day is for each day after the purchase
+    before, today included. Charges of every purchase need no state and are not among these.
+
+    Args:
+        tariff: in force.
+        situation: the buyer and the instant; its own ``charges`` are not looked at.
+        taken: charges taken so far.
+        started_us: when the supply began under this kind of charge; no period before it is due.
+            None: the period of the purchase is the first.
+        last_purchase_us: the purchase before; None for none yet.
+        tendered_minor: tendered in the current month before this purchase.
+    """
+    day = local_day(situation.at_us, situation.time_zone)
+    first = day if started_us is None else min(day, local_day(started_us, situation.time_zone))
+    last = None
+    if last_purchase_us is not None:
+        last = local_day(last_purchase_us, situation.time_zone)
+    before = {(each.code, each.period): each for each in taken}
+    states: list[tuple[str, ChargeState]] = []
+    for item in tariff.fixed_items:
+        for of_day, period in _periods(item, tariff.energy.counter, first, last, day):
+            if not _applies(item, situation, of_day):
+                continue
+            record = before.get((item.code, period))
+            if record is not None and record.taken_minor >= record.due_minor:
+                continue
+            paid = 0 if record is None else record.taken_minor
+            is_current = of_day == day
+            state = ChargeState(item.code, period, paid, tendered_minor if is_current else 0)
+            states.append((period, state))
+    states.sort(key=lambda each: each[0][:7])
+    return tuple(state for _, state in states)
+
+
+def _applies(item: FixedItem, situation: Situation, day: date) -> bool:
+    if item.measure is Measure.DEMAND_KW and situation.demand_w is None:
+        return False  # nothing was measured, so nothing is due
+    return holds(item.when, situation, day)
+
+
+def _periods(
+    item: FixedItem, counter: Counter, first: date, last: date | None, day: date
+) -> list[tuple[date, str]]:
+    """Return the periods that may be due, each with a day that conditions are looked up on."""
+    if item.collect is Collection.PURCHASE:
+        return []
+    keeps = item.missed is Missed.ACCUMULATE
+    if item.collect is Collection.DAY:
+        start = first if last is None else last + DAY
+        if not keeps:
+            start = max(start, day)
+        start = max(start, day - timedelta(days=31 * item.months_max - 1))
+        days = [start + timedelta(days=number) for number in range((day - start).days + 1)]
+        return [(each, f"{each}") for each in days]
+    months = months_between(_month(counter, first), _month(counter, day))
+    months = months[-item.months_max :] if keeps and item.months_max > 0 else months[-1:]
+    return [*((each, month_of(each)) for each in months[:-1]), (day, month_of(months[-1]))]
+
+
+def _month(counter: Counter, day: date) -> date:
+    """Return the first of the month that the charge month of a day begins in."""
+    if counter.window is not BlockWindow.BILLING_PERIOD:
+        return day.replace(day=1)
+    by_month = Counter(counter.window, counter.start_day)
+    return window_start_day(by_month, day).replace(day=1)
+
+
+def open_free(
+    tariff: Tariff,
+    situation: Situation,
+    *,
+    registered_us: Mapping[str, int],
+    claimed: Mapping[str, Iterable[str]],
+) -> tuple[FreeState, ...]:
+    """Return the free units that may be claimed at an instant.
+
+    Args:
+        tariff: in force.
+        situation: the buyer and the instant.
+        registered_us: when the account was registered, by code of the item; for items that need no
+            registration when the supply began. No month before it is given.
+        claimed: months claimed already, by code.
+    """
+    day = local_day(situation.at_us, situation.time_zone)
+    states = []
+    for item in tariff.free_units:
+        if item.needs_registration and item.code not in registered_us:
+            continue
+        if not holds(item.when, situation, day):
+            continue
+        since = day
+        if item.code in registered_us:
+            since = min(day, local_day(registered_us[item.code], situation.time_zone))
+        done = set(claimed.get(item.code, ()))
+        open_months = [month for month in _free_months(item, since, day) if month not in done]
+        if open_months:
+            states.append(FreeState(item.code, tuple(open_months)))
+    return tuple(states)
+
+
+def _free_months(item: FreeUnits, since: date, day: date) -> list[str]:
+    months = [month_of(each) for each in months_between(since, day)]
+    if item.accumulates and item.months_max > 0:
+        return months[-item.months_max :]
+    return months[-1:]

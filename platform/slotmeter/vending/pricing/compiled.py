@@ -1,0 +1,392 @@
+"""Turn a tariff into exact integer prices, once; see :mod:`slotmeter.vending.pricing.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Context, Decimal
+from fractions import Fraction
+from math import lcm
+from typing import Final
+
+from slotmeter.errors import Refused
+from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
+from slotmeter.vending.ledger import levy_account, tax_account
+from slotmeter.vending.pricing.chosen import holds, table_for
+from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.plan import ENDLESS, Fixed, Percentage, Plan, Regime, Segment
+from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.tariff.model import (
+    ALWAYS,
+    FixedItem,
+    PercentItem,
+    Table,
+    Tariff,
+    UnitItem,
+)
+
+__all__ = ["Compiled", "compiled"]
+
+COMPILED_MAX: Final = 500
+"""Tariff versions kept ready; a utility sells by a few at a time."""
+TEXT_DIGITS: Final = 12
+"""Digits of a price for people that has no end in decimals."""
+
+_TEXT = Context(prec=TEXT_DIGITS, rounding=ROUND_HALF_UP)
+_WH_PER_KWH = 1_000
+_PERCENT = 100
+
+
+# --- what a table says --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    end: int
+    block: int
+    code: str
+    price: Decimal
+
+
+def _regimes(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list[_Stretch]]]:
+    """Yield (low, high, stretches) of each regime of a table."""
+    if table.periods is not None:
+        if table.advance_price is not None:
+            yield 0, ENDLESS, [_Stretch(ENDLESS, 1, "block1", table.advance_price)]
+        return
+    blocks = [
+        _Stretch(_end(block.up_to), number, f"block{number}", block.price)
+        for number, block in enumerate(table.blocks, 1)
+    ]
+    low = 0
+    if table.lifeline is not None:
+        limit, price = table.lifeline.up_to, table.lifeline.price
+        cuts = [each for each in blocks if each.end < limit] if is_by_block else []
+        last = next((each.block for each in blocks if each.end >= limit), len(blocks))
+        stretches = [_Stretch(each.end, each.block, "lifeline", price) for each in cuts]
+        number = last if is_by_block else 1
+        yield low, limit, [*stretches, _Stretch(limit, number, "lifeline", price)]
+        low = limit
+    if not table.whole:
+        yield low, blocks[-1].end, blocks
+        return
+    for each in blocks:
+        if each.end > low:
+            yield low, each.end, [each]
+            low = each.end
+
+
+def _end(up_to: int | None) -> int:
+    return ENDLESS if up_to is None else up_to
+
+
+# --- what lies on what --------------------------------------------------------------------------
+
+
+class _Bases:
+    """The percentages that apply, and what they come to on one unit of money."""
+
+    def __init__(self, items: Sequence[PercentItem]) -> None:
+        self.items = items
+        self.position = {item.code: at for at, item in enumerate(items)}
+        self.fractions = [Fraction(item.percent) / _PERCENT for item in items]
+
+    def on(
+        self,
+        lies_on: Callable[[PercentItem], bool],
+        *,
+        only_included: bool = False,
+        start: int | None = None,
+    ) -> list[Fraction]:
+        """Return each percentage of one unit of money that ``lies_on`` says is in its bases.
+
+        Args:
+            lies_on: whether an item's bases name the source.
+            only_included: only percentages that published prices include count.
+            start: the source is itself a percentage: its position.
+        """
+        found = [Fraction(0)] * len(self.items)
+        for at, item in enumerate(self.items):
+            if item.on == ("tender",) or (only_included and not item.included):
+                continue
+            base = Fraction(1) if lies_on(item) else Fraction(0)
+            for code in item.on:
+                other = self.position.get(code)
+                if other is not None:
+                    base += found[other] + (1 if other == start else 0)
+            found[at] = self.fractions[at] * base
+        return found
+
+    def on_energy(self, block: int, *, only_included: bool = False) -> list[Fraction]:
+        return self.on(
+            lambda item: "energy" in item.on and _is_in(block, item.blocks),
+            only_included=only_included,
+        )
+
+    def on_levy(self, code: str, block: int, *, only_included: bool = False) -> list[Fraction]:
+        return self.on(
+            lambda item: (code in item.on or "levies" in item.on) and _is_in(block, item.blocks),
+            only_included=only_included,
+        )
+
+    def on_fixed(self, code: str, *, only_included: bool = False) -> list[Fraction]:
+        return self.on(
+            lambda item: code in item.on or "fixed" in item.on, only_included=only_included
+        )
+
+
+def _is_in(block: int, blocks: frozenset[int] | None) -> bool:
+    return blocks is None or block in blocks
+
+
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """The exact prices of a stretch, minor units per base unit."""
+
+    stretch: _Stretch
+    net: Fraction
+    gross: Fraction
+    levies: tuple[Fraction, ...]
+    gross_levies: tuple[Fraction, ...]
+    percents: tuple[Fraction, ...]
+    all_in: Fraction
+
+    def all(self) -> Iterator[Fraction]:
+        yield from (self.net, self.gross, self.all_in)
+        yield from self.levies
+        yield from self.gross_levies
+        yield from self.percents
+
+
+def _priced(
+    stretch: _Stretch,
+    per_unit: Callable[[Decimal], Fraction],
+    levies: Sequence[UnitItem],
+    bases: _Bases,
+    step: Fraction | None,
+) -> _Prices:
+    gross = per_unit(stretch.price)
+    net = gross / (1 + sum(bases.on_energy(stretch.block, only_included=True)))
+    percents = [net * share for share in bases.on_energy(stretch.block)]
+    levy_rates = []
+    gross_rates = []
+    for item in levies:
+        rate = published = Fraction(0)
+        if _is_in(stretch.block, item.blocks):
+            inside = bases.on_levy(item.code, stretch.block, only_included=True)
+            published = per_unit(item.price)
+            rate = published / (1 + sum(inside))
+            shares = bases.on_levy(item.code, stretch.block)
+            percents = [all + rate * share for all, share in zip(percents, shares, strict=True)]
+        levy_rates.append(rate)
+        gross_rates.append(published)
+    all_in = net + sum(levy_rates) + sum(percents)
+    if step is not None:
+        all_in = _stepped(all_in, step)
+    return _Prices(
+        stretch, net, gross, tuple(levy_rates), tuple(gross_rates), tuple(percents), all_in
+    )
+
+
+def _stepped(value: Fraction, step: Fraction) -> Fraction:
+    steps = value / step
+    count = DIVIDE[Rounding.HALF_UP](steps.numerator, steps.denominator)
+    return step * count
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def _plan(
+    tariff: Tariff, table: Table, levies: Sequence[UnitItem], items: Sequence[PercentItem]
+) -> Plan:
+    scale = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
+    sold_unit = _sold_unit(tariff)
+    bases = _Bases(items)
+    step = tariff.rounding.price_step
+    is_by_block = any(item.blocks is not None for item in levies) or any(
+        item.blocks is not None for item in items
+    )
+
+    def per_unit(price: Decimal) -> Fraction:
+        return Fraction(price) * scale / sold_unit
+
+    regimes = [
+        (
+            low,
+            high,
+            [
+                _priced(each, per_unit, levies, bases, None if step is None else per_unit(step))
+                for each in stretches
+            ],
+        )
+        for low, high, stretches in _regimes(table, is_by_block)
+    ]
+    fixed = {item.code: bases.on_fixed(item.code) for item in tariff.fixed_items}
+    inside = {code: sum(bases.on_fixed(code, only_included=True), Fraction(0)) for code in fixed}
+    on_tender = {
+        at: bases.on(lambda item: False, start=at)
+        for at, item in enumerate(items)
+        if item.on == ("tender",)
+    }
+    denominator = lcm(
+        *(rate.denominator for _, _, parts in regimes for part in parts for rate in part.all()),
+        *(share.denominator for shares in fixed.values() for share in shares),
+        *(share.denominator for share in inside.values()),
+        *(share.denominator for shares in on_tender.values() for share in shares),
+    )
+    return Plan(
+        tariff=tariff,
+        scale=scale,
+        sold_unit=sold_unit,
+        denominator=denominator,
+        regimes=tuple(
+            Regime(low, high, tuple(_segment(each, denominator, tariff, scale) for each in parts))
+            for low, high, parts in regimes
+        ),
+        levies=tuple(levies),
+        percents=tuple(_percentage(item, bases, levies, tariff.fixed_items) for item in items),
+        fixed={
+            code: Fixed(
+                weights=_over(denominator, shares),
+                all_in=denominator + sum(_over(denominator, shares)),
+                inside=_over(denominator, [inside[code]])[0],
+                with_included=1 + inside[code],
+                with_all=1 + sum(shares, Fraction(0)),
+            )
+            for code, shares in fixed.items()
+        },
+        tender_weights={at: _over(denominator, shares) for at, shares in on_tender.items()},
+        divide=DIVIDE[tariff.rounding.lines],
+    )
+
+
+def _sold_unit(tariff: Tariff) -> int:
+    """Return the base units that prices are for; gas by its energy content is priced per kWh."""
+    if tariff.energy_content is not None:
+        return _WH_PER_KWH
+    return commodity_quantity(tariff.commodity).per_sold_unit
+
+
+def _over(denominator: int, values: Iterable[Fraction]) -> tuple[int, ...]:
+    return tuple(value.numerator * (denominator // value.denominator) for value in values)
+
+
+def _segment(prices: _Prices, denominator: int, tariff: Tariff, scale: int) -> Segment:
+    net, gross, all_in = _over(denominator, (prices.net, prices.gross, prices.all_in))
+    if all_in < 0 or (all_in == 0 and prices.stretch.end == ENDLESS):
+        raise Refused(
+            "tariff_invalid",
+            f"tariff {tariff.code}: {prices.stretch.code} has a price with everything on it of "
+            f"{prices.all_in}; expected more than zero",
+            field="energy",
+        )
+    is_net = net == gross
+    price = _text(prices.all_in * _sold_unit(tariff) / scale)
+    gross_rate = None if is_net else f"{prices.stretch.price:f}"
+    return Segment(
+        end=prices.stretch.end,
+        block=prices.stretch.block,
+        code=prices.stretch.code,
+        rate=f"{prices.stretch.price:f}" if is_net else None,
+        net=net,
+        gross=gross,
+        levies=_over(denominator, prices.levies),
+        gross_levies=_over(denominator, prices.gross_levies),
+        percents=_over(denominator, prices.percents),
+        all_in=all_in,
+        price=price,
+        gross_rate=gross_rate if tariff.rounding.price_step is None else price,
+    )
+
+
+def _text(value: Fraction) -> str:
+    """Write a number in decimals: exact where it ends, else to 12 digits."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    digits = Context(prec=80) if rest == 1 else _TEXT
+    number = digits.divide(Decimal(value.numerator), Decimal(value.denominator))
+    return f"{number.normalize(digits):f}"
+
+
+def _percentage(
+    item: PercentItem, bases: _Bases, levies: Sequence[UnitItem], fixed: Iterable[FixedItem]
+) -> Percentage:
+    share = Fraction(item.percent) / _PERCENT
+    account = tax_account if item.is_tax else levy_account
+    return Percentage(
+        code=item.code,
+        label=item.label,
+        kind="tax" if item.is_tax else "levy",
+        account=account(item.code),
+        rate=f"{item.percent.normalize():f}",
+        numerator=share.numerator,
+        denominator=share.denominator,
+        on_tender=item.on == ("tender",),
+        on_energy="energy" in item.on,
+        levies=tuple(
+            at for at, levy in enumerate(levies) if levy.code in item.on or "levies" in item.on
+        ),
+        percents=tuple(bases.position[code] for code in item.on if code in bases.position),
+        fixed=frozenset(each.code for each in fixed if each.code in item.on or "fixed" in item.on),
+        blocks=item.blocks,
+        is_included=item.included,
+    )
+
+
+# --- kept ready ---------------------------------------------------------------------------------
+
+
+class Compiled:
+    """A tariff with the plans made of it so far, one for each choice of table and items."""
+
+    def __init__(self, tariff: Tariff) -> None:
+        self.tariff = tariff
+        self._conditions = [item.when for item in tariff.unit_items]
+        self._conditions += [item.when for item in tariff.percent_items]
+        self._is_conditional = any(when != ALWAYS for when in self._conditions)
+        self._plans: dict[tuple[str, tuple[bool, ...]], Plan] = {}
+
+    def plan(self, situation: Situation, day: date) -> Plan:
+        """Return the prices for a buyer on a local day.
+
+        Raises:
+            Refused: ``no_price_in_force``.
+        """
+        tariff = self.tariff
+        table = table_for(tariff, situation, day)
+        applies: tuple[bool, ...] = ()
+        if self._is_conditional:
+            applies = tuple([holds(when, situation, day) for when in self._conditions])
+        key = (table.code, applies)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._new_plan(table, applies)
+        return plan
+
+    def _new_plan(self, table: Table, applies: tuple[bool, ...]) -> Plan:
+        levies: Sequence[UnitItem] = self.tariff.unit_items
+        percents: Sequence[PercentItem] = self.tariff.percent_items
+        if applies:
+            count = len(levies)
+            levies = [each for each, yes in zip(levies, applies, strict=False) if yes]
+            percents = [each for each, yes in zip(percents, applies[count:], strict=True) if yes]
+        return _plan(self.tariff, table, levies, percents)
+
+
+_ready: dict[int, Compiled] = {}
+
+
+def compiled(tariff: Tariff) -> Compiled:
+    """Return a tariff made ready; each object is made ready once, while it is in use."""
+    found = _ready.get(id(tariff))
+    if found is None:
+        # Each entry holds its tariff, so that the identity is not given to another one meanwhile.
+        found = Compiled(tariff)
+        while len(_ready) >= COMPILED_MAX:
+            _ready.pop(next(iter(_ready)), None)
+        _ready[id(tariff)] = found
+    return found

@@ -1,0 +1,154 @@
+"""Fixed charges: what a period's charge comes to, and how much of it a purchase takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from functools import lru_cache
+
+from slotmeter.errors import Refused
+from slotmeter.units import Rounding
+from slotmeter.vending.pricing.chosen import holds
+from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.plan import Plan
+from slotmeter.vending.pricing.situation import ChargeState, Situation
+from slotmeter.vending.tariff.model import FixedItem, Measure
+
+__all__ = ["FixedAmount", "FixedTaken", "fixed_amount", "fixed_taken", "items_due", "part_of"]
+
+_W_PER_KW = 1_000
+_half_up = DIVIDE[Rounding.HALF_UP]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAmount:
+    """A fixed charge of one period, minor units.
+
+    Args:
+        net: without tax.
+        with_included: with what its published amount includes.
+        with_all: with everything that lies on it, rounded to the tariff's step if there is one.
+    """
+
+    net: int
+    with_included: int
+    with_all: int
+
+
+@dataclass(frozen=True, slots=True)
+class FixedTaken:
+    """So much of a fixed charge is taken by a purchase.
+
+    Args:
+        item: of the tariff.
+        period: that it is for; "" when it comes with every purchase.
+        due: the whole charge of the period.
+        taken: the part taken now.
+        left: minor units without tax that stay open.
+    """
+
+    item: FixedItem
+    period: str
+    due: FixedAmount
+    taken: FixedAmount
+    left: int
+
+
+def fixed_amount(plan: Plan, item: FixedItem, situation: Situation) -> FixedAmount:
+    """Return what a fixed item comes to for a buyer, for one period.
+
+    Raises:
+        Refused: ``load_unknown``: it is per kW and no sanctioned load is on record.
+    """
+    measured_w = _W_PER_KW
+    if item.measure is Measure.LOAD_KW:
+        if situation.load_w is None:
+            raise Refused(
+                "load_unknown",
+                f"{item.label} is per kW and the supply point has no sanctioned load on record",
+                field="load_w",
+            )
+        measured_w = situation.load_w
+    elif item.measure is Measure.DEMAND_KW:
+        measured_w = situation.demand_w or 0
+    return _amount(plan, item.code, situation.connection if item.amounts else None, measured_w)
+
+
+@lru_cache(maxsize=10_000)
+def _amount(plan: Plan, code: str, connection: str | None, measured_w: int) -> FixedAmount:
+    item = next(each for each in plan.tariff.fixed_items if each.code == code)
+    major = item.amount
+    if item.amounts is not None and connection is not None:
+        major = item.amounts.get(connection, item.amount)
+    published = Fraction(major) * plan.scale * measured_w / _W_PER_KW
+    bases = plan.fixed[code]
+    net = published / (bases.with_all if item.includes_tax else bases.with_included)
+    with_all = net * bases.with_all
+    step = plan.tariff.rounding.fixed_step
+    if step is not None:
+        minor_step = Fraction(step) * plan.scale
+        steps = with_all / minor_step
+        with_all = _half_up(steps.numerator, steps.denominator) * minor_step
+        net = with_all / bases.with_all
+    with_included = net * bases.with_included
+    return FixedAmount(*(_rounded(plan, each) for each in (net, with_included, with_all)))
+
+
+def _rounded(plan: Plan, value: Fraction) -> int:
+    return plan.divide(value.numerator, value.denominator)
+
+
+def part_of(plan: Plan, code: str, due: FixedAmount, net: int) -> FixedAmount:
+    """Return a part of a charge, by its amount without tax."""
+    if net == due.net:
+        return due
+    bases = plan.fixed[code]
+    return FixedAmount(
+        net, _rounded(plan, net * bases.with_included), _rounded(plan, net * bases.with_all)
+    )
+
+
+def fixed_taken(
+    plan: Plan,
+    items: Sequence[tuple[FixedItem, ChargeState]],
+    situation: Situation,
+    tender_minor: int,
+) -> list[FixedTaken]:
+    """Return what a tender takes of the charges that are due, in order.
+
+    All that is open is taken, but of items that small purchases pay in proportion only the share
+    that the tender earns; ``below`` tendered pays one period.
+    """
+    taken = []
+    split_minor: dict[str, int] = {}
+    for item, state in items:
+        due = fixed_amount(plan, item, situation)
+        net = left = due.net - state.taken_minor
+        if left <= 0:
+            continue
+        if item.split is not None:
+            below = int(item.split.below * plan.scale)
+            money = split_minor.get(item.code, tender_minor)
+            is_only = sum(each is item for each, _ in items) == 1
+            is_paid = is_only and state.tendered_minor + tender_minor >= below
+            if not is_paid and money * due.net < left * below:
+                net = _half_up(money * due.net, below)
+            split_minor[item.code] = max(0, money - -(-net * below // due.net))
+        if net > 0:
+            part = part_of(plan, item.code, due, net)
+            taken.append(FixedTaken(item, state.period, due, part, left - net))
+    return taken
+
+
+def items_due(
+    plan: Plan, situation: Situation, charges: Sequence[ChargeState], day: date
+) -> list[tuple[FixedItem, ChargeState]]:
+    """Return the items of open charges, and those that come with every purchase."""
+    by_code = plan.fixed_items
+    due = [(by_code[state.code], state) for state in charges if state.code in by_code]
+    for item in plan.per_purchase:
+        if holds(item.when, situation, day):
+            due.append((item, ChargeState(item.code, "")))
+    return due

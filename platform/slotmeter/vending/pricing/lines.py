@@ -1,0 +1,195 @@
+"""The lines of a settled purchase, in the order of the receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from itertools import groupby
+
+from slotmeter.units import Rounding
+from slotmeter.vending.ledger import (
+    advance_account,
+    customer_account,
+    debt_account,
+    income_account,
+    levy_account,
+)
+from slotmeter.vending.pricing.amounts import Amounts
+from slotmeter.vending.pricing.fixed import FixedTaken
+from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.plan import Plan
+from slotmeter.vending.pricing.priced import PricedLine
+from slotmeter.vending.pricing.settle import Purchase, Settled
+from slotmeter.vending.pricing.situation import DebtState
+from slotmeter.vending.tariff.model import Collection
+
+__all__ = ["lines_of"]
+
+
+def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
+    """Return every line; they add up to the tender."""
+    plan = purchase.plan
+    lines = [_debt(debt, minor, settled.tender) for debt, minor in settled.debts]
+    if settled.fixed:
+        lines.extend(_charges(plan, settled.fixed, settled.fixed_percents))
+    amounts = settled.amounts
+    income = income_account(plan.tariff.commodity.value)
+    if amounts.parts:
+        lines.extend(_energy(plan, amounts, income))
+        lines.extend(_levies(plan, amounts))
+    for kind in ("levy", "tax"):
+        lines.extend(_percents(plan, amounts, kind, settled.tender))
+    if amounts.taken_back:
+        lines.extend(_corrections(plan, amounts, income))
+    if settled.rounding:
+        lines.append(PricedLine("rounding", "rounding", "Rounding", "rounding", settled.rounding))
+    number = purchase.situation.account_number
+    if settled.credit:
+        account = customer_account(number)
+        lines.append(
+            PricedLine("credit", "credit", "Credit to your account", account, settled.credit)
+        )
+    account = advance_account(number)
+    if purchase.advance:
+        label = "Kept from the purchase before"
+        lines.append(PricedLine("kept", "used", label, account, -purchase.advance))
+    if settled.kept:
+        lines.append(
+            PricedLine("kept", "kept", "Kept for the next purchase", account, settled.kept)
+        )
+    return tuple(lines)
+
+
+# --- debts and charges --------------------------------------------------------------------------
+
+
+def _debt(debt: DebtState, minor: int, tender: int) -> PricedLine:
+    return PricedLine(
+        kind="debt",
+        code=debt.kind,
+        label=debt.label,
+        account=debt_account(debt.number or str(debt.debt_id)),
+        amount_minor=minor,
+        rate=debt.percent,
+        base_minor=None if debt.percent is None else tender,
+        left_minor=debt.balance_minor - minor,
+        item=debt.debt_id,
+        tax_minor=None if debt.tax_percent is None else _tax_within(minor, debt.tax_percent),
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _share_within(percent: str) -> Fraction:
+    rate = Fraction(Decimal(percent)) / 100
+    return rate / (1 + rate)
+
+
+def _tax_within(minor: int, percent: str) -> int:
+    share = _share_within(percent)
+    return DIVIDE[Rounding.HALF_UP](minor * share.numerator, share.denominator)
+
+
+def _charges(
+    plan: Plan, fixed: Sequence[FixedTaken], percents: Sequence[list[int]] | None
+) -> Iterator[PricedLine]:
+    """Write one line a charge and month; days of one charge are one line."""
+    numbered = enumerate(fixed)
+    for _, group in groupby(numbered, lambda each: _same_line(*each)):
+        members = list(group)
+        taken = [each for _, each in members]
+        first, last = taken[0], taken[-1]
+        is_daily = first.item.collect is Collection.DAY
+        period = first.period
+        if last.period != first.period:
+            period = f"{first.period}/{last.period}"
+        net = sum(each.taken.net for each in taken)
+        yield PricedLine(
+            kind="charge",
+            code=first.item.code,
+            label=first.item.label,
+            account=income_account(f"charge:{first.item.code}"),
+            amount_minor=net,
+            rate=plan.major(first.due.net) if is_daily else None,
+            period=period or None,
+            left_minor=sum(each.left for each in taken),
+        )
+        if percents is not None:
+            own = [sum(parts) for parts in zip(*(percents[at] for at, _ in members), strict=True)]
+            for each, amount in zip(plan.percents, own, strict=True):
+                if amount:
+                    yield PricedLine(
+                        each.kind, each.code, each.label, each.account, amount,
+                        rate=each.rate, base_minor=net, period=period or None,
+                    )  # fmt: skip
+
+
+def _same_line(number: int, taken: FixedTaken) -> tuple[str, str | int]:
+    """Return what members of one line have in common."""
+    return taken.item.code, "days" if taken.item.collect is Collection.DAY else number
+
+
+# --- units --------------------------------------------------------------------------------------
+
+
+def _energy(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLine]:
+    label = plan.tariff.energy.label
+    for at, (segment, quantity) in enumerate(amounts.parts):
+        yield PricedLine(
+            "energy",
+            segment.code,
+            label,
+            income,
+            amounts.energy[at],
+            quantity,
+            segment.rate,
+            gross_minor=amounts.gross[at] if segment.gross_rate is not None else None,
+            gross_rate=segment.gross_rate,
+        )
+
+
+def _levies(plan: Plan, amounts: Amounts) -> Iterator[PricedLine]:
+    total = sum([quantity for _, quantity in amounts.parts])
+    for at, item in enumerate(plan.levies):
+        quantity = total
+        if item.blocks is not None:
+            quantity = sum([q for segment, q in amounts.parts if segment.block in item.blocks])
+            if not quantity:
+                continue
+        segment = next(s for s, _ in amounts.parts if item.blocks is None or s.block in item.blocks)
+        amount, price = amounts.levies[at], plan.levy_rates[at]
+        if segment.levies[at] == segment.gross_levies[at]:
+            yield PricedLine(
+                "levy", item.code, item.label, plan.levy_accounts[at], amount, quantity, price
+            )
+            continue
+        gross = sum([q * s.gross_levies[at] for s, q in amounts.parts])
+        yield PricedLine(
+            "levy", item.code, item.label, plan.levy_accounts[at], amount, quantity,
+            gross_minor=plan.divide(gross, plan.denominator), gross_rate=price,
+        )  # fmt: skip
+
+
+def _percents(plan: Plan, amounts: Amounts, kind: str, tender: int) -> Iterator[PricedLine]:
+    for at, each in enumerate(plan.percents):
+        if each.kind != kind:
+            continue
+        amount = amounts.percents[at]
+        base = tender if each.on_tender else amounts.bases[at]
+        if amount or base:
+            yield PricedLine(
+                kind, each.code, each.label, each.account, amount, rate=each.rate, base_minor=base
+            )
+
+
+def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLine]:
+    """Write what units bought before cost more, or less, now."""
+    quantity = sum(q for _, q in amounts.taken_back if q > 0)
+    label = f"{plan.tariff.energy.label}: correction"
+    yield PricedLine("correction", "energy", label, income, amounts.correction, quantity)
+    for item, amount in zip(plan.levies, amounts.levy_corrections, strict=True):
+        if amount:
+            yield PricedLine(
+                "correction", item.code, item.label, levy_account(item.code), amount, quantity
+            )

@@ -1,0 +1,223 @@
+"""A tariff made ready for one kind of buyer: exact integer prices over one denominator.
+
+Everything that lies on a unit is resolved once into what the next unit costs in each part of the
+block counter, so that pricing a sale is a few integer operations. A *segment* is a stretch of the
+counter with one price. A *regime* is a range of the window's total within which one list of
+segments holds; most tables have one, a lifeline or a price for the whole window has several, and
+passing from one to the next takes back what was sold at the other's price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from typing import Final
+
+from slotmeter.vending.ledger import levy_account
+from slotmeter.vending.pricing.integers import Division
+from slotmeter.vending.tariff.model import Collection, FixedItem, Tariff, UnitItem
+
+__all__ = ["ENDLESS", "Fixed", "Percentage", "Plan", "Regime", "Segment"]
+
+ENDLESS: Final = 1 << 80
+"""A limit of the block counter that no purchase reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the block counter with one price.
+
+    Prices are minor units per priced base unit (Wh or mL), over ``Plan.denominator``.
+
+    Args:
+        end: the counter's value at which it ends.
+        block: number of the block, 1 is the first.
+        code: of its line: ``block1``, or ``lifeline``.
+        rate: published price per sold unit, as text; None if that is not the price without tax.
+        net: price without what is included in it.
+        gross: with what is included in it; the same where nothing is.
+        levies: per-unit items, in the order of ``Plan.levies``; 0 where one does not lie on it.
+        gross_levies: per-unit items with what is included in them.
+        percents: percentages, in the order of ``Plan.percents``.
+        all_in: with everything, rounded to the tariff's price step if there is one.
+        price: ``all_in`` in major units per sold unit, as text.
+        gross_rate: text of the price that ``gross_minor`` of its line is computed from.
+    """
+
+    end: int
+    block: int
+    code: str
+    rate: str | None
+    net: int
+    gross: int
+    levies: tuple[int, ...]
+    gross_levies: tuple[int, ...]
+    percents: tuple[int, ...]
+    all_in: int
+    price: str
+    gross_rate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """Segments that hold while the window's total is above ``low`` and at most ``high``."""
+
+    low: int
+    high: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Percentage:
+    """A percentage with its bases as positions.
+
+    Args:
+        code: of its line.
+        label: of its line.
+        kind: ``tax`` or ``levy``.
+        account: of the ledger.
+        rate: percent as text.
+        numerator: of the percentage as a fraction of one.
+        denominator: of that.
+        on_tender: its base is the tender, and nothing else.
+        on_energy: its bases include energy.
+        levies: positions of per-unit items in its bases.
+        percents: positions of percentages in its bases.
+        fixed: codes of fixed items in its bases.
+        blocks: narrows energy and per-unit items; None for all.
+        is_included: prices of its bases are published with it.
+    """
+
+    code: str
+    label: str
+    kind: str
+    account: str
+    rate: str
+    numerator: int
+    denominator: int
+    on_tender: bool
+    on_energy: bool
+    levies: tuple[int, ...]
+    percents: tuple[int, ...]
+    fixed: frozenset[str]
+    blocks: frozenset[int] | None
+    is_included: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What percentages lie on a fixed item.
+
+    Args:
+        weights: each percentage of one unit of money without tax, over ``Plan.denominator``.
+        all_in: one unit without tax with everything, likewise.
+        inside: what is included in the published amount, of one unit without tax, likewise.
+        with_included: an amount with what is included in its published amount, per amount without.
+        with_all: the same with everything.
+    """
+
+    weights: tuple[int, ...]
+    all_in: int
+    inside: int
+    with_included: Fraction
+    with_all: Fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Prices of one table with the items that apply.
+
+    Args:
+        tariff: what it was made of.
+        scale: minor units in a major unit of the currency.
+        sold_unit: base units that prices are for: Wh to the kWh, mL to the m³.
+        denominator: of every price and weight.
+        regimes: in order; empty when the table has no price in advance.
+        levies: per-unit items that apply.
+        percents: percentages that apply, each base before its percentage.
+        fixed: by code of the tariff's fixed items.
+        tender_weights: what percentages lie on each percentage of the tender, by its position.
+        divide: rounds a line of money.
+    """
+
+    tariff: Tariff
+    scale: int
+    sold_unit: int
+    denominator: int
+    regimes: tuple[Regime, ...]
+    levies: tuple[UnitItem, ...]
+    percents: tuple[Percentage, ...]
+    fixed: Mapping[str, Fixed]
+    tender_weights: Mapping[int, tuple[int, ...]]
+    divide: Division
+
+    @cached_property
+    def is_stepped(self) -> bool:
+        """Prices with everything are rounded before they are multiplied."""
+        rules = self.tariff.rounding
+        return rules.price_step is not None or rules.fixed_step is not None
+
+    @cached_property
+    def included(self) -> tuple[int, ...]:
+        """Positions of percentages that published prices include."""
+        return tuple(at for at, each in enumerate(self.percents) if each.is_included)
+
+    @cached_property
+    def taxes(self) -> tuple[int, ...]:
+        """Positions of taxes that are not on the tender."""
+        return tuple(
+            at for at, each in enumerate(self.percents) if each.kind == "tax" and not each.on_tender
+        )
+
+    @cached_property
+    def has_gross(self) -> bool:
+        """Lines of energy name a price with what lies on it."""
+        return self.tariff.rounding.price_step is not None or any(
+            segment.net != segment.gross for regime in self.regimes for segment in regime.segments
+        )
+
+    @cached_property
+    def on_tender(self) -> tuple[int, ...]:
+        """Positions of percentages of the tender."""
+        return tuple(at for at, each in enumerate(self.percents) if each.on_tender)
+
+    @cached_property
+    def levy_rates(self) -> tuple[str, ...]:
+        """Published prices of the per-unit items, as text."""
+        return tuple(f"{item.price:f}" for item in self.levies)
+
+    @cached_property
+    def levy_accounts(self) -> tuple[str, ...]:
+        """Accounts of the per-unit items."""
+        return tuple(levy_account(item.code) for item in self.levies)
+
+    @cached_property
+    def fixed_items(self) -> Mapping[str, FixedItem]:
+        """Fixed items that are due by period, by code."""
+        return {
+            item.code: item
+            for item in self.tariff.fixed_items
+            if item.collect is not Collection.PURCHASE
+        }
+
+    @cached_property
+    def per_purchase(self) -> tuple[FixedItem, ...]:
+        """Fixed items that come with every purchase."""
+        return tuple(
+            item for item in self.tariff.fixed_items if item.collect is Collection.PURCHASE
+        )
+
+    def major(self, minor: int) -> str:
+        """Write minor units in major units with all decimals of the currency."""
+        decimals = len(str(self.scale)) - 1
+        return f"{Decimal(minor).scaleb(-decimals):.{decimals}f}"
+
+    def regime_of(self, total: int) -> int:
+        """Return the position of the regime that a total of the window is in; the last if none."""
+        for at, regime in enumerate(self.regimes):
+            if total <= regime.high:
+                return at
+        return len(self.regimes) - 1

@@ -1,0 +1,245 @@
+"""How a tender is used up: debts, fixed charges, percentages of it, and what is left for units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import partial
+
+from slotmeter.vending.pricing.amounts import Amounts, line_amounts, percents_of_tender
+from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents
+from slotmeter.vending.pricing.delivery import Delivery
+from slotmeter.vending.pricing.fixed import FixedAmount, FixedTaken, fixed_taken, part_of
+from slotmeter.vending.pricing.plan import Plan
+from slotmeter.vending.pricing.repaid import repaid
+from slotmeter.vending.pricing.situation import ChargeState, DebtState, Situation
+from slotmeter.vending.pricing.solve import Bought, Counted, buy
+from slotmeter.vending.tariff.model import FixedItem
+
+__all__ = ["Purchase", "Settled", "pay_charges", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A buyer at an instant, with the prices that apply.
+
+    Args:
+        plan: the prices.
+        situation: as given.
+        day: the local date.
+        delivery: how units are counted out.
+        counted: the block counter before the units that are bought.
+        cap: percent of the tender that debts may take; None for no cap.
+        debts: open ones.
+        advance: minor units kept from an earlier purchase.
+        charges: fixed charges that are open.
+    """
+
+    plan: Plan
+    situation: Situation
+    day: date
+    delivery: Delivery
+    counted: Counted
+    cap: Decimal | None
+    debts: Sequence[DebtState]
+    advance: int
+    charges: Sequence[tuple[FixedItem, ChargeState]]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A tender used up; all amounts in minor units.
+
+    Args:
+        tender: what the buyer pays.
+        debts: repaid.
+        fixed: fixed charges taken.
+        amounts: of the lines of units and percentages.
+        bought: units; None when none are made.
+        credit: into a platform-held balance.
+        kept: for the next purchase.
+        rounding: what the lines leave.
+        fixed_percents: percentages of each fixed charge, where these have lines of their own.
+    """
+
+    tender: int
+    debts: Sequence[tuple[DebtState, int]]
+    fixed: Sequence[FixedTaken]
+    amounts: Amounts
+    bought: Bought | None
+    credit: int
+    kept: int
+    rounding: int
+    fixed_percents: Sequence[list[int]] | None = None
+
+
+def settle(purchase: Purchase, tender: int) -> Settled | None:
+    """Use up a tender; None when it does not buy the smallest amount.
+
+    Raises:
+        Refused: ``too_much_for_one_token`` or ``load_unknown``.
+    """
+    plan = purchase.plan
+    debts = repaid(purchase.debts, tender, purchase.cap) if purchase.debts else []
+    left = tender + purchase.advance
+    for _, amount in debts:
+        left -= amount
+    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender)
+    of_tender = percents_of_tender(plan, tender)
+    if not purchase.situation.is_meter_credit:
+        return _credited(plan, tender, left, debts, fixed, of_tender)
+    if divides(plan):
+        done, settled = _divided(purchase, tender, left, debts, fixed, of_tender)
+        if done:
+            return settled
+    money = left * plan.denominator - constant(plan, fixed, of_tender)
+    if money < 0:
+        return None
+    cost = partial(line_amounts, plan, fixed=fixed, of_tender=of_tender)
+    bought = buy(plan, purchase.delivery, purchase.counted, money, cost, left)
+    if bought is None:
+        return None
+    kept = max(0, left - bought.amounts.total) if bought.is_stopped else 0
+    lines = lines_sum(bought.amounts, fixed)
+    return Settled(tender, debts, fixed, bought.amounts, bought, 0, kept, left - kept - lines)
+
+
+def constant(plan: Plan, fixed: Sequence[FixedTaken], of_tender: Sequence[int]) -> int:
+    """Return what does not depend on units, exactly, over the plan's denominator."""
+    money = 0
+    for each in fixed:
+        if plan.is_stepped:
+            money += each.taken.with_all * plan.denominator
+        else:
+            money += each.taken.net * plan.fixed[each.item.code].all_in
+    for at in plan.on_tender:
+        money += of_tender[at] * (plan.denominator + sum(plan.tender_weights[at]))
+    return money
+
+
+def lines_sum(amounts: Amounts, fixed: Sequence[FixedTaken]) -> int:
+    """Add up the lines of units, percentages and fixed charges."""
+    total = sum(amounts.energy) + sum(amounts.levies) + sum(amounts.percents)
+    total += amounts.correction + sum(amounts.levy_corrections)
+    for each in fixed:
+        total += each.taken.net
+    return total
+
+
+def _credited(
+    plan: Plan,
+    tender: int,
+    left: int,
+    debts: Sequence[tuple[DebtState, int]],
+    fixed: Sequence[FixedTaken],
+    of_tender: Sequence[int],
+) -> Settled | None:
+    """Take what is due now and credit the rest; units are priced when they are used."""
+    if divides(plan):
+        percents = [fixed_percents(plan, each) for each in fixed]
+        amounts = line_amounts(plan, [], [], (), of_tender)
+        total = amounts.total
+        total += sum(each.taken.net + sum(own) for each, own in zip(fixed, percents, strict=True))
+        credit = left - total
+        if credit <= 0:
+            return None
+        return Settled(tender, debts, fixed, amounts, None, credit, 0, 0, percents)
+    amounts = line_amounts(plan, [], [], fixed, of_tender)
+    credit = left - amounts.total
+    if credit <= 0:
+        return None
+    rounding = amounts.total - lines_sum(amounts, fixed)
+    return Settled(tender, debts, fixed, amounts, None, credit, 0, rounding)
+
+
+def _divided(
+    purchase: Purchase,
+    tender: int,
+    left: int,
+    debts: Sequence[tuple[DebtState, int]],
+    fixed: Sequence[FixedTaken],
+    of_tender: Sequence[int],
+) -> tuple[bool, Settled | None]:
+    """Settle by division; (False, None) if money is kept, so that units say what all costs."""
+    plan = purchase.plan
+    percents = [fixed_percents(plan, each) for each in fixed]
+    for each, own in zip(fixed, percents, strict=True):
+        left -= each.taken.net + sum(own)
+    top = line_amounts(plan, [], [], (), of_tender)
+    left -= top.total
+    if left <= 0:
+        return True, None
+    divided = buy_by_division(plan, purchase.delivery, purchase.counted, left)
+    if divided is None:
+        return True, None
+    if divided.bought.is_stopped:
+        return False, None
+    amounts = divided.bought.amounts
+    amounts.percents = [
+        own + more for own, more in zip(amounts.percents, top.percents, strict=True)
+    ]
+    rounding = divided.net - divided.lines
+    return True, Settled(tender, debts, fixed, amounts, divided.bought, 0, 0, rounding, percents)
+
+
+def pay_charges(purchase: Purchase, tender: int) -> Settled | None:
+    """Take a tender that is too small for units towards debts and charges, in order.
+
+    Returns:
+        None when there is nothing to pay.
+    """
+    plan = purchase.plan
+    debts = repaid(purchase.debts, tender, purchase.cap)
+    left = tender + purchase.advance - sum(amount for _, amount in debts)
+    of_tender = percents_of_tender(plan, tender)
+    top = line_amounts(plan, [], [], (), of_tender).total
+    taken: list[FixedTaken] = []
+    for each in fixed_taken(plan, purchase.charges, purchase.situation, tender):
+        part = _affordable(plan, each, taken, of_tender, left)
+        if part is not None:
+            taken.append(part)
+    if (not taken and not debts) or top > left:
+        return None
+    percents = None
+    if divides(plan):
+        percents = [fixed_percents(plan, each) for each in taken]
+        amounts = line_amounts(plan, [], [], (), of_tender)
+        lines = lines_sum(amounts, taken) + sum(sum(own) for own in percents)
+    else:
+        amounts = line_amounts(plan, [], [], taken, of_tender)
+        lines = lines_sum(amounts, taken)
+    return Settled(tender, debts, taken, amounts, None, 0, left - lines, 0, percents)
+
+
+def _affordable(
+    plan: Plan,
+    each: FixedTaken,
+    taken: Sequence[FixedTaken],
+    of_tender: Sequence[int],
+    left: int,
+) -> FixedTaken | None:
+    """Return as much of a charge as there is money for, with what lies on it."""
+
+    def total(net: int) -> tuple[FixedTaken, int]:
+        part: FixedAmount = part_of(plan, each.item.code, each.due, net)
+        open_net = each.left + each.taken.net - net
+        whole = FixedTaken(each.item, each.period, each.due, part, open_net)
+        if divides(plan):
+            every = [*taken, whole]
+            top = line_amounts(plan, [], [], (), of_tender).total
+            own = sum(one.taken.net + sum(fixed_percents(plan, one)) for one in every)
+            return whole, top + own
+        return whole, lines_sum(
+            line_amounts(plan, [], [], [*taken, whole], of_tender), [*taken, whole]
+        )
+
+    low, high = 0, each.taken.net
+    while low < high:
+        middle = (low + high + 1) // 2
+        if total(middle)[1] <= left:
+            low = middle
+        else:
+            high = middle - 1
+    return total(low)[0] if low > 0 else None

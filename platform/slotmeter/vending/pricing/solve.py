@@ -1,0 +1,184 @@
+"""Units for money: the exact inverse of what units cost, segment by segment.
+
+What the units of one regime cost is piecewise linear and rises, so that the amount of money says
+the amount of units exactly, as a fraction of integers. Between two regimes the cost may jump: money
+that lies in the jump buys up to the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from slotmeter.vending.pricing.amounts import Amounts, Part, parts_between, undone
+from slotmeter.vending.pricing.delivery import Delivery
+from slotmeter.vending.pricing.plan import ENDLESS, Plan
+
+__all__ = ["Bought", "Counted", "buy", "exactly"]
+
+SMALL_STEPS = 64
+"""Steps down taken one by one, where lines rounded up cost more than there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Where the block counter stands.
+
+    Args:
+        prior: units counted in the window.
+        correctable: of these, bought at a price that a correction takes back.
+    """
+
+    prior: int
+    correctable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """What money buys exactly within one regime.
+
+    Args:
+        regime: its position.
+        taken_back: of earlier purchases.
+        numerator: priced units.
+        denominator: of these.
+        left: money over the plan's denominator that is left when the regime's end is reached, or
+            None before.
+    """
+
+    regime: int
+    taken_back: list[Part]
+    numerator: int
+    denominator: int
+    left: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """Units for money.
+
+    Args:
+        delivered: Wh or mL.
+        priced: the same; Wh for gas by energy.
+        regime: position of the regime that holds after the purchase.
+        amounts: of the lines.
+        is_stopped: the regime's end is reached and there is more money, but not enough to go
+            beyond it.
+        is_beyond: the last block's end is reached and the money would buy more.
+    """
+
+    delivered: int
+    priced: int
+    regime: int
+    amounts: Amounts
+    is_stopped: bool
+    is_beyond: bool
+
+
+def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
+    """Yield what money buys in each regime that it reaches, the last first.
+
+    Args:
+        plan: the prices.
+        counted: the block counter.
+        money: minor units over the plan's denominator.
+    """
+    prior = counted.prior
+    first = plan.regime_of(prior)
+    for at in range(len(plan.regimes) - 1, first - 1, -1):
+        regime = plan.regimes[at]
+        taken_back: list[Part] = []
+        left = money
+        if at != first:
+            taken_back = undone(plan, first, at, prior, counted.correctable)
+            left -= sum([quantity * segment.all_in for segment, quantity in taken_back])
+        if left < 0:
+            continue
+        position = prior
+        for segment in regime.segments:
+            width = segment.end - position
+            if width <= 0:
+                continue
+            cost = width * segment.all_in
+            if left < cost:
+                numerator = (position - prior) * segment.all_in + left
+                exact = Exact(at, taken_back, numerator, segment.all_in, None)
+                break
+            left -= cost
+            position = segment.end
+        else:
+            exact = Exact(at, taken_back, position - prior, 1, left)
+        if at == first or exact.numerator > (regime.low - prior) * exact.denominator:
+            yield exact
+
+
+def buy(
+    plan: Plan,
+    delivery: Delivery,
+    counted: Counted,
+    money: int,
+    cost: Callable[[list[Part], list[Part]], Amounts],
+    budget: int,
+) -> Bought | None:
+    """Return the units that money buys, or None when it is too little for the smallest amount.
+
+    Args:
+        plan: the prices.
+        delivery: how units are counted out.
+        counted: the block counter.
+        money: what is left for units with all that lies on them, over the plan's denominator.
+        cost: computes the lines of parts sold and taken back.
+        budget: what the lines may come to together, minor units.
+    """
+    prior = counted.prior
+    first = plan.regime_of(prior)
+    for exact in exactly(plan, counted, money):
+        regime = plan.regimes[exact.regime]
+        more_than = 0 if exact.regime == first else regime.low - prior
+        delivered = delivery.whole(exact.numerator, exact.denominator)
+        step_down = delivery.step
+        tries = 0
+        while (priced := delivery.priced(delivered)) > more_than and delivered > 0:
+            if prior + priced <= regime.high:
+                parts = parts_between(regime, prior, prior + priced)
+                amounts = cost(parts, exact.taken_back)
+                if not delivery.is_strict or amounts.total <= budget:
+                    return _carried(plan, delivery, counted, exact, delivered, amounts, cost)
+            tries += 1
+            if tries > SMALL_STEPS:
+                step_down *= 2
+            delivered = delivery.on_token(delivered - step_down)
+    return None
+
+
+def _carried(
+    plan: Plan,
+    delivery: Delivery,
+    counted: Counted,
+    exact: Exact,
+    delivered: int,
+    amounts: Amounts,
+    cost: Callable[[list[Part], list[Part]], Amounts],
+) -> Bought:
+    """Return what is bought, with as many units as the token really carries."""
+    regime = plan.regimes[exact.regime]
+    carried = delivery.carried(delivered)
+    priced = delivery.priced(carried)
+    if counted.prior + priced > regime.high:
+        carried = delivery.carried_at_most(delivered)
+        priced = delivery.priced(carried)
+    if carried != delivered:
+        parts = parts_between(regime, counted.prior, counted.prior + priced)
+        amounts = cost(parts, exact.taken_back)
+    is_last = exact.regime == len(plan.regimes) - 1
+    is_beyond = False
+    if is_last and regime.high < ENDLESS and exact.left is not None:
+        is_beyond = exact.left >= delivery.priced(delivery.smallest) * regime.segments[-1].all_in
+    return Bought(
+        delivered=carried,
+        priced=priced,
+        regime=exact.regime,
+        amounts=amounts,
+        is_stopped=exact.left is not None and not is_last,
+        is_beyond=is_beyond,
+    )
