@@ -66,7 +66,7 @@ async def test_nobody_in_particular_cannot_block(office: DebtOffice, meter: Smal
         await office.blocks.block(
             Origin("local:test", "test"), office.books, meter.account_number, reason="x"
         )
-    assert caught.value.code == "person_needed"
+    assert caught.value.code == "actor_missing"
 
 
 async def test_blocks_that_were_released_stay_in_the_list(

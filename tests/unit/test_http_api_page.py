@@ -36,6 +36,12 @@ REACHED = (
             "class_rules",
             "classes",
             "command_requests",
+            "account_blocks",
+            "debt_interest",
+            "debt_making",
+            "debt_reports",
+            "debt_terms",
+            "debts",
             "free_units",
             "pricing",
             "queries",
@@ -62,11 +68,12 @@ RAISED_THROUGH = {
     *("key_expired", "after_last_tid"),
     *("tariff_invalid", "commodity_changed", "tax_number_missing"),
     *("holidays_incomplete", "warnings_not_accepted"),
+    "bad_kind",
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""
 
-NOT_REACHED = {"recovery_incomplete"}
-"""Codes of these modules that only the server itself meets."""
+NOT_REACHED = {"actor_missing", "recovery_incomplete"}
+"""Codes of these modules that only the server itself meets, or the command line."""
 
 OWN_MODEL_CODES = {"amount_is_float", "not_json", "not_text"}
 

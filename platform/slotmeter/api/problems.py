@@ -110,6 +110,10 @@ VALIDATION_CODES: Final[Mapping[str, str]] = {
     "datetime_from_date_parsing": "not_a_time",
     "datetime_object_invalid": "not_a_time",
     "timezone_aware": "not_a_time",
+    "date_type": "not_a_date",
+    "date_parsing": "not_a_date",
+    "date_from_datetime_parsing": "not_a_date",
+    "date_from_datetime_inexact": "not_a_date",
 }
 """What pydantic calls an error, and our stable code for it; own errors keep their own code."""
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from slotmeter.api import classes, commands, free_units, health, meters, overview, sales, tariffs
+from slotmeter.api import (
+    classes,
+    commands,
+    debts,
+    free_units,
+    health,
+    meters,
+    overview,
+    sales,
+    tariffs,
+)
 from slotmeter.api import device_models as device
 from slotmeter.api import models as model
 from slotmeter.api import query_models as query
@@ -144,6 +154,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *tariffs.ROUTES,
     *classes.ROUTES,
     *free_units.ROUTES,
+    *debts.ROUTES,
     Route("GET", "/healthz", "healthz", "health", health.healthz, None, {OK: device.Alive}),
     Route("GET", "/readyz", "readyz", "health", health.readyz, None, {OK: device.Ready}),
     Route("GET", "/metrics", "metrics", "health", health.metrics, None, {}, also=("text/plain",)),

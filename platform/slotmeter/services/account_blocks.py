@@ -42,7 +42,7 @@ class AccountBlocks:
         Raises:
             NotFound: ``account_unknown``.
             Conflict: ``account_blocked_already``.
-            Refused: ``person_needed``.
+            Refused: ``actor_missing``.
         """
         principal_id = _person(origin)
         now_us = epoch_us(self._clock.now())
@@ -85,7 +85,7 @@ class AccountBlocks:
 
         Raises:
             NotFound: ``account_unknown``.
-            Refused: ``account_not_blocked`` or ``person_needed``.
+            Refused: ``account_not_blocked`` or ``actor_missing``.
         """
         principal_id = _person(origin)
         now_us = epoch_us(self._clock.now())
@@ -157,5 +157,5 @@ def _open_read(books: Books, account: str) -> Read:
 
 def _person(origin: Origin) -> int:
     if origin.principal_id is None:
-        raise Refused("person_needed", "say who blocks or releases: a person or service known here")
+        raise Refused("actor_missing", "say who blocks or releases: a person or service known here")
     return origin.principal_id

@@ -1,4 +1,4 @@
-"""What the office does: tariffs, classes and free units, as one thing to hand around."""
+"""What the office does: tariffs, classes, free units and debts, as one thing to hand around."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Self
 from slotmeter.ports import Clock, UnitOfWork
 from slotmeter.services.class_review import ClassReview
 from slotmeter.services.classes import Classes
+from slotmeter.services.debt_desk import DebtDesk
 from slotmeter.services.free_units import FreeUnitsOffice
 from slotmeter.services.tariff_admin import TariffAdmin
 
@@ -22,6 +23,7 @@ class Office:
     classes: Classes
     class_review: ClassReview
     free_units: FreeUnitsOffice
+    debts: DebtDesk
 
     @classmethod
     def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
@@ -31,4 +33,5 @@ class Office:
             classes=Classes(uow, clock),
             class_review=ClassReview(uow, clock),
             free_units=FreeUnitsOffice(uow, clock),
+            debts=DebtDesk.of(uow, clock),
         )
