@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import Refused
@@ -91,9 +92,9 @@ def table_for(tariff: Tariff, situation: Situation, day: date) -> Table:
     )
 
 
-def cap_percent(caps: Iterable[DebtCap], situation: Situation, day: date) -> DebtCap | None:
-    """Return the cap on debts that counts: the first whose condition holds; None for no cap."""
+def cap_percent(caps: Iterable[DebtCap], situation: Situation, day: date) -> Decimal | None:
+    """Return the percentage of the first cap on debts whose condition holds; None for no cap."""
     for cap in caps:
         if holds(cap.when, situation, day):
-            return cap
+            return cap.percent
     return None

@@ -14,11 +14,13 @@ from slotmeter.errors import Refused
 from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
 from slotmeter.vending.ledger import levy_account, tax_account
 from slotmeter.vending.pricing.chosen import holds, table_for
+from slotmeter.vending.pricing.delivery import Delivery, delivery_for
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import ENDLESS, Fixed, Percentage, Plan, Regime, Segment
-from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.pricing.situation import ChargeState, Situation
 from slotmeter.vending.tariff.model import (
     ALWAYS,
+    Collection,
     FixedItem,
     PercentItem,
     Table,
@@ -30,6 +32,8 @@ __all__ = ["Compiled", "compiled"]
 
 COMPILED_MAX: Final = 500
 """Tariff versions kept ready; a utility sells by a few at a time."""
+DELIVERIES_MAX: Final = 1_000
+"""Calorific values kept ready for one tariff; there is one for each day and zone."""
 TEXT_DIGITS: Final = 12
 """Digits of a price for people that has no end in decimals."""
 
@@ -201,7 +205,7 @@ def _stepped(value: Fraction, step: Fraction) -> Fraction:
 def _plan(
     tariff: Tariff, table: Table, levies: Sequence[UnitItem], items: Sequence[PercentItem]
 ) -> Plan:
-    scale = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
+    scale: int = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
     sold_unit = _sold_unit(tariff)
     bases = _Bases(items)
     step = tariff.rounding.price_step
@@ -348,6 +352,12 @@ class Compiled:
         self._conditions = [item.when for item in tariff.unit_items]
         self._conditions += [item.when for item in tariff.percent_items]
         self._is_conditional = any(when != ALWAYS for when in self._conditions)
+        self._deliveries: dict[tuple[bool, str | None], Delivery] = {}
+        self._new_charges: dict[date, tuple[ChargeState, ...]] = {}
+        self._by_period = [
+            item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE
+        ]
+        self._is_fixed_conditional = any(item.when != ALWAYS for item in self._by_period)
         self._plans: dict[tuple[str, tuple[bool, ...]], Plan] = {}
 
     def plan(self, situation: Situation, day: date) -> Plan:
@@ -366,6 +376,34 @@ class Compiled:
         if plan is None:
             plan = self._plans[key] = self._new_plan(table, applies)
         return plan
+
+    def delivery(self, situation: Situation) -> Delivery:
+        """Return how units are counted out for a buyer.
+
+        Raises:
+            Refused: ``calorific_value_not_positive``.
+        """
+        has_grid = situation.is_meter_credit and situation.sts_grid
+        key = has_grid, situation.calorific_value
+        found = self._deliveries.get(key)
+        if found is None:
+            if len(self._deliveries) >= DELIVERIES_MAX:
+                self._deliveries.clear()
+            found = self._deliveries[key] = delivery_for(self.tariff, situation)
+        return found
+
+    def new_charges(self, situation: Situation, day: date) -> tuple[ChargeState, ...]:
+        """Return the fixed charges of the period of a day, as if nothing was taken of them."""
+        if not self._is_fixed_conditional and day in self._new_charges:
+            return self._new_charges[day]
+        charges = []
+        for item in self._by_period:
+            if holds(item.when, situation, day):
+                is_daily = item.collect is Collection.DAY
+                charges.append(ChargeState(item.code, f"{day}" if is_daily else f"{day:%Y-%m}"))
+        if not self._is_fixed_conditional:
+            self._new_charges[day] = tuple(charges)
+        return tuple(charges)
 
     def _new_plan(self, table: Table, applies: tuple[bool, ...]) -> Plan:
         levies: Sequence[UnitItem] = self.tariff.unit_items

@@ -9,7 +9,12 @@ from fractions import Fraction
 from slotmeter.units import Rounding, commodity_quantity, round_to_int
 from slotmeter.vending.pricing.gas import energy_of_volume
 from slotmeter.vending.pricing.integers import DIVIDE
-from slotmeter.vending.pricing.limits import TOKEN_STEPS, carried_above, carried_below
+from slotmeter.vending.pricing.limits import (
+    TOKEN_EXACT_MAX,
+    TOKEN_STEPS,
+    carried_above,
+    carried_below,
+)
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.amounts import UNITS_MAX
 from slotmeter.vending.tariff.model import EnergyContent, Tariff
@@ -38,6 +43,11 @@ class Delivery:
     content: EnergyContent | None
     calorific_value: Decimal | None
     per_priced: Fraction
+
+    @property
+    def exact_up_to(self) -> int:
+        """Up to this a token carries exactly what was asked of it."""
+        return 1 << 62 if self.token_step is None else TOKEN_EXACT_MAX * self.token_step
 
     @property
     def is_strict(self) -> bool:
@@ -80,15 +90,15 @@ class Delivery:
         Raises:
             Refused: ``too_much_for_one_token``.
         """
-        if self.token_step is None:
+        if delivered <= self.exact_up_to:
             return delivered
-        return carried_above(delivered // self.token_step, self.symbol) * self.token_step
+        step = self.token_step or 1
+        return carried_above(delivered // step, self.symbol) * step
 
     def carried_at_most(self, delivered: int) -> int:
         """Return the largest amount that one token can carry and that is not above this one."""
-        if self.token_step is None:
-            return delivered
-        return carried_below(delivered // self.token_step) * self.token_step
+        step = self.token_step
+        return delivered if step is None else carried_below(delivered // step) * step
 
     def fits(self, delivered: int) -> bool:
         """Say whether one token can carry so much."""

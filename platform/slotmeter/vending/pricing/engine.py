@@ -14,7 +14,6 @@ from slotmeter.vending.pricing.by_tender import divides, taxes_of, with_taxes
 from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import cap_percent, in_force, local_day
 from slotmeter.vending.pricing.compiled import compiled
-from slotmeter.vending.pricing.delivery import delivery_for
 from slotmeter.vending.pricing.fixed import items_due
 from slotmeter.vending.pricing.limits import check_currency, check_tender
 from slotmeter.vending.pricing.lines import lines_of
@@ -175,8 +174,9 @@ def free_given(tariff: Tariff, situation: Situation) -> tuple[FreeGiven, ...]:
 def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
     day = local_day(situation.at_us, situation.time_zone)
     in_force(tariff, day)
-    plan = compiled(tariff).plan(situation, day)
-    delivery = delivery_for(tariff, situation)
+    ready = compiled(tariff)
+    plan = ready.plan(situation, day)
+    delivery = ready.delivery(situation)
     prior = situation.prior_units - _carried_over(plan, situation)
     if situation.free and tariff.energy.counter.counts_free:
         # As if they had been claimed just before, so that the order makes no difference.
@@ -188,7 +188,7 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
         day=day,
         delivery=delivery,
         counted=Counted(prior, situation.prior_lifeline_units),
-        cap=None if cap is None else cap.percent,
+        cap=cap,
         debts=situation.debts,
         advance=situation.advance_minor,
         charges=items_due(plan, situation, situation.charges, day),

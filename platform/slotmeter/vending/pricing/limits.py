@@ -13,10 +13,20 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.amounts import UNITS_MAX, decode_units, encode_units
 from slotmeter.vending.tariff.model import Tariff
 
-__all__ = ["TOKEN_STEPS", "carried_above", "carried_below", "check_currency", "check_tender"]
+__all__ = [
+    "TOKEN_EXACT_MAX",
+    "TOKEN_STEPS",
+    "carried_above",
+    "carried_below",
+    "check_currency",
+    "check_tender",
+]
 
 TOKEN_STEPS: Final = 10
 """An STS credit token counts 0.1 kWh or 0.1 m³ (IEC 62055-41, transfer amount)."""
+
+TOKEN_EXACT_MAX: Final = (1 << 14) - 1
+"""Up to so many steps a token carries what was asked of it; above, the next value it can hold."""
 
 
 def check_currency(tariff: Tariff, currency: str) -> None:

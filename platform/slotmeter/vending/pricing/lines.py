@@ -151,22 +151,22 @@ def _energy(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLine]:
 
 def _levies(plan: Plan, amounts: Amounts) -> Iterator[PricedLine]:
     total = sum([quantity for _, quantity in amounts.parts])
-    for at, item in enumerate(plan.levies):
+    for at, (code, label, account, price, blocks) in enumerate(plan.levy_lines):
         quantity = total
-        if item.blocks is not None:
-            quantity = sum([q for segment, q in amounts.parts if segment.block in item.blocks])
-            if not quantity:
+        segment = amounts.parts[0][0]
+        if blocks is not None:
+            inside = [part for part in amounts.parts if part[0].block in blocks]
+            if not inside:
                 continue
-        segment = next(s for s, _ in amounts.parts if item.blocks is None or s.block in item.blocks)
-        amount, price = amounts.levies[at], plan.levy_rates[at]
+            quantity = sum([q for _, q in inside])
+            segment = inside[0][0]
+        amount = amounts.levies[at]
         if segment.levies[at] == segment.gross_levies[at]:
-            yield PricedLine(
-                "levy", item.code, item.label, plan.levy_accounts[at], amount, quantity, price
-            )
+            yield PricedLine("levy", code, label, account, amount, quantity, price)
             continue
         gross = sum([q * s.gross_levies[at] for s, q in amounts.parts])
         yield PricedLine(
-            "levy", item.code, item.label, plan.levy_accounts[at], amount, quantity,
+            "levy", code, label, account, amount, quantity,
             gross_minor=plan.divide(gross, plan.denominator), gross_rate=price,
         )  # fmt: skip
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 
 from slotmeter.errors import Refused
-from slotmeter.vending.pricing.chosen import cap_percent, holds, in_force
+from slotmeter.vending.pricing.chosen import cap_percent, in_force
 from slotmeter.vending.pricing.compiled import compiled
 from slotmeter.vending.pricing.fixed import items_due
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.priced import Outlook
 from slotmeter.vending.pricing.settle import Purchase, Settled, settle
-from slotmeter.vending.pricing.situation import ChargeState, DebtState
+from slotmeter.vending.pricing.situation import DebtState
 from slotmeter.vending.pricing.solve import Counted
-from slotmeter.vending.tariff.model import Collection
 
 __all__ = ["next_unit", "outlook_of"]
 
@@ -60,7 +58,7 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
     """
     try:
         later = _on_the_first(purchase, settled.debts)
-        result = settle(later, settled.tender)
+        result = settle(later, settled.tender, only_units=True)
     except Refused:
         return None
     if result is None or result.bought is None or result.bought.is_beyond:
@@ -69,33 +67,25 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
 
 
 def _on_the_first(purchase: Purchase, repaid: Sequence[tuple[DebtState, int]]) -> Purchase:
-    tariff, situation = purchase.plan.tariff, purchase.situation
+    situation = purchase.situation
+    ready = compiled(purchase.plan.tariff)
     day = _first_of_next_month(purchase.day)
-    in_force(tariff, day)
-    plan = compiled(tariff).plan(situation, day)
-    charges: list[ChargeState] = []
-    for item in tariff.fixed_items:
-        if item.collect is not Collection.PURCHASE and holds(item.when, situation, day):
-            is_daily = item.collect is Collection.DAY
-            charges.append(ChargeState(item.code, f"{day}" if is_daily else f"{day:%Y-%m}"))
-    debts: Sequence[DebtState] = purchase.debts
-    if repaid:
-        taken = {debt.debt_id: minor for debt, minor in repaid}
-        debts = [
-            replace(debt, balance_minor=debt.balance_minor - taken.get(debt.debt_id, 0))
-            for debt in debts
-        ]
-    cap = cap_percent(tariff.debt_caps, situation, day) if debts else None
+    in_force(ready.tariff, day)
+    plan = ready.plan(situation, day)
+    cap = purchase.cap
+    if purchase.debts:
+        cap = cap_percent(ready.tariff.debt_caps, situation, day)
     return Purchase(
         plan=plan,
         situation=situation,
         day=day,
         delivery=purchase.delivery,
         counted=Counted(0, 0),
-        cap=None if cap is None else cap.percent,
-        debts=debts,
+        cap=cap,
+        debts=purchase.debts,
         advance=0,
-        charges=items_due(plan, situation, charges, day),
+        charges=items_due(plan, situation, ready.new_charges(situation, day), day),
+        repaid_before={debt.debt_id: minor for debt, minor in repaid} if repaid else None,
     )
 
 

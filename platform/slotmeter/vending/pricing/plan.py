@@ -180,19 +180,23 @@ class Plan:
         )
 
     @cached_property
+    def lines_max(self) -> int:
+        """The most lines that a purchase of units has."""
+        segments = max((len(regime.segments) for regime in self.regimes), default=0)
+        return 2 * (segments + len(self.levies) + len(self.percents))
+
+    @cached_property
     def on_tender(self) -> tuple[int, ...]:
         """Positions of percentages of the tender."""
         return tuple(at for at, each in enumerate(self.percents) if each.on_tender)
 
     @cached_property
-    def levy_rates(self) -> tuple[str, ...]:
-        """Published prices of the per-unit items, as text."""
-        return tuple(f"{item.price:f}" for item in self.levies)
-
-    @cached_property
-    def levy_accounts(self) -> tuple[str, ...]:
-        """Accounts of the per-unit items."""
-        return tuple(levy_account(item.code) for item in self.levies)
+    def levy_lines(self) -> tuple[tuple[str, str, str, str, frozenset[int] | None], ...]:
+        """Code, label, account, published price and blocks of the per-unit items."""
+        return tuple(
+            (item.code, item.label, levy_account(item.code), f"{item.price:f}", item.blocks)
+            for item in self.levies
+        )
 
     @cached_property
     def fixed_items(self) -> Mapping[str, FixedItem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -19,7 +19,10 @@ def _share(percent: str) -> tuple[int, int]:
 
 
 def repaid(
-    debts: Sequence[DebtState], tender_minor: int, cap: Decimal | None
+    debts: Sequence[DebtState],
+    tender_minor: int,
+    cap: Decimal | None,
+    before: Mapping[int, int] | None = None,
 ) -> list[tuple[DebtState, int]]:
     """Return the debts that a tender repays something of, in order, with the amounts.
 
@@ -30,6 +33,7 @@ def repaid(
         debts: open ones, in any order.
         tender_minor: what the buyer pays.
         cap: percent of the tender that all debts together may take; None for no cap.
+        before: repaid since the balances were taken, by debt.
     """
     left = tender_minor
     below_cap = left
@@ -38,14 +42,19 @@ def repaid(
         below_cap = tender_minor * numerator // denominator
     taken: list[tuple[DebtState, int]] = []
     for debt in sorted(debts, key=_order) if len(debts) > 1 else debts:
-        amount = min(debt.balance_minor, left)
+        amount = debt.balance_minor
+        if before is not None:
+            amount -= before.get(debt.debt_id, 0)
+        if amount > left:
+            amount = left
         if debt.due_minor is not None:
-            amount = min(amount, debt.due_minor)
+            amount = debt.due_minor if debt.due_minor < amount else amount
         if debt.percent is not None:
             numerator, denominator = _share(debt.percent)
-            amount = min(amount, tender_minor * numerator // denominator)
-        if not debt.bypasses_cap:
-            amount = min(amount, below_cap)
+            share = tender_minor * numerator // denominator
+            amount = share if share < amount else amount
+        if amount > below_cap and not debt.bypasses_cap:
+            amount = below_cap
         if amount > 0:
             taken.append((debt, amount))
             left -= amount

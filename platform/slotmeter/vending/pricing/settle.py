@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -33,6 +33,7 @@ class Purchase:
         counted: the block counter before the units that are bought.
         cap: percent of the tender that debts may take; None for no cap.
         debts: open ones.
+        repaid_before: repaid since their balances were taken, by debt; None for nothing.
         advance: minor units kept from an earlier purchase.
         charges: fixed charges that are open.
     """
@@ -46,6 +47,7 @@ class Purchase:
     debts: Sequence[DebtState]
     advance: int
     charges: Sequence[tuple[FixedItem, ChargeState]]
+    repaid_before: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,25 @@ class Settled:
     fixed_percents: Sequence[list[int]] | None = None
 
 
-def settle(purchase: Purchase, tender: int) -> Settled | None:
+def _repaid(purchase: Purchase, tender: int) -> list[tuple[DebtState, int]]:
+    if not purchase.debts:
+        return []
+    return repaid(purchase.debts, tender, purchase.cap, purchase.repaid_before)
+
+
+def settle(purchase: Purchase, tender: int, *, only_units: bool = False) -> Settled | None:
     """Use up a tender; None when it does not buy the smallest amount.
+
+    Args:
+        purchase: the buyer and the prices.
+        tender: what is paid, minor units.
+        only_units: the amounts of the lines are not needed, and may be missing.
 
     Raises:
         Refused: ``too_much_for_one_token`` or ``load_unknown``.
     """
     plan = purchase.plan
-    debts = repaid(purchase.debts, tender, purchase.cap) if purchase.debts else []
+    debts = _repaid(purchase, tender)
     left = tender + purchase.advance
     for _, amount in debts:
         left -= amount
@@ -94,11 +107,15 @@ def settle(purchase: Purchase, tender: int) -> Settled | None:
         done, settled = _divided(purchase, tender, left, debts, fixed, of_tender)
         if done:
             return settled
-    money = left * plan.denominator - constant(plan, fixed, of_tender)
+    money = left * plan.denominator
+    if fixed or plan.on_tender:
+        money -= constant(plan, fixed, of_tender)
     if money < 0:
         return None
     cost = partial(line_amounts, plan, fixed=fixed, of_tender=of_tender)
-    bought = buy(plan, purchase.delivery, purchase.counted, money, cost, left)
+    bought = buy(
+        plan, purchase.delivery, purchase.counted, money, cost, left, only_units=only_units
+    )
     if bought is None:
         return None
     kept = max(0, left - bought.amounts.total) if bought.is_stopped else 0
@@ -191,7 +208,7 @@ def pay_charges(purchase: Purchase, tender: int) -> Settled | None:
         None when there is nothing to pay.
     """
     plan = purchase.plan
-    debts = repaid(purchase.debts, tender, purchase.cap)
+    debts = _repaid(purchase, tender)
     left = tender + purchase.advance - sum(amount for _, amount in debts)
     of_tender = percents_of_tender(plan, tender)
     top = line_amounts(plan, [], [], (), of_tender).total

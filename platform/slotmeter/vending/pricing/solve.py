@@ -16,6 +16,8 @@ from slotmeter.vending.pricing.plan import ENDLESS, Plan
 
 __all__ = ["Bought", "Counted", "buy", "exactly"]
 
+LINE_MINOR_MAX = 2
+"""A line differs from its exact amount by less, also where its base was rounded before."""
 SMALL_STEPS = 64
 """Steps down taken one by one, where lines rounded up cost more than there is."""
 
@@ -44,6 +46,7 @@ class Exact:
         denominator: of these.
         left: money over the plan's denominator that is left when the regime's end is reached, or
             None before.
+        start: priced units at which the last segment begins.
     """
 
     regime: int
@@ -51,6 +54,7 @@ class Exact:
     numerator: int
     denominator: int
     left: int | None
+    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,12 @@ def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
             cost = width * segment.all_in
             if left < cost:
                 numerator = (position - prior) * segment.all_in + left
-                exact = Exact(at, taken_back, numerator, segment.all_in, None)
+                exact = Exact(at, taken_back, numerator, segment.all_in, None, position - prior)
                 break
             left -= cost
             position = segment.end
         else:
-            exact = Exact(at, taken_back, position - prior, 1, left)
+            exact = Exact(at, taken_back, position - prior, 1, left, position - prior)
         if at == first or exact.numerator > (regime.low - prior) * exact.denominator:
             yield exact
 
@@ -119,6 +123,8 @@ def buy(
     money: int,
     cost: Callable[[list[Part], list[Part]], Amounts],
     budget: int,
+    *,
+    only_units: bool = False,
 ) -> Bought | None:
     """Return the units that money buys, or None when it is too little for the smallest amount.
 
@@ -129,6 +135,7 @@ def buy(
         money: what is left for units with all that lies on them, over the plan's denominator.
         cost: computes the lines of parts sold and taken back.
         budget: what the lines may come to together, minor units.
+        only_units: leave the amounts of the lines out where they cannot change the units.
     """
     prior = counted.prior
     first = plan.regime_of(prior)
@@ -136,6 +143,8 @@ def buy(
         regime = plan.regimes[exact.regime]
         more_than = 0 if exact.regime == first else regime.low - prior
         delivered = delivery.whole(exact.numerator, exact.denominator)
+        if only_units and _is_safe(plan, delivery, exact, delivered, more_than):
+            return Bought(delivered, delivered, exact.regime, Amounts([]), False, False)
         step_down = delivery.step
         tries = 0
         while (priced := delivery.priced(delivered)) > more_than and delivered > 0:
@@ -149,6 +158,16 @@ def buy(
                 step_down *= 2
             delivered = delivery.on_token(delivered - step_down)
     return None
+
+
+def _is_safe(plan: Plan, delivery: Delivery, exact: Exact, delivered: int, more_than: int) -> bool:
+    """Say whether so much is left beside whole units that rounded lines cannot need it."""
+    if exact.left is not None or delivery.content is not None:
+        return False
+    if delivered <= more_than or not exact.start <= delivered <= delivery.exact_up_to:
+        return False
+    left = exact.numerator - delivered * exact.denominator
+    return left >= LINE_MINOR_MAX * plan.lines_max * plan.denominator
 
 
 def _carried(
