@@ -41,7 +41,9 @@ __all__ = [
 ]
 
 
-def price_tender(tariff: Tariff, situation: Situation, tender_minor: int) -> Priced:
+def price_tender(
+    tariff: Tariff, situation: Situation, tender_minor: int, *, with_outlook: bool = True
+) -> Priced:
     """Price a purchase for an amount of money.
 
     Limits, debts by priority within the cap, fixed charges, percentages of the tender, and what is
@@ -50,6 +52,12 @@ def price_tender(tariff: Tariff, situation: Situation, tender_minor: int) -> Pri
 
     ``transfer_minor`` of a currency token is the money of the energy lines: what the meter counts
     down at the price of energy. The lines are the same as for a token of units.
+
+    Args:
+        tariff: the prices.
+        situation: the buyer and the instant.
+        tender_minor: what is paid.
+        with_outlook: also look at what comes after it; who compares sales can do without.
 
     Raises:
         Refused: ``amount_not_positive``, ``below_minimum``, ``above_maximum``,
@@ -69,7 +77,8 @@ def price_tender(tariff: Tariff, situation: Situation, tender_minor: int) -> Pri
         raise too_small(purchase, tender_minor)
     if settled.bought is not None and settled.bought.is_beyond:
         raise beyond(purchase, tender_minor)
-    return _priced(purchase, settled, outlook_of(purchase, settled))
+    outlook = outlook_of(purchase, settled) if with_outlook else Outlook()
+    return _priced(purchase, settled, outlook)
 
 
 def price_units(tariff: Tariff, situation: Situation, units: int) -> Priced:
