@@ -58,6 +58,7 @@ def by_date(
 def row(plan: DebtPlan, **changes: Any) -> dict[str, Any]:
     return {
         "id": 7,
+        "number": "D00000007",
         "kind": "arrears",
         "label": "Old bills",
         "priority": 1,
@@ -95,6 +96,12 @@ def test_an_instalment_of_each_purchase_is_due_at_every_purchase() -> None:
     phase = Phase(0, Shape.INSTALMENTS, amount_minor=500)
 
     assert due(phase, "2026-11-21", ("2026-11-21", 500)) == 500
+
+
+def test_a_debt_names_its_ledger_account_by_its_number() -> None:
+    state = due_at(row(DebtPlan((Phase(0, Shape.ONCE),))), 1, NAIROBI)
+
+    assert (state.debt_id, state.number) == (7, "D00000007")
 
 
 def test_only_emergency_credit_goes_before_the_cap() -> None:

@@ -85,6 +85,7 @@ def due_at(
         percent=percent,
         tax_percent=debt["tax_percent"],
         bypasses_cap=debt["kind"] == EMERGENCY_CREDIT,
+        number=debt["number"],
     )
 
 
