@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from slotmeter.services.command_requests import CommandRequests
     from slotmeter.services.office import Office
     from slotmeter.services.queries import Queries
+    from slotmeter.services.receipts import Receipts
     from slotmeter.services.selling import Selling
 
 __all__ = ["Answer", "Call", "Nothing", "Services", "json_answer"]
@@ -42,6 +43,7 @@ class Services:
     selling: Selling
     requests: CommandRequests
     office: Office
+    receipts: Receipts
     readings: ReadingStore
     feed: EventFeed
     clock: Clock

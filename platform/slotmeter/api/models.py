@@ -29,7 +29,6 @@ __all__ = [
     "Problem",
     "Quote",
     "QuoteBody",
-    "ReceiptDocument",
     "Sale",
     "SaleBody",
     "SaleLine",
@@ -240,22 +239,3 @@ class SalesPage(Out):
 
     items: list[SaleLine]
     next: int | None = Field(description="Give it as `before` for the page that follows.")
-
-
-class ReceiptDocument(BaseModel):
-    """A receipt with all that is printed on it."""
-
-    model_config = ConfigDict(extra="allow")
-
-    receipt_number: str
-    sale_id: str
-    title: str
-    sold_at: Instant
-    meter_number: str
-    currency: str
-    tendered: Money
-    units: Amount
-    unit: str
-    token: str | None
-    token_grouped: str | None
-    lines: list[PriceLine]

@@ -12,9 +12,12 @@ __all__ = [
     "AlarmsQuery",
     "CommandsQuery",
     "EventsQuery",
+    "Language",
+    "LanguageQuery",
     "MetersQuery",
     "PageQuery",
     "ReadingsQuery",
+    "ReceiptForm",
     "ReceiptQuery",
     "RegisterName",
     "SalesQuery",
@@ -27,6 +30,8 @@ Limit = Annotated[int, Field(ge=1, le=ROWS_MAX, description="Rows on a page.")]
 Before = Annotated[
     int | None, Field(ge=1, le=ID_MAX, description="`next` of the page before this one.")
 ]
+Language = Literal["en", "fr", "es", "pt"]
+ReceiptForm = Literal["text58", "text80", "html", "message"]
 RegisterName = Literal[
     "energy_import",
     "volume",
@@ -65,12 +70,23 @@ class SalesQuery(PageQuery):
     )
 
 
-class ReceiptQuery(_Query):
-    """How to print a receipt."""
+class LanguageQuery(_Query):
+    """In which language."""
 
-    format: Literal["json", "text", "html"] = "json"
+    language: Language | None = Field(
+        default=None, description="`Accept-Language` counts if not given, else English."
+    )
+
+
+class ReceiptQuery(LanguageQuery):
+    """How to write a receipt."""
+
+    format: Literal["json", "text", "html", "message"] = "json"
     width: Literal["58", "80"] = Field(
         default="80", description="Width of the paper in millimetres, for text."
+    )
+    letters: Literal["all", "ascii"] = Field(
+        default="all", description="`ascii` for printers without a code page; for text."
     )
 
 

@@ -13,6 +13,7 @@ from slotmeter.api import (
     health,
     meters,
     overview,
+    receipts,
     sales,
     tariffs,
 )
@@ -29,7 +30,6 @@ _ALL_SALES: Final = frozenset({Right.SALES_ALL})
 _SALES: Final = frozenset({Right.SALES_OWN, Right.SALES_ALL})
 _METERS: Final = frozenset({Right.METERS})
 _COMMANDS: Final = frozenset({Right.COMMANDS})
-_PRINTS: Final = ("text/plain", "text/html")
 
 ROUTES: Final[tuple[Route, ...]] = (
     post(
@@ -60,24 +60,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(404,),
     ),
     get("/sales/{sale_id}", sales.sale, "sales", _SALES, model.Sale),
-    get(
-        "/sales/{sale_id}/receipt",
-        sales.sale_receipt,
-        "sales",
-        _SALES,
-        model.ReceiptDocument,
-        query=query.ReceiptQuery,
-        also=_PRINTS,
-    ),
-    get(
-        "/receipts/{receipt_number}",
-        sales.receipt,
-        "sales",
-        _SALES,
-        model.ReceiptDocument,
-        query=query.ReceiptQuery,
-        also=_PRINTS,
-    ),
+    *receipts.ROUTES,
     get("/meters", meters.meters, "meters", _METERS, device.MetersPage, query=query.MetersQuery),
     get("/meters/{number}", meters.meter, "meters", _METERS, device.Meter),
     get(

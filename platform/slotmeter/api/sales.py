@@ -12,20 +12,18 @@ from slotmeter.api.models import (
     PriceLine,
     Quote,
     QuoteBody,
-    ReceiptDocument,
     Sale,
     SaleBody,
     SaleLine,
     SalesPage,
 )
-from slotmeter.api.query_models import ReceiptQuery, SalesQuery
+from slotmeter.api.query_models import SalesQuery
 from slotmeter.ports import Row
 from slotmeter.services.queries import SalesFilter
 from slotmeter.services.selling import SaleView, SellRequest
 from slotmeter.units import Commodity, Money, Quantity, commodity_quantity, epoch_us, iso_utc
-from slotmeter.vending.receipts import Receipt, render_html, render_text
 
-__all__ = ["quote", "receipt", "sale", "sale_receipt", "sales", "sell"]
+__all__ = ["quote", "sale", "sales", "sell"]
 
 EVER: Final = SalesFilter()
 
@@ -98,28 +96,6 @@ async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
         call.caller.principal, wanted, before=query.before, limit=query.limit
     )
     return json_answer(SalesPage(items=[_sale_line(row) for row in page.rows], next=_id(page.next)))
-
-
-async def receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
-    """Return a receipt by its number."""
-    found = await call.services.selling.receipt(call.caller, call.path("receipt_number"))
-    return _printed(found, call.query)
-
-
-async def sale_receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
-    """Return the receipt of one of the caller's own sales."""
-    view = await call.services.selling.sale(call.caller, call.path("sale_id"))
-    found = await call.services.selling.receipt(call.caller, view.receipt_number)
-    return _printed(found, call.query)
-
-
-def _printed(found: Receipt, query: ReceiptQuery) -> Answer:
-    if query.format == "text":
-        text = render_text(found, int(query.width))
-        return Answer(HTTPStatus.OK, text.encode(), "text/plain")
-    if query.format == "html":
-        return Answer(HTTPStatus.OK, render_html(found).encode(), "text/html")
-    return json_answer(ReceiptDocument.model_validate(found.document()))
 
 
 def _sale(view: SaleView) -> Sale:

@@ -30,6 +30,7 @@ from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
+from slotmeter.services.receipts import Receipts
 from slotmeter.services.selling import Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
@@ -128,6 +129,7 @@ class Runtime:
             selling=selling,
             requests=devices.requests,
             office=Office.of(database, self.clock),
+            receipts=Receipts(database, self.clock),
             readings=readings,
             feed=feed,
             clock=self.clock,

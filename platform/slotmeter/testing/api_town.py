@@ -37,6 +37,7 @@ from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
+from slotmeter.services.receipts import Receipts
 from slotmeter.services.selling import Selling
 from slotmeter.storage.database import Database
 from slotmeter.storage.migrate import migrate
@@ -245,6 +246,7 @@ def _services(
             bus=Bus(),
         ),
         office=Office.of(database, clock),
+        receipts=Receipts(database, clock),
         readings=readings,
         feed=feed,
         clock=clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
@@ -39,10 +40,13 @@ border-radius:.5rem;break-inside:avoid}
 .token{font:700 clamp(1.05rem,5.2vw,1.6rem)/1.4 ui-monospace,monospace}
 .token span{display:inline-block;margin:0 .18em}
 .note{text-align:center;color:#4d5866;margin:.5rem 0}
-ol.why{margin:.25rem 0;padding-left:1.4rem}
+ol.why{margin:.25rem 0;padding-left:1.9rem}
 ol.why li{margin:.2rem 0}
 @media print{main{padding:0;max-width:none}h2,caption,tr{break-after:avoid}tr{break-inside:avoid}}
 """
+
+
+_MONEY: Final = re.compile(r"\b([A-Z]{3}) (-?[0-9])")
 
 
 def _terms(pairs: Iterable[tuple[str, str]]) -> str:
@@ -68,10 +72,15 @@ def _token(token: SlipToken) -> str:
     return f'<li>{caption}<div class="token" translate="no">{groups}</div></li>'
 
 
+def _kept_together(sentence: str) -> str:
+    """Let no row end between a currency and its amount."""
+    return _MONEY.sub("\\1\u00a0\\2", sentence)
+
+
 def _why(heading: str, sentences: Sequence[str]) -> str:
     if not sentences:
         return ""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{escape(_kept_together(sentence))}</li>" for sentence in sentences)
     return f'<h2>{escape(heading)}</h2><ol class="why">{items}</ol>'
 
 

@@ -1,0 +1,187 @@
+"""The routes of receipts: look at one, hand one out, explain one."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from slotmeter.api.call import JSON_TYPE, Answer, Call, Nothing, json_answer
+from slotmeter.api.query_models import LanguageQuery, ReceiptQuery
+from slotmeter.api.receipt_models import (
+    ExplanationDocument,
+    PrintBody,
+    PrintedReceipt,
+    PrintLine,
+    PrintsPage,
+    ReceiptDocument,
+)
+from slotmeter.api.route import API, Route, get
+from slotmeter.i18n import choose
+from slotmeter.ports import Right
+from slotmeter.services.receipts import HandedOut
+from slotmeter.units import iso_utc
+from slotmeter.vending.receipts import (
+    Receipt,
+    explain,
+    render_html,
+    render_message,
+    render_text,
+)
+
+__all__ = ["ROUTES"]
+
+PAPER_MM: Final = {"text58": 58, "text80": 80}
+TEXT: Final = "text/plain"
+PAGE: Final = "text/html"
+
+
+async def receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
+    """Return a receipt by its number; as text, page or message it is a copy."""
+    found = await call.services.receipts.receipt(call.caller, call.path("receipt_number"))
+    return _copy(call, found)
+
+
+async def sale_receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
+    """Return the receipt of one of the caller's own sales."""
+    view = await call.services.selling.sale(call.caller, call.path("sale_id"))
+    found = await call.services.receipts.receipt(call.caller, view.receipt_number)
+    return _copy(call, found)
+
+
+async def print_receipt(call: Call[PrintBody, Nothing]) -> Answer:
+    """Hand a receipt out; the seller's first of each form is the original, others are copies."""
+    number = call.path("receipt_number")
+    made = await call.services.receipts.hand_out(call.caller, number, call.body.form)
+    return json_answer(_printed(call, made), HTTPStatus.CREATED)
+
+
+async def receipt_prints(call: Call[Nothing, Nothing]) -> Answer:
+    """List every hand-out of a receipt."""
+    rows = await call.services.receipts.prints(call.caller, call.path("receipt_number"))
+    return json_answer(
+        PrintsPage(
+            items=[
+                PrintLine(printed_at=iso_utc(row["at_us"]), form=row["form"], by=row["by"])
+                for row in rows
+            ]
+        )
+    )
+
+
+async def explanation(call: Call[Nothing, LanguageQuery]) -> Answer:
+    """Say why a purchase gave so many units, step by step."""
+    found = await call.services.receipts.receipt(call.caller, call.path("receipt_number"))
+    language = _language(call, call.query.language)
+    return json_answer(
+        ExplanationDocument(
+            receipt_number=found.receipt_number,
+            language=language,
+            sentences=list(explain(found, language)),
+        )
+    )
+
+
+def _language(call: Call[Any, Any], wanted: str | None) -> str:
+    return choose(wanted, call.request.headers.get("Accept-Language", ""))
+
+
+def _copy(call: Call[Nothing, ReceiptQuery], found: Receipt) -> Answer:
+    """Write a receipt to look at: the document as it is, all else marked as a copy."""
+    query = call.query
+    if query.format == "json":
+        document = json.dumps(found.document(), ensure_ascii=False, separators=(",", ":"))
+        return Answer(HTTPStatus.OK, document.encode(), JSON_TYPE)
+    language = _language(call, query.language)
+    if query.format == "html":
+        page = render_html(found, language=language, reprint=True)
+        return Answer(HTTPStatus.OK, page.encode(), PAGE)
+    if query.format == "message":
+        message = render_message(found, language=language, reprint=True)
+        return Answer(HTTPStatus.OK, message.text.encode(), TEXT)
+    text = render_text(
+        found,
+        int(query.width),
+        language=language,
+        reprint=True,
+        ascii_letters=query.letters == "ascii",
+    )
+    return Answer(HTTPStatus.OK, text.encode(), TEXT)
+
+
+def _printed(call: Call[PrintBody, Nothing], made: HandedOut) -> PrintedReceipt:
+    language = _language(call, call.body.language)
+    fields: dict[str, Any] = {"encoding": None, "characters": None, "parts": None}
+    kind = TEXT
+    if made.form == "html":
+        kind = PAGE
+        text = render_html(made.receipt, language=language, reprint=made.is_reprint)
+    elif made.form == "message":
+        message = render_message(made.receipt, language=language, reprint=made.is_reprint)
+        text = message.text
+        fields = {
+            "encoding": message.encoding,
+            "characters": message.characters,
+            "parts": message.parts,
+        }
+    else:
+        text = render_text(
+            made.receipt,
+            PAPER_MM[made.form],
+            language=language,
+            reprint=made.is_reprint,
+            ascii_letters=call.body.letters == "ascii",
+        )
+    return PrintedReceipt(
+        receipt_number=made.receipt.receipt_number,
+        form=call.body.form,
+        language=language,
+        reprint=made.is_reprint,
+        printed_at=iso_utc(made.at_us),
+        content_type=kind,
+        text=text,
+        **fields,
+    )
+
+
+_SALES: Final = frozenset({Right.SALES_OWN, Right.SALES_ALL})
+
+ROUTES: Final[tuple[Route, ...]] = (
+    get(
+        "/sales/{sale_id}/receipt",
+        sale_receipt,
+        "sales",
+        _SALES,
+        ReceiptDocument,
+        query=ReceiptQuery,
+        also=(TEXT, PAGE),
+    ),
+    get(
+        "/receipts/{receipt_number}",
+        receipt,
+        "sales",
+        _SALES,
+        ReceiptDocument,
+        query=ReceiptQuery,
+        also=(TEXT, PAGE),
+    ),
+    get(
+        "/receipts/{receipt_number}/explanation",
+        explanation,
+        "sales",
+        _SALES,
+        ExplanationDocument,
+        query=LanguageQuery,
+    ),
+    get("/receipts/{receipt_number}/prints", receipt_prints, "sales", _SALES, PrintsPage),
+    Route(
+        "POST",
+        f"{API}/receipts/{{receipt_number}}/prints",
+        print_receipt.__name__,
+        "sales",
+        print_receipt,
+        _SALES,
+        {HTTPStatus.CREATED: PrintedReceipt},
+        body=PrintBody,
+    ),
+)
