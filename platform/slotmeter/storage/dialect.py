@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
@@ -18,23 +19,42 @@ from slotmeter.storage.statements import catalogue
 __all__ = ["Compiled", "Statements"]
 
 
+Values = tuple[SqlValue, ...]
+Pick = Callable[[Mapping[str, SqlValue]], Values]
+
+
+def _picker(names: Sequence[str]) -> Pick:
+    """Return what takes the values of these names, in order, out of a mapping."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    if names:
+        [name] = names
+        return lambda given: (given[name],)
+    return lambda _given: ()
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """One statement ready for the driver.
 
+    Parameters go by position: for each named one the driver asks SQLite for its name, and gives
+    the interpreter away and takes it back to do so.
+
     Args:
-        text: SQL with ``:name`` parameters.
+        text: SQL with ``?`` parameters.
+        pick: takes the parameters, in the order of the text, out of those that have names.
         constants: parameters that the statement brings itself.
         columns: names of the result's columns; empty for updates.
     """
 
     text: str
+    pick: Pick
     constants: Mapping[str, SqlValue]
     columns: tuple[str, ...]
 
-    def params(self, given: Mapping[str, SqlValue]) -> Mapping[str, SqlValue]:
-        """Join the caller's parameters with the statement's own."""
-        return {**self.constants, **given} if self.constants else given
+    def values(self, given: Mapping[str, SqlValue]) -> Values:
+        """Join the caller's parameters with the statement's own, in the order of the text."""
+        return self.pick({**self.constants, **given} if self.constants else given)
 
 
 def _compile(
@@ -45,7 +65,7 @@ def _compile(
     if "POSTCOMPILE" in text:
         raise ValueError(f"an expanding parameter cannot be compiled once: {text}")
     constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return Compiled(text, constants, columns)
+    return Compiled(text, _picker(compiled.positiontup or ()), constants, columns)
 
 
 class Statements:
@@ -53,7 +73,7 @@ class Statements:
 
     def __init__(self) -> None:
         """Compile every read and update of the catalogue."""
-        self._dialect: Dialect = sqlite.dialect(paramstyle="named")
+        self._dialect: Dialect = sqlite.dialect(paramstyle="qmark")
         found = catalogue()
         self.reads = {
             name: _compile(statement, self._dialect, tuple(statement.selected_columns.keys()))
@@ -63,17 +83,18 @@ class Statements:
             name: _compile(statement, self._dialect, ())
             for name, statement in found.updates.items()
         }
-        self._inserts: dict[tuple[str, ...], str] = {}
+        self._inserts: dict[tuple[str, ...], tuple[str, Pick]] = {}
 
-    def insert(self, table: str, row: Mapping[str, SqlValue]) -> str:
-        """Return the insert for a table and just these columns."""
+    def insert(self, table: str, row: Mapping[str, SqlValue]) -> tuple[str, Values]:
+        """Return the insert for a table and just these columns, and its values."""
         key = (table, *row)
-        text = self._inserts.get(key)
-        if text is None:
+        found = self._inserts.get(key)
+        if found is None:
             target: Table = METADATA.tables[table]
             unknown = [name for name in row if name not in target.c]
             if unknown:
                 raise KeyError(f"table {table} has no columns {unknown}")
-            statement = target.insert().compile(dialect=self._dialect, column_keys=list(row))
-            text = self._inserts[key] = str(statement)
-        return text
+            compiled = target.insert().compile(dialect=self._dialect, column_keys=list(row))
+            found = self._inserts[key] = (str(compiled), _picker(compiled.positiontup or ()))
+        text, pick = found
+        return text, pick(row)

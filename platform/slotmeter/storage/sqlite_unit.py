@@ -76,7 +76,7 @@ def make_reads(
             continue
         compiled = statements.reads[read.statement]
         columns = compiled.columns
-        result = connection.execute(compiled.text, compiled.params(params))
+        result = connection.execute(compiled.text, compiled.values(params))
         rows[key] = [dict(zip(columns, row, strict=True)) for row in result]
     return rows
 
@@ -84,10 +84,10 @@ def make_reads(
 def _write(connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step]) -> None:
     for step in steps:
         if isinstance(step, Insert):
-            connection.execute(statements.insert(step.table, step.row), step.row)
+            connection.execute(*statements.insert(step.table, step.row))
             continue
         compiled = statements.updates[step.statement]
-        changed = connection.execute(compiled.text, compiled.params(step.params)).rowcount
+        changed = connection.execute(compiled.text, compiled.values(step.params)).rowcount
         if step.rows is not None and changed != step.rows:
             raise Conflict(
                 "changed_meanwhile",
@@ -109,9 +109,11 @@ def run_unit(
     Raises:
         Conflict: ``changed_meanwhile`` from a guard or a unique key.
     """
+    changes = decide(make_reads(connection, statements, reads), new_id)
+    if not changes.steps:
+        return changes.result
     connection.execute("SAVEPOINT unit")
     try:
-        changes = decide(make_reads(connection, statements, reads), new_id)
         _write(connection, statements, changes.steps)
     except sqlite3.IntegrityError as error:
         connection.execute("ROLLBACK TO unit")
