@@ -46,6 +46,7 @@ COMMANDS = {
     "import": "importing",
     "serve": "serve",
     "sell": "sell",
+    "receipt": "receipt",
     "ledger": "ledger",
     "token": "token",
     "conformance": "conformance",

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from slotmeter.cli import EXIT_OK
 from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
@@ -24,7 +24,7 @@ from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
 
-__all__ = ["Api", "read_key", "register", "sell"]
+__all__ = ["DEFAULT_API", "Api", "answer_of", "api_url", "read_key", "register", "sell"]
 
 DEFAULT_API = "http://127.0.0.1:8480"
 TIMEOUT_S = 30.0
@@ -47,7 +47,7 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("meter", metavar="METER", help="the meter's number")
     parser.add_argument("amount", metavar="AMOUNT", type=_amount, help="money, as 100.00")
-    parser.add_argument("--api", default=DEFAULT_API, type=_url, metavar="URL", help=DEFAULT_API)
+    parser.add_argument("--api", default=DEFAULT_API, type=api_url, metavar="URL", help=DEFAULT_API)
     parser.add_argument(
         "--key-file", type=Path, required=True, metavar="FILE", help="file with the API key"
     )
@@ -56,6 +56,9 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--channel", choices=("till", "web", "phone", "bank"), default="till", help="till"
+    )
+    parser.add_argument(
+        "--language", choices=("en", "fr", "es", "pt"), default="en", help="of the receipt; en"
     )
     parser.add_argument("--json", action="store_true", help="print the sale as JSON")
     parser.set_defaults(run=_run)
@@ -69,7 +72,8 @@ def _amount(text: str) -> str:
     return text
 
 
-def _url(text: str) -> SplitResult:
+def api_url(text: str) -> SplitResult:
+    """Read the address of a server."""
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise argparse.ArgumentTypeError(f"expected http://HOST:PORT, got {text!r}")
@@ -157,7 +161,7 @@ def sell(api: Api, request: dict[str, str]) -> dict[str, Any]:
         if status in TRY_AGAIN:
             reason = f"{api.url.netloc} is busy (HTTP {status})"
             continue
-        return _document(status, answer)
+        return answer_of(status, answer)
     raise Unavailable(
         "no_answer",
         f"{reason}; whether the sale was made is not known: repeat the command with "
@@ -165,7 +169,12 @@ def sell(api: Api, request: dict[str, str]) -> dict[str, Any]:
     )
 
 
-def _document(status: int, answer: bytes) -> dict[str, Any]:
+def answer_of(status: int, answer: bytes) -> dict[str, Any]:
+    """Return what an answer says.
+
+    Raises:
+        SlotmeterError: the server refused; the code is the server's.
+    """
     try:
         document = json.loads(answer)
     except ValueError:
@@ -201,8 +210,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(sale, indent=2, ensure_ascii=False))
         return EXIT_OK
-    status, receipt = api.call("GET", f"/sales/{quote(sale_id, safe='')}/receipt?format=text")
-    if status >= 400:
-        _document(status, receipt)
-    print(receipt.decode("utf-8", "replace").rstrip("\n"))
+    from slotmeter.cli.receipt import print_receipt
+
+    made = print_receipt(api, sale["receipt_number"], "text80", options.language)
+    print(made["text"].rstrip("\n"))
     return EXIT_OK
