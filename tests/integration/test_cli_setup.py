@@ -259,10 +259,10 @@ def test_a_changed_tariff_is_the_next_version(ready: Run, tmp_path: Path) -> Non
     ("text", "code"),
     [
         (TARIFF.replace("KES", "USD"), "wrong_currency"),
-        (TARIFF.replace('"20.00"', "20.00"), "tariff_invalid"),
+        (TARIFF.replace('"20.00"', "cheap"), "tariff_invalid"),
         (TARIFF.replace("electricity\ncurrency", "water\ncurrency"), "commodity_changed"),
-        ("- a list", "file_not_yaml"),
-        ("a: [", "file_not_yaml"),
+        ("- a list", "tariff_invalid"),
+        ("a: [", "tariff_invalid"),
     ],
 )
 def test_a_tariff_that_cannot_be_is_refused(

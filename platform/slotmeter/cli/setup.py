@@ -1,4 +1,4 @@
-"""``slotmeter init``, ``tariff``, ``vending-key``, ``utility``: what is needed before a sale."""
+"""``slotmeter init``, ``vending-key``, ``utility``: what is needed before a sale."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import asyncio
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +19,6 @@ from slotmeter.cli.data_folder import (
     open_folder,
     write_secret,
 )
-from slotmeter.cli.tariff_check import register_check
 from slotmeter.cli.user import show_key
 from slotmeter.errors import ConfigError, Conflict, Refused
 from slotmeter.storage.data_files import DATABASE_FILE, make_private
@@ -66,10 +64,9 @@ port = {nbiot_port}
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add ``init``, ``utility``, ``tariff`` and ``vending-key``."""
+    """Add ``init``, ``utility`` and ``vending-key``."""
     _register_init(subparsers)
     _register_utility(subparsers)
-    _register_tariff(subparsers)
     _register_vending_key(subparsers)
 
 
@@ -129,38 +126,6 @@ def _register_utility(subparsers: Subparsers) -> None:
     branch.add_argument("--name", required=True, help="for receipts")
     _add_reason(branch)
     branch.set_defaults(run=_run_in_folder, action=_add_branch)
-
-
-def _register_tariff(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("tariff", help="bring in price lists")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    adding = actions.add_parser(
-        "add",
-        help="add a tariff, or its next version, from a YAML file",
-        description="Add a tariff or its next version; docs/tutorial/first-sale.md has one.",
-    )
-    adding.add_argument("file", type=Path, metavar="FILE.yaml")
-    adding.add_argument(
-        "--valid-from",
-        type=_local_time,
-        metavar="WHEN",
-        help="YYYY-MM-DD or YYYY-MM-DDTHH:MM in the utility's time zone; now if left out",
-    )
-    _add_reason(adding)
-    adding.set_defaults(run=_run_in_folder, action=_add_tariff)
-    register_check(actions)
-
-
-def _local_time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, got {text!r}"
-        ) from error
-    if at.tzinfo is not None:
-        raise argparse.ArgumentTypeError("give the local time without a time zone")
-    return at
 
 
 def _register_vending_key(subparsers: Subparsers) -> None:
@@ -326,28 +291,6 @@ async def _add_branch(
         print(json.dumps({"id": branch_id, "branch": options.branch}))
     else:
         print(f"added branch {options.branch}")
-
-
-async def _add_tariff(
-    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
-) -> None:
-    valid_from = options.valid_from
-    if valid_from is not None:
-        valid_from = valid_from.replace(tzinfo=utility.zone()).astimezone(UTC)
-    added = await folder.registry.add_tariff(
-        folder.origin,
-        utility,
-        _document(options.file),
-        valid_from=valid_from,
-        reason=options.reason,
-    )
-    if options.json:
-        document = {"tariff": added.code, "version": added.version, "new": added.is_new}
-        print(json.dumps(document))
-    elif added.is_new:
-        print(f"tariff {added.code}, version {added.version}")
-    else:
-        print(f"tariff {added.code}, version {added.version}, says the same; nothing was changed")
 
 
 async def _add_vending_key(

@@ -242,7 +242,7 @@ def class_file(
         day_columns=("from",),
         check=check,
         write=write,
-        template_hint="slotmeter class import --template",
+        template_hint="slotmeter class template",
     )
 
 
@@ -287,7 +287,7 @@ def free_file(
         day_columns=("from", "until"),
         check=check,
         write=write,
-        template_hint="slotmeter free-units import --template",
+        template_hint="slotmeter free-units template",
     )
 
 

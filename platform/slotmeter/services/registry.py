@@ -30,7 +30,8 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.events import compact_json
 from slotmeter.services.protection import parse_policy
 from slotmeter.units import epoch_us
-from slotmeter.vending.tariffs import Tariff, parse_tariff
+from slotmeter.vending.tariff.model import Tariff
+from slotmeter.vending.tariff.reader import parse_tariff
 
 __all__ = [
     "NewUtility",
@@ -243,15 +244,19 @@ class Registry:
         *,
         valid_from: datetime | None,
         reason: str,
+        source: str | None = None,
     ) -> TariffAdded:
-        """Add a tariff, or its next version.
+        """Add a tariff, or its next version, at the machine itself: for setting up.
+
+        Later changes go through ``tariff_admin``, where a second person approves.
 
         Args:
             origin: who brings it.
             utility: whose it is.
-            document: as ``vending.tariffs.parse_tariff`` reads it.
+            document: as ``vending.tariff.reader`` reads it.
             valid_from: aware UTC; None is now.
             reason: for the act.
+            source: YAML as it was written.
 
         Raises:
             Refused: ``tariff_invalid``, ``wrong_currency``, ``commodity_changed`` or
@@ -273,7 +278,8 @@ class Registry:
             if newest is not None and json.loads(newest["body"]) == json.loads(body):
                 return Changes(TariffAdded(tariff.code, newest["version"], is_new=False))
             _check_order(newest, valid_from_us)
-            added = TariffAdded(tariff.code, 1 + (newest["version"] if newest else 0), is_new=True)
+            last = rows["tariff_version_newest_number"]
+            added = TariffAdded(tariff.code, 1 + (last[0]["version"] if last else 0), is_new=True)
             steps, tariff_id = _tariff_rows(rows, new_id, utility, tariff)
             version: dict[str, SqlValue] = {
                 "id": new_id(),
@@ -282,6 +288,7 @@ class Registry:
                 "version": added.version,
                 "valid_from_us": valid_from_us,
                 "body": body,
+                "source": source,
                 "created_us": now_us,
             }
             act = act_row(
@@ -360,6 +367,8 @@ def _tariff_reads(utility_id: int, tariff: Tariff) -> list[Read]:
             "registry_tariff_newest",
             {"utility_id": utility_id, "tariff_id": From("registry_tariff_by_code", "id")},
         ),
+        # A number once given is not given again, also when its version was withdrawn.
+        Read("tariff_version_newest_number", {"utility_id": utility_id, "code": tariff.code}),
     ]
 
 

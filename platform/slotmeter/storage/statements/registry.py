@@ -38,6 +38,7 @@ READS: dict[str, Select[tuple[object, ...]]] = {
     .where(
         tariff_version.c.utility_id == _UTILITY,
         tariff_version.c.tariff_id == bindparam("tariff_id"),
+        tariff_version.c.withdrawn_us.is_(None),
     )
     .order_by(tariff_version.c.version.desc())
     .limit(1),
