@@ -48,7 +48,7 @@ from slotmeter.units import Money, iso_utc
 from slotmeter.vending.debt_plans import Every, Phase, Shape, stored_plan
 from slotmeter.vending.debts import stored_interest
 
-__all__ = ["ROUTES", "arrears_line", "debt_line"]
+__all__ = ["ROUTES", "arrears_line", "block_line", "debt_line"]
 
 DEBTS: Final = frozenset({Right.DEBTS})
 
@@ -174,7 +174,7 @@ async def post_interest(call: Call[InterestBody, Nothing]) -> Answer:
 async def block_account(call: Call[ReasonBody, Nothing]) -> Answer:
     """Stop sales to an account."""
     row = await _desk(call).blocks.block(*_who(call), call.path("account"), reason=call.body.reason)
-    return json_answer(_block(row))
+    return json_answer(block_line(row))
 
 
 async def release_account(call: Call[ReasonBody, Nothing]) -> Answer:
@@ -182,7 +182,7 @@ async def release_account(call: Call[ReasonBody, Nothing]) -> Answer:
     row = await _desk(call).blocks.release(
         *_who(call), call.path("account"), reason=call.body.reason
     )
-    return json_answer(_block(row))
+    return json_answer(block_line(row))
 
 
 async def account_blocks(call: Call[Nothing, BlocksQuery]) -> Answer:
@@ -195,7 +195,7 @@ async def account_blocks(call: Call[Nothing, BlocksQuery]) -> Answer:
         before=query.before,
         limit=query.limit,
     )
-    items = [_block(row) for row in page.rows]
+    items = [block_line(row) for row in page.rows]
     return json_answer(BlocksPage(items=items, next=_following(page)))
 
 
@@ -303,7 +303,8 @@ def _interest(row: Row) -> DebtInterest | None:
     )
 
 
-def _block(row: Row) -> BlockLine:
+def block_line(row: Row) -> BlockLine:
+    """Return a block as the API shows it."""
     released_us = row["released_us"]
     return BlockLine(
         account=row["account"],

@@ -52,6 +52,10 @@ class InterestPosting:
         self._uow = uow
         self._clock = clock
 
+    def today(self, books: Books) -> date:
+        """Return the local day that it is."""
+        return local_day(epoch_us(self._clock.now()), books.zone)
+
     async def post(
         self,
         origin: Origin,
@@ -75,7 +79,7 @@ class InterestPosting:
         Raises:
             Refused: ``day_not_over``.
         """
-        today = local_day(epoch_us(self._clock.now()), books.zone)
+        today = self.today(books)
         if through >= today:
             raise Refused(
                 "day_not_over",
