@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slotmeter.tariff_packs import pack_texts
-from slotmeter.vending.tariff.keys import KEYS
+from slotmeter.vending.tariff.keys import GROUPS, KEYS
+from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.problems import TariffProblems
 from slotmeter.vending.tariff.reader import check_tariff, parse_tariff, read_tariff, stored_tariff
 
@@ -39,6 +40,27 @@ documents = st.recursive(
 )
 
 
+def expect_whole(tariff: Tariff) -> None:
+    """Check what pricing takes for granted of every tariff that was read."""
+    assert tariff.energy.rules
+    assert {rule.table for rule in tariff.energy.rules} <= set(tariff.energy.tables)
+    for table in tariff.energy.tables.values():
+        limits = [block.up_to for block in table.blocks]
+        assert None not in limits[:-1]
+        ends = [limit for limit in limits if limit is not None]
+        assert ends == sorted(set(ends))
+        assert all(block.price >= 0 for block in table.blocks)
+    codes = [item.code for item in tariff.unit_items]
+    codes += [item.code for item in tariff.fixed_items]
+    bases = {*GROUPS, *codes}
+    for item in tariff.percent_items:
+        assert set(item.on) <= bases
+        bases.add(item.code)
+    codes += [item.code for item in tariff.percent_items]
+    codes += [item.code for item in tariff.free_units]
+    assert len(codes) == len(set(codes))
+
+
 def read_or_refuse(text: str) -> None:
     try:
         document, tariff = read_tariff(text)
@@ -46,6 +68,7 @@ def read_or_refuse(text: str) -> None:
         refused = error
     else:
         assert stored_tariff(json.dumps(document)) == tariff
+        expect_whole(tariff)
         return
     assert refused.problems
     for problem in refused.problems:
