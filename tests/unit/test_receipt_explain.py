@@ -18,7 +18,7 @@ from slotmeter.testing.sample_receipts import (
     short_receipt,
 )
 from slotmeter.units import parse_money
-from slotmeter.vending.receipts import ReceiptDebt, ReceiptLine, explain
+from slotmeter.vending.receipts import ReceiptDebt, ReceiptLine, ReceiptOutlook, explain
 
 FULL = """\
 On 2026-11-21 12:30:00 EAT you paid KES 2000.00 for meter 07000000013.
@@ -37,8 +37,8 @@ So you got 79.3 kWh.
 You also get 50.0 kWh free: "Free basic electricity" for 2026-11.
 1380.7 kWh are left in block 2.
 The next kWh costs KES 20.9492 with everything on it.
-On the 1st of next month the same money buys 105.1 kWh, if nothing was bought before in that \
-month and nothing is owed for earlier ones.
+On the 1st of next month the same money buys 105.1 kWh, if it is the first purchase of that month \
+and its charges are paid then.
 The tariff was Domestic (lake-domestic, version 3), in force since 2026-07-01."""
 
 
@@ -194,3 +194,50 @@ def test_labels_of_the_utility_stay_and_common_words_are_translated() -> None:
     assert "TVA" in told
     assert "Redevance combustible" in told
     assert "Rural levy" in told
+
+
+def test_a_debt_says_its_share_and_the_tax_in_it() -> None:
+    debt = line(
+        "debt", 3_000, rate="30", base_minor=10_000, left_minor=0, tax_minor=414, code="loan"
+    )
+
+    told = explain(replace(short_receipt(), lines=(debt,)))
+
+    assert (
+        'KES 30.00 went to your debt "Thing", which is now paid off. '
+        "That is 30 % of the KES 100.00 that you paid. KES 4.14 of what was repaid is tax."
+    ) in told
+
+
+def test_a_charge_by_the_day_names_its_days_and_its_price_a_day() -> None:
+    charge = line("charge", 4_000, rate="4.00", period="2026-11-12/2026-11-21", left_minor=0)
+
+    told = explain(replace(short_receipt(), lines=(charge,)))
+
+    assert 'KES 40.00 is "Thing 2026-11-12/2026-11-21", KES 4.00 for each day.' in told
+
+
+def test_units_at_a_low_price_say_why() -> None:
+    energy = line("energy", 615, quantity=15_000, rate="0.41", code="lifeline")
+    receipt = replace(
+        short_receipt(),
+        commodity="electricity",
+        lines=(energy,),
+        outlook=ReceiptOutlook(block=1, left_in_block=15_000, next_price="0.41"),
+    )
+
+    told = explain(receipt)
+
+    assert (
+        "KES 6.15 bought 15.0 kWh at the low price of KES 0.41 for each kWh, "
+        "because your total is still small."
+    ) in told
+    assert "15.0 kWh are left at this price." in told
+
+
+def test_a_correction_of_a_levy_names_the_levy() -> None:
+    levy = replace(line("correction", 500, code="fuel", quantity=30_000), label="Fuel levy")
+
+    told = explain(replace(short_receipt(), lines=(levy,)))
+
+    assert any(sentence.startswith("Fuel levy: KES 5.00 corrects the price") for sentence in told)

@@ -27,6 +27,7 @@ def lines_of(priced: Priced) -> tuple[ReceiptLine, ...]:
             left_minor=line.left_minor,
             gross_minor=line.gross_minor,
             gross_rate=line.gross_rate,
+            tax_minor=line.tax_minor,
         )
         for line in priced.lines
     )

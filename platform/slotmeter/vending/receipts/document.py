@@ -70,6 +70,7 @@ class ReceiptLine:
         gross_minor: of energy whose price is published with what lies on it: quantity times
             ``gross_rate``; levies and taxes are in lines of their own all the same.
         gross_rate: that price per sold unit, as text.
+        tax_minor: tax within what is repaid of a debt.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class ReceiptLine:
     left_minor: int | None = None
     gross_minor: int | None = None
     gross_rate: str | None = None
+    tax_minor: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; the constructor takes it back by name."""
@@ -352,6 +354,7 @@ class Receipt:
             "left": self._money(line.left_minor),
             "gross_rate": line.gross_rate,
             "gross": self._money(line.gross_minor),
+            "tax": self._money(line.tax_minor),
         }
 
     def _second_format(self) -> dict[str, object]:

@@ -11,8 +11,9 @@ from typing import Final
 
 from slotmeter.i18n import DEFAULT, Words, mark, words
 from slotmeter.vending.receipts.document import TRIAL, Receipt, ReceiptLine
-from slotmeter.vending.receipts.slip import tariff_text
+from slotmeter.vending.receipts.slip import only_low_price, tariff_text
 from slotmeter.vending.receipts.wording import (
+    at_low_price,
     block_of,
     common_word,
     currency_and,
@@ -107,7 +108,9 @@ def _line(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
         return _debt(receipt, line, label, amount, say)
     if line.kind in _PLAIN:
         paid, given = _PLAIN[line.kind]
-        return say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
+        told = say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
+        of_a_levy = line.kind == "correction" and line.code not in (None, "energy")
+        return f"{common_word(line.label, say)}: {told}" if of_a_levy else told
     if line.kind == "energy" and line.quantity is not None:
         return _energy(receipt, line, amount, say)
     return _added(receipt, line, label, amount, say)
@@ -148,7 +151,15 @@ def _debt(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wor
     else:
         text = say.gettext('{money} went to your debt "{label}".')
     left = currency_and(receipt, line.left_minor or 0)
-    return text.format(money=amount, label=label, left=left)
+    told = [text.format(money=amount, label=label, left=left)]
+    if is_percentage(line) and line.base_minor is not None:
+        share = say.gettext("That is {percent} of the {base} that you paid.")
+        base = currency_and(receipt, line.base_minor)
+        told.append(share.format(percent=percent_of(line), base=base))
+    if line.tax_minor is not None:
+        tax = say.gettext("{tax} of what was repaid is tax.")
+        told.append(tax.format(tax=currency_and(receipt, line.tax_minor)))
+    return " ".join(told)
 
 
 def _energy(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str:
@@ -164,6 +175,11 @@ def _energy(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str
     }
     if line.rate is None:
         text = say.gettext("{money} bought {quantity}.")
+    elif at_low_price(line):
+        text = say.gettext(
+            "{money} bought {quantity} at the low price of {price} for each {unit}, "
+            "because your total is still small."
+        )
     elif block is not None and (several or limited or block > 1):
         text = say.gettext(
             "{money} bought {quantity} in block {block}, at {price} for each {unit}."
@@ -195,6 +211,9 @@ def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wo
         values["price"] = f"{receipt.currency} {line.rate}"
         values["unit"] = receipt.priced_kind.sold_symbol
         text = say.gettext('{money} is "{label}": {quantity}, at {price} for each {unit}.')
+    elif line.kind == "charge" and line.rate is not None:
+        values["price"] = f"{receipt.currency} {line.rate}"
+        text = say.gettext('{money} is "{label}", {price} for each day.')
     elif is_percentage(line) and line.base_minor is not None:
         values["percent"] = percent_of(line).removeprefix("-")
         values["base"] = currency_and(receipt, line.base_minor)
@@ -211,7 +230,7 @@ def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wo
         text = say.gettext('{money} is "{label}"; {left} of it is still to be paid.')
     else:
         text = say.gettext('{money} is "{label}".')
-    return text.format(**values)
+    return text.format(**values) + _published(receipt, line, say)
 
 
 def _result(receipt: Receipt, say: Words) -> Iterator[str]:
@@ -244,9 +263,10 @@ def _outlook(receipt: Receipt, say: Words) -> Iterator[str]:
         return
     unit = receipt.priced_kind.sold_symbol
     if outlook.left_in_block is not None:
-        yield say.gettext("{quantity} are left in block {block}.").format(
-            quantity=receipt.priced_units(outlook.left_in_block), block=outlook.block
-        )
+        text = say.gettext("{quantity} are left in block {block}.")
+        if outlook.block is None or only_low_price(receipt):
+            text = say.gettext("{quantity} are left at this price.")
+        yield text.format(quantity=receipt.priced_units(outlook.left_in_block), block=outlook.block)
     if outlook.next_price is not None:
         yield say.gettext("The next {unit} costs {price} with everything on it.").format(
             unit=unit, price=f"{receipt.currency} {outlook.next_price}"
@@ -254,5 +274,5 @@ def _outlook(receipt: Receipt, say: Words) -> Iterator[str]:
     if outlook.first_of_month_units is not None:
         yield say.gettext(
             "On the 1st of next month the same money buys {quantity}, "
-            "if nothing was bought before in that month and nothing is owed for earlier ones."
+            "if it is the first purchase of that month and its charges are paid then."
         ).format(quantity=receipt.units(outlook.first_of_month_units))

@@ -12,10 +12,12 @@ from typing import Any
 from slotmeter.i18n import Words, words
 from slotmeter.vending.receipts.document import Receipt, ReceiptLine, group_digits
 from slotmeter.vending.receipts.wording import (
+    at_low_price,
     block_of,
     calendar_day,
     common_word,
     currency_and,
+    debt_name,
     delivery_note,
     is_percentage,
     label_of,
@@ -121,7 +123,7 @@ def slip_of(receipt: Receipt, language: str, *, reprint: bool = False) -> Slip:
         note=delivery_note(receipt, say),
         debts_heading=say.gettext("Your debts after this purchase"),
         debts=tuple(
-            SlipLine(common_word(debt.label, say), receipt.money(debt.left_minor))
+            SlipLine(debt_name(debt.kind, debt.label, say), receipt.money(debt.left_minor))
             for debt in receipt.debts_left
         ),
         outlook_heading=say.gettext("What comes next"),
@@ -188,12 +190,16 @@ def line_text(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
     block = block_of(line)
     if block is not None and _has_blocks(receipt):
         label = say.gettext("{label}, block {block}").format(label=label, block=block)
+    elif at_low_price(line):
+        label = say.gettext("{label}, low price").format(label=label)
     if line.period and line.period not in label:
         label = f"{label} {line.period}"
     if line.quantity is not None and line.rate is not None:
         return f"{label}: {receipt.priced_units(line.quantity)} x {line.rate}"
     if line.quantity is not None:
         return f"{label}: {receipt.priced_units(line.quantity)}"
+    if line.kind == "charge" and line.rate is not None:
+        return say.gettext("{label}: {price} a day").format(label=label, price=line.rate)
     if is_percentage(line):
         percent = percent_of(line)
         if line.base_minor is None:
@@ -202,6 +208,12 @@ def line_text(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
             label=label, percent=percent, base=receipt.money(line.base_minor)
         )
     return label
+
+
+def only_low_price(receipt: Receipt) -> bool:
+    """Say whether all units had the price of small totals."""
+    energy = [line for line in receipt.lines if line.kind == "energy"]
+    return bool(energy) and all(map(at_low_price, energy))
 
 
 def _has_blocks(receipt: Receipt) -> bool:
@@ -217,9 +229,14 @@ def _note(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
             price=line.gross_rate,
             amount=receipt.money(line.gross_minor),
         )
-    if line.left_minor is None or (line.left_minor == 0 and line.kind != "debt"):
-        return ""
-    return say.gettext("still owed: {left}").format(left=receipt.money(line.left_minor))
+    notes = []
+    if line.tax_minor is not None:
+        tax = say.gettext("tax in it: {tax}").format(tax=receipt.money(line.tax_minor))
+        notes.append(tax)
+    if line.left_minor or (line.left_minor is not None and line.kind == "debt"):
+        left = say.gettext("still owed: {left}").format(left=receipt.money(line.left_minor))
+        notes.append(left)
+    return ", ".join(notes)
 
 
 def _totals(receipt: Receipt, say: Words) -> Iterator[tuple[str, str]]:
@@ -256,6 +273,8 @@ def _outlook(receipt: Receipt, say: Words) -> Iterator[tuple[str, str]]:
         return
     if outlook.left_in_block is not None:
         name = say.gettext("Left in block {block}").format(block=outlook.block)
+        if outlook.block is None or only_low_price(receipt):
+            name = say.gettext("Left at this price")
         yield name, receipt.priced_units(outlook.left_in_block)
     if outlook.next_price is not None:
         unit = receipt.priced_kind.sold_symbol

@@ -15,10 +15,12 @@ from slotmeter.units import instant
 from slotmeter.vending.receipts.document import Receipt, ReceiptLine, ReceiptToken
 
 __all__ = [
+    "at_low_price",
     "block_of",
     "calendar_day",
     "common_word",
     "currency_and",
+    "debt_name",
     "delivery_note",
     "is_percentage",
     "label_of",
@@ -140,20 +142,34 @@ def block_of(line: ReceiptLine) -> int | None:
     return int(found[1]) if found and line.kind == "energy" else None
 
 
+def at_low_price(line: ReceiptLine) -> bool:
+    """Say whether a line of energy has the price of small totals."""
+    return line.kind == "energy" and line.code == "lifeline"
+
+
 def label_of(line: ReceiptLine, say: Words) -> str:
     """Return what a line is called."""
     if line.kind == "kept" and line.amount_minor < 0:
         return say.gettext("Kept from your earlier purchase")
+    if line.kind == "correction" and line.code not in (None, "energy"):
+        return f"{say.gettext(_OWN[line.kind])} ({common_word(line.label, say)})"
     if line.kind in _OWN:
         return say.gettext(_OWN[line.kind])
-    if not line.label and line.kind == "debt":
-        return say.gettext(_DEBTS.get(line.code or "", mark("Arrears")))
+    if line.kind == "debt":
+        return debt_name(line.code or "", line.label, say)
     return common_word(line.label, say)
 
 
+def debt_name(kind: str, label: str, say: Words) -> str:
+    """Return what a debt is called: as the utility named it, else by its kind."""
+    if label:
+        return common_word(label, say)
+    return say.gettext(_DEBTS.get(kind, mark("Arrears")))
+
+
 def is_percentage(line: ReceiptLine) -> bool:
-    """Say whether a line is a percentage of something, and not units times a price."""
-    return line.rate is not None and line.quantity is None
+    """Say whether a line is a percentage of something, and not units or days times a price."""
+    return line.rate is not None and line.quantity is None and line.kind != "charge"
 
 
 def percent_of(line: ReceiptLine) -> str:
