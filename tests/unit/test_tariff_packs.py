@@ -35,7 +35,15 @@ def test_a_pack_is_for_the_commodity_and_currency_of_its_publication(code: str) 
     assert tariff.currency == PUBLISHED[code]["currency"]
 
 
-def test_only_the_formula_for_gas_cannot_sell() -> None:
-    warned = [code for code, text in pack_texts().items() if check_tariff(text).warnings]
+def test_warnings_of_packs_are_these() -> None:
+    warned = {
+        code: [warning.path for warning in warnings]
+        for code, text in pack_texts().items()
+        if (warnings := check_tariff(text).warnings)
+    }
 
-    assert warned == ["gb-gas-volume-to-kwh"]
+    assert warned == {
+        "gb-gas-volume-to-kwh": ["energy"],  # a formula without a price
+        "za-eskom-homelight-2024-25": ["energy.use"],  # 20 A and 60 A only
+        "za-eskom-homelight-2025-26": ["energy.use"],
+    }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slotmeter.cli import conformance_tariffs
 from slotmeter.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ EXIT_FAILED = 1
 FILE_BYTES_MAX = 64 * 1024 * 1024
 SHOWN_DEFAULT = 10
 
-_DESCRIPTION = """\
+_STS_DESCRIPTION = """\
 Run every vector of a file and compare every expected field. A vector of an unknown kind, or one
 that cannot be read, ends the run: nothing is skipped.
 
@@ -32,6 +34,9 @@ _EXIT_CODES = """\
 exit codes: 0 all passed, 1 some failed, 2 the file or a vector cannot be used
 """
 
+Check = Callable[[], "Checked"]
+"""Runs one vector."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
@@ -40,21 +45,44 @@ class Suite:
     Attributes:
         name: the word on the command line.
         help: what it checks, in half a line.
-        load: returns the known kinds and the function that runs one vector; called when needed.
+        description: what it does and what the file looks like.
+        vectors: the name, kind and check of each vector of a document, in order; nothing of it
+            runs before it is asked for.
+        add_arguments: adds arguments of its own.
     """
 
     name: str
     help: str
-    load: Callable[[], tuple[Collection[str], Callable[[Mapping[str, object]], Checked]]]
+    description: str
+    vectors: Callable[[Mapping[str, object], argparse.Namespace], Iterable[tuple[str, str, Check]]]
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
 
 
-def _sts() -> tuple[Collection[str], Callable[[Mapping[str, object]], Checked]]:
+def _sts(
+    document: Mapping[str, object], options: argparse.Namespace
+) -> Iterator[tuple[str, str, Check]]:
     from slotmeter.vending.sts.conformance import KINDS, check_vector
 
-    return KINDS, check_vector
+    for number, entry in enumerate(_listed(document, options.vectors), start=1):
+        vector, name, kind = _named(number, entry)
+        if kind not in KINDS:
+            raise Refused(
+                "unknown_kind",
+                f"vector {name}, kind: {kind!r} is not known; expected one of {', '.join(KINDS)}",
+            )
+        yield name, kind, partial(check_vector, vector)
 
 
-SUITES: tuple[Suite, ...] = (Suite("sts", "prepayment tokens (IEC 62055-41)", _sts),)
+SUITES: tuple[Suite, ...] = (
+    Suite("sts", "prepayment tokens (IEC 62055-41)", _STS_DESCRIPTION, _sts),
+    Suite(
+        "tariffs",
+        "published purchases and bills by published tariffs",
+        conformance_tariffs.DESCRIPTION,
+        conformance_tariffs.vectors,
+        conformance_tariffs.add_arguments,
+    ),
+)
 """What comes with the platform."""
 
 
@@ -69,11 +97,13 @@ def register(
         run = names.add_parser(
             suite.name,
             help=suite.help,
-            description=_DESCRIPTION,
+            description=suite.description,
             epilog=_EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         run.add_argument("--vectors", type=Path, required=True, metavar="FILE", help="JSON file")
+        if suite.add_arguments is not None:
+            suite.add_arguments(run)
         run.add_argument(
             "--show",
             type=int,
@@ -117,17 +147,10 @@ class _Tally:
 
 def _run(options: argparse.Namespace) -> int:
     suite: Suite = options.suite
-    kinds, check = suite.load()
     tally = _Tally()
-    for number, entry in enumerate(_vectors(options.vectors), start=1):
-        vector, name, kind = _named(number, entry)
-        if kind not in kinds:
-            raise Refused(
-                "unknown_kind",
-                f"vector {name}, kind: {kind!r} is not known; expected one of {', '.join(kinds)}",
-            )
+    for name, kind, check in suite.vectors(_document(options.vectors), options):
         try:
-            tally.add(name, kind, check(vector))
+            tally.add(name, kind, check())
         except Refused as error:
             where = f", {error.field}" if error.field else ""
             raise Refused(error.code, f"vector {name}{where}: {error.message}") from error
@@ -138,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_FAILED if tally.failures else EXIT_OK
 
 
-def _vectors(path: Path) -> list[object]:
+def _document(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
@@ -150,7 +173,11 @@ def _vectors(path: Path) -> list[object]:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Refused("file_not_json", f"{path} is not JSON: {error}") from error
-    vectors = document.get("vectors") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def _listed(document: Mapping[str, object], path: Path) -> list[object]:
+    vectors = document.get("vectors")
     if not isinstance(vectors, list):
         raise Refused("no_vectors", f'{path} must be a JSON object with a list "vectors"')
     if not vectors:
