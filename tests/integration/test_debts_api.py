@@ -136,6 +136,19 @@ async def test_a_debt_lives_from_plan_to_end(api: ApiTown, meter: SmallMeter) ->
     assert [row["amount"] for row in detail.json["movements"]] == ["-240.00", "240.00"]
 
 
+async def test_a_plan_that_has_ended_is_shown_no_more(api: ApiTown, meter: SmallMeter) -> None:
+    await api.post("/api/v1/debts", "clerk", json=loan(meter))
+    later = {"plan": {"shape": "once"}, "starts": "2026-12-01", "reason": "agreed"}
+    await api.post("/api/v1/debts/L-1/plan", "clerk", json=later)
+
+    before = await api.get("/api/v1/debts/L-1", "clerk")
+    api.clock.advance(seconds=10 * 86_400)
+    after = await api.get("/api/v1/debts/L-1", "clerk")
+
+    shapes = [[plan["shape"] for plan in reply.json["plans"]] for reply in (before, after)]
+    assert shapes == [["instalments", "once"], ["once"]]
+
+
 async def test_debts_are_listed_by_pages_and_by_account(api: ApiTown, meter: SmallMeter) -> None:
     for number in ("L-1", "L-2", "L-3"):
         await api.post("/api/v1/debts", "clerk", json=loan(meter, number=number))

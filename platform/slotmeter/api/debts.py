@@ -245,7 +245,7 @@ def arrears_line(row: ArrearsRow, currency: str) -> ArrearsLine:
 
 def _debt_fields(row: Row) -> dict[str, Any]:
     currency = row["currency"]
-    plan = stored_plan(row["plan"])
+    plan = stored_plan(row["plan"]).since(row["seen_us"])
     return {
         "number": row["number"],
         "account": row["account"],

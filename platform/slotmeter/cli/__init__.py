@@ -43,6 +43,8 @@ COMMANDS = {
     "tariff": "tariff",
     "class": "customer_class",
     "free-units": "free_units",
+    "debt": "debt",
+    "report": "report",
     "vending-key": "setup",
     "user": "user",
     "import": "importing",

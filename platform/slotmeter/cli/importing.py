@@ -1,4 +1,7 @@
-"""``slotmeter import meters``: meters from a file, all rows checked before anything is written."""
+"""``slotmeter import meters``: meters from a file, all rows checked before anything is written.
+
+Debts come in by ``debt_importing``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE
+from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, debt_importing
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
 from slotmeter.errors import ConfigError
 
@@ -31,7 +34,7 @@ PROGRESS_ROWS_MIN = 2_000
 
 def register(subparsers: Subparsers) -> None:
     """Add ``import``."""
-    parser = subparsers.add_parser("import", help="bring in meters from a file")
+    parser = subparsers.add_parser("import", help="bring in meters or debts from a file")
     kinds = parser.add_subparsers(metavar="WHAT", required=True)
     meters = kinds.add_parser(
         "meters",
@@ -50,6 +53,7 @@ def register(subparsers: Subparsers) -> None:
     meters.add_argument("--reason", default="meter file", help="recorded with the act")
     add_folder_options(meters)
     meters.set_defaults(run=_run, parser=meters)
+    debt_importing.register(kinds)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -134,7 +134,7 @@ class Debts:
         phase = check_phase(wish, books, first_of(starts, books, now_us, "starts"))
 
         def change(_row: Row, plan: DebtPlan) -> DebtPlan:
-            return plan.since(now_us).arranged(phase)
+            return plan.arranged(phase).since(now_us)
 
         return await self._change_plan(origin, books, number, "arranged", change, reason)
 
@@ -251,7 +251,7 @@ class Debts:
     # --- looking ----------------------------------------------------------------------------------
 
     async def debt(self, books: Books, number: str) -> Row:
-        """Return one debt; its ``state`` is the one of this moment.
+        """Return one debt; its ``state`` is the one of this moment, ``seen_us``.
 
         Raises:
             NotFound: ``debt_unknown``.
@@ -350,7 +350,8 @@ class Debts:
         return await self.debt(books, number)
 
     def _seen(self, row: Row) -> Row:
-        return {**row, "state": effective_state(row, self._now_us())}
+        now_us = self._now_us()
+        return {**row, "state": effective_state(row, now_us), "seen_us": now_us}
 
     def _now_us(self) -> int:
         return epoch_us(self._clock.now())
