@@ -63,6 +63,8 @@ def _regimes(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list[_
         _Stretch(_end(block.up_to), number, f"block{number}", block.price)
         for number, block in enumerate(table.blocks, 1)
     ]
+    if not blocks:  # a formula for gas, without a price
+        return
     low = 0
     if table.lifeline is not None:
         limit, price = table.lifeline.up_to, table.lifeline.price
