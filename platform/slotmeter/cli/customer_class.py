@@ -18,7 +18,7 @@ from slotmeter.cli.account_import import (
 )
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
-from slotmeter.cli.tariff import local_time, utc
+from slotmeter.cli.local_times import local_time, utc
 from slotmeter.errors import Refused
 from slotmeter.ports import Right
 from slotmeter.units import instant

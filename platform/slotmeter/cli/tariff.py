@@ -12,14 +12,15 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of, one_line
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
+from slotmeter.cli.local_times import local_time, utc
 from slotmeter.cli.tariff_check import read_tariff_file, register_check
+from slotmeter.cli.tariff_reprice import register_reprice
 from slotmeter.errors import ConfigError
 from slotmeter.ports import Right
 from slotmeter.units import instant, iso_utc
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from slotmeter.services.tariff_admin import TariffAdmin
     from slotmeter.services.tariff_draft import Draft
 
-__all__ = ["local_time", "office_of", "register", "run_action", "show_problems", "utc"]
+__all__ = ["office_of", "register", "run_action", "show_problems"]
 
 Action = Callable[[argparse.Namespace, OpenFolder, "UtilityInfo"], Awaitable[None]]
 
@@ -44,6 +45,7 @@ def register(subparsers: Subparsers) -> None:
     _register_drafting(actions)
     _register_deciding(actions)
     _register_looking(actions)
+    register_reprice(actions)
 
 
 def run_action(options: argparse.Namespace) -> int:
@@ -62,24 +64,6 @@ def office_of(folder: OpenFolder) -> TariffAdmin:
     from slotmeter.services.tariff_admin import TariffAdmin
 
     return TariffAdmin(folder.database, folder.clock)
-
-
-def local_time(text: str) -> datetime:
-    """Read a local time without a time zone, for argparse."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected YYYY-MM-DD or YYYY-MM-DDTHH:MM, got {text!r}"
-        ) from error
-    if at.tzinfo is not None:
-        raise argparse.ArgumentTypeError("give the local time without a time zone")
-    return at
-
-
-def utc(at: datetime | None, utility: UtilityInfo) -> datetime | None:
-    """Return a local time of a utility as aware UTC."""
-    return None if at is None else at.replace(tzinfo=utility.zone()).astimezone(UTC)
 
 
 @contextmanager

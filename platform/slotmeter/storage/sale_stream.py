@@ -1,0 +1,97 @@
+"""Stored sales read in order by ranges of keys, without holding more than a few in memory.
+
+Each reader has a connection of its own, so that several processes read side by side.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from slotmeter.ports import SqlValue
+from slotmeter.storage.dialect import Statements
+from slotmeter.storage.sqlite_unit import connect
+
+__all__ = ["SaleRange", "count_sales", "sale_ranges", "stream_sales", "tariff_bodies"]
+
+FETCH_ROWS: Final = 500
+"""At most this many rows are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaleRange:
+    """Which sales: a range of supply points, a span of time; ends are excluded."""
+
+    utility_id: int
+    first_point: int
+    end_point: int
+    from_us: int
+    to_us: int
+
+
+@cache
+def _statements() -> Statements:
+    return Statements()
+
+
+def _execute(
+    connection: sqlite3.Connection, name: str, params: Mapping[str, SqlValue]
+) -> sqlite3.Cursor:
+    compiled = _statements().reads[name]
+    return connection.execute(compiled.text, compiled.values(params))
+
+
+def count_sales(path: Path, utility_id: int, from_us: int, to_us: int) -> int:
+    """Return how many sales of a utility a span of time has."""
+    params = {"utility_id": utility_id, "from_us": from_us, "to_us": to_us}
+    with closing(connect(path, read_only=True)) as connection:
+        found: int = _execute(connection, "reprice_count", params).fetchone()[0]
+        return found
+
+
+def sale_ranges(
+    path: Path, utility_id: int, from_us: int, to_us: int, *, parts: int
+) -> list[SaleRange]:
+    """Split the sales of a utility into ranges of supply points; none without sales."""
+    with closing(connect(path, read_only=True)) as connection:
+        row = _execute(connection, "reprice_points", {"utility_id": utility_id}).fetchone()
+    if row[0] is None:
+        return []
+    first, end = row[0], row[1] + 1
+    step = max(1, -(-(end - first) // parts))
+    return [
+        SaleRange(utility_id, start, min(start + step, end), from_us, to_us)
+        for start in range(first, end, step)
+    ]
+
+
+def stream_sales(path: Path, wanted: SaleRange) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Yield the sales of a range in order per supply point, some at a time.
+
+    The columns are those of ``services.repricing.StoredSale``.
+    """
+    params = {
+        "utility_id": wanted.utility_id,
+        "first_point": wanted.first_point,
+        "end_point": wanted.end_point,
+        "from_us": wanted.from_us,
+        "to_us": wanted.to_us,
+    }
+    with closing(connect(path, read_only=True)) as connection:
+        # One state of the database from the first row to the last.
+        connection.execute("BEGIN")
+        cursor = _execute(connection, "reprice_sales", params)
+        while rows := cursor.fetchmany(FETCH_ROWS):
+            yield rows
+
+
+def tariff_bodies(path: Path, utility_id: int) -> dict[int, str]:
+    """Return the document of every tariff version of a utility."""
+    with closing(connect(path, read_only=True)) as connection:
+        rows = _execute(connection, "reprice_versions", {"utility_id": utility_id})
+        return dict(rows.fetchall())

@@ -1,0 +1,59 @@
+"""Stored sales to price again, in order per supply point; run by ``storage.sale_stream``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, case, func, select
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import Select
+
+from slotmeter.storage.schema import METADATA
+
+__all__ = ["READS", "UPDATES"]
+
+_sale = METADATA.tables["sale"]
+_version = METADATA.tables["tariff_version"]
+
+_IN_TIME = (
+    _sale.c.utility_id == bindparam("utility_id"),
+    _sale.c.sold_us >= bindparam("from_us"),
+    _sale.c.sold_us < bindparam("to_us"),
+)
+
+READS: dict[str, Select[Any]] = {
+    # The columns are those of ``services.repricing.StoredSale``, in their order.
+    "reprice_sales": select(
+        _sale.c.id,
+        _sale.c.receipt_number,
+        _sale.c.supply_point_id,
+        _sale.c.tariff_version_id,
+        _sale.c.tender_minor,
+        _sale.c.sold_us,
+        _sale.c.units,
+        _sale.c.counted_units,
+        _sale.c.kept_minor,
+        _sale.c.transfer_minor,
+        _sale.c.priced,
+        _sale.c.situation,
+        case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
+        _sale.c.credit_mode,
+        _sale.c.state,
+    )
+    .where(
+        _sale.c.supply_point_id >= bindparam("first_point"),
+        _sale.c.supply_point_id < bindparam("end_point"),
+        *_IN_TIME,
+    )
+    .order_by(_sale.c.supply_point_id, _sale.c.sold_us, _sale.c.id),
+    "reprice_count": select(func.count().label("count")).where(*_IN_TIME),
+    "reprice_points": select(
+        func.min(_sale.c.supply_point_id).label("first"),
+        func.max(_sale.c.supply_point_id).label("last"),
+    ).where(_sale.c.utility_id == bindparam("utility_id")),
+    "reprice_versions": select(_version.c.id, _version.c.body).where(
+        _version.c.utility_id == bindparam("utility_id")
+    ),
+}
+
+UPDATES: dict[str, UpdateBase] = {}
