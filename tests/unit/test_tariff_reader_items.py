@@ -128,7 +128,18 @@ def expect_among(rest: str, path: str, words: str) -> None:
         (
             "energy: {price: 2}\nlevies: {subsidy: {per_unit: -2}}",
             "levies.subsidy.per_unit",
-            "costs 0; expected more than 0",
+            "costs 0 in all; expected more than 0",
+        ),
+        (
+            "energy: {price: 2, lifeline: {to: 30, price: 0.5}}\nlevies: {subsidy: {per_unit: -1}}",
+            "levies.subsidy.per_unit",
+            "a unit in the lifeline of table standard costs -0.5 in all",
+        ),
+        (
+            PRICE + "percentages: {one: {percent: -60, on: [energy]}, "
+            "two: {percent: -50, on: [energy]}}",
+            "percentages.one.percent",
+            "costs -0.2 in all",
         ),
         (
             PRICE + "levies: {" + ", ".join(f"l{n}: {{per_unit: 1}}" for n in range(65)) + "}",
@@ -218,6 +229,10 @@ def test_a_plan_for_holidays_needs_holidays() -> None:
         (
             "energy: {price: 2}\n" + TIME_OF_USE[TIME_OF_USE.index("calendar:") :],
             "so it is not used",
+        ),
+        (
+            PRICE + "levies: {subsidy: {per_unit: -3, when: {class: [poor]}}}",
+            "if all conditions of subsidies hold together: a unit in block 1",
         ),
         (
             TIME_OF_USE.replace(", advance_price: 2.4", ""),

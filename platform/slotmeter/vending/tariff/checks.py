@@ -15,13 +15,11 @@ from slotmeter.vending.tariff.model import (
     ALWAYS,
     Condition,
     PercentItem,
-    Table,
     TableRule,
-    UnitItem,
 )
 from slotmeter.vending.tariff.problems import Problems
 
-__all__ = ["check_prices", "check_uses", "in_order"]
+__all__ = ["check_uses", "in_order"]
 
 _ALL: Final = Decimal(100)
 
@@ -76,25 +74,6 @@ def _without_dates(when: Condition) -> Condition:
 
 def _has_fallback(rules: Sequence[TableRule], rest: Condition) -> bool:
     return any(rule.when in (ALWAYS, rest) for rule in rules)
-
-
-def check_prices(
-    tables: Mapping[str, Table], levies: Sequence[UnitItem], path: str, problems: Problems
-) -> None:
-    """Check that rebates per unit leave a price in every block."""
-    always = [levy for levy in levies if levy.when == ALWAYS]
-    rebates = [levy for levy in always if levy.price < 0]
-    for table in tables.values() if rebates else ():
-        for number, block in enumerate(table.blocks, 1):
-            lying = [each for each in always if each.blocks is None or number in each.blocks]
-            left = block.price + sum(each.price for each in lying)
-            if left < 0 or (left == 0 and block.up_to is None):
-                names = ", ".join(each.code for each in lying if each.price < 0)
-                problems.add(
-                    f"{path}.{rebates[0].code}.per_unit",
-                    f"with {names} a unit of block {number} of table {table.code} costs {left:f}; "
-                    "expected more than 0",
-                )
 
 
 # --- percentages --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from slotmeter.units import CURRENCY_EXPONENTS, Commodity, Energy, Volume
-from slotmeter.vending.tariff.checks import check_prices
+from slotmeter.vending.tariff.costs import check_prices
 from slotmeter.vending.tariff.fields import Section, Units
 from slotmeter.vending.tariff.flat import is_flat, read_flat
 from slotmeter.vending.tariff.items import read_items
@@ -153,7 +153,7 @@ def _read_whole(
     rounding = read_rounding(document, units)
     blocks_max = max((len(table.blocks) for table in energy.tables.values()), default=0)
     items = read_items(document, units, blocks_max, rounding.fixed_step is not None)
-    check_prices(energy.tables, items.unit_items, "levies", document.problems)
+    check_prices(energy.tables, items.unit_items, items.percent_items, document.problems)
     purchase, too_small = read_purchase(document, units)
     return Tariff(
         code=code,
