@@ -13,7 +13,18 @@ from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.plan import Plan, Regime, Segment
 from slotmeter.vending.tariff.model import PercentOf
 
-__all__ = ["Amounts", "Part", "line_amounts", "parts_between", "percents_of_tender", "undone"]
+__all__ = [
+    "Amounts",
+    "Part",
+    "add_percents",
+    "line_amounts",
+    "lines_sum",
+    "nearest",
+    "parts_between",
+    "percents_of_tender",
+    "rounded_base",
+    "undone",
+]
 
 Part = tuple[Segment, int]
 """So many base units at the prices of a segment."""
@@ -129,21 +140,12 @@ def line_amounts(
             for at in range(count)
         ]
     if plan.has_gross:
-        rate_of = _stepped if plan.tariff.rounding.price_step is not None else _published
         result.gross = [
-            divide(quantity * rate_of(segment), denominator) for segment, quantity in parts
+            divide(quantity * segment.shown, denominator) for segment, quantity in parts
         ]
     _percents(plan, result, every, fixed, of_tender)
     result.total = _total(plan, result, fixed, of_tender)
     return result
-
-
-def _stepped(segment: Segment) -> int:
-    return segment.all_in
-
-
-def _published(segment: Segment) -> int:
-    return segment.gross
 
 
 # --- percentages --------------------------------------------------------------------------------
@@ -171,16 +173,17 @@ def _percents(
             continue
         if is_exact and each.numerator:
             base = exact[at] * each.denominator, plan.denominator * each.numerator
-            result.bases[at] = _nearest(*base)
+            result.bases[at] = nearest(*base)
             if not each.is_included:
                 result.percents[at] = plan.divide(exact[at], plan.denominator)
         else:
-            base_minor = result.bases[at] = _rounded_base(plan, at, result, fixed)
+            base_minor = result.bases[at] = rounded_base(plan, at, result, fixed)
             if not each.is_included:
                 result.percents[at] = plan.divide(base_minor * each.numerator, each.denominator)
 
 
-def _nearest(numerator: int, denominator: int) -> int:
+def nearest(numerator: int, denominator: int) -> int:
+    """Divide and round to the nearest integer, for figures that only inform."""
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
     return (2 * numerator + denominator) // (2 * denominator)
@@ -201,7 +204,7 @@ def _exact_percents(
     return exact
 
 
-def _rounded_base(plan: Plan, at: int, result: Amounts, fixed: Sequence[FixedTaken]) -> int:
+def rounded_base(plan: Plan, at: int, result: Amounts, fixed: Sequence[FixedTaken]) -> int:
     """Add up the lines that a percentage lies on, as they are printed."""
     each = plan.percents[at]
     base = sum([result.percents[other] for other in each.percents])
@@ -300,3 +303,19 @@ def _total(
         weight = denominator + sum(plan.tender_weights[source])
         total += divide(of_tender[source] * weight, denominator)
     return total
+
+
+def lines_sum(amounts: Amounts, fixed: Sequence[FixedTaken]) -> int:
+    """Add up the lines of units, percentages and fixed charges."""
+    total = sum(amounts.energy) + sum(amounts.levies) + sum(amounts.percents)
+    total += amounts.correction + sum(amounts.levy_corrections)
+    for each in fixed:
+        total += each.taken.net
+    return total
+
+
+def add_percents(amounts: Amounts, more: Amounts) -> None:
+    """Add the percentages of other amounts, with their bases."""
+    for at in range(len(amounts.percents)):
+        amounts.percents[at] += more.percents[at]
+        amounts.bases[at] += more.bases[at]

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from slotmeter.units import Rounding
-from slotmeter.vending.pricing.amounts import Amounts, Part, line_amounts, parts_between
+from slotmeter.vending.pricing.amounts import (
+    Amounts,
+    Part,
+    line_amounts,
+    lines_sum,
+    nearest,
+    parts_between,
+    rounded_base,
+)
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
@@ -66,8 +74,6 @@ def _without_taxes(plan: Plan) -> Plan:
     def segment(each: Segment) -> Segment:
         return replace(
             each,
-            gross=each.net,
-            gross_levies=each.levies,
             percents=tuple(each.percents[at] for at in kept),
             all_in=each.all_in - sum(each.percents[at] for at in plan.taxes),
         )
@@ -81,6 +87,16 @@ def _without_taxes(plan: Plan) -> Plan:
         percents=tuple(percentage(plan.percents[at]) for at in kept),
         tender_weights={},
     )
+
+
+@lru_cache(maxsize=1_000)
+def _net_segments(plan: Plan) -> dict[int, Segment]:
+    """Return the segments without taxes, by the identity of those with taxes."""
+    return {
+        id(segment): net
+        for regime, net_regime in zip(plan.regimes, _without_taxes(plan).regimes, strict=True)
+        for segment, net in zip(regime.segments, net_regime.segments, strict=True)
+    }
 
 
 def fixed_percents(plan: Plan, taken: FixedTaken) -> list[int]:
@@ -128,39 +144,58 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
     amounts = {at: _half_up(tax, denominator) for at, tax in zip(plan.taxes, taxes, strict=True)}
     if last >= 0:
         amounts[last] = gross - net - sum(amounts[at] for at in others)
-    bases = {
-        at: _half_up(tax * plan.percents[at].denominator, denominator * plan.percents[at].numerator)
-        for at, tax in zip(plan.taxes, taxes, strict=True)
-        if plan.percents[at].numerator > 0
-    }
-    whole = _with(plan, lines, amounts, bases)
-    return Divided(replace(bought, amounts=whole), net, lines.total)
+    exact_taxes = dict(zip(plan.taxes, taxes, strict=True))
+    whole = _with(plan, lines, amounts, exact_taxes, denominator)
+    return Divided(replace(bought, amounts=whole), net, lines_sum(lines, ()))
 
 
 def with_taxes(plan: Plan, parts: list[Part], taken_back: list[Part]) -> tuple[Amounts, int]:
     """Return the lines of given units and their price with tax; taxes are not a remainder here."""
     net_plan = _without_taxes(plan)
-    lines = line_amounts(net_plan, parts, taken_back, (), [0] * len(net_plan.percents))
+    net = _net_segments(plan)
+    lines = line_amounts(
+        net_plan,
+        [(net[id(segment)], quantity) for segment, quantity in parts],
+        [(net[id(segment)], quantity) for segment, quantity in taken_back],
+        (),
+        [0] * len(net_plan.percents),
+    )
     every = [*parts, *taken_back]
-    amounts = {
-        at: _half_up(sum(q * segment.percents[at] for segment, q in every), plan.denominator)
-        for at in plan.taxes
-    }
-    bases = dict.fromkeys(plan.taxes, lines.total)
-    return _with(plan, lines, amounts, bases), lines.total + sum(amounts.values())
+    taxes = {at: sum(q * segment.percents[at] for segment, q in every) for at in plan.taxes}
+    amounts = {at: _half_up(tax, plan.denominator) for at, tax in taxes.items()}
+    whole = _with(plan, lines, amounts, taxes, plan.denominator)
+    return whole, lines.total + sum(amounts.values())
 
 
-def _with(plan: Plan, lines: Amounts, amounts: dict[int, int], bases: dict[int, int]) -> Amounts:
-    """Put the lines of the prices without tax and the taxes in the plan's order."""
+def _with(
+    plan: Plan, lines: Amounts, amounts: dict[int, int], taxes: dict[int, int], denominator: int
+) -> Amounts:
+    """Put the lines of the prices without tax and the taxes in the plan's order.
+
+    Args:
+        plan: the prices.
+        lines: without taxes.
+        amounts: of the taxes, by position.
+        taxes: the same exactly, over ``denominator``.
+        denominator: of these.
+    """
     others = iter(zip(lines.percents, lines.bases, strict=True))
-    percents, base_minors = [], []
+    percents, bases = [], []
     for at, each in enumerate(plan.percents):
-        amount, base = amounts.get(at, 0), bases.get(at, 0)
-        if each.kind != "tax" and not each.on_tender:
+        amount = base = 0
+        if at in amounts:
+            amount = amounts[at]
+            if each.numerator:
+                base = nearest(taxes[at] * each.denominator, denominator * each.numerator)
+        elif not each.on_tender:
             amount, base = next(others)
         percents.append(amount)
-        base_minors.append(base)
-    return replace(lines, percents=percents, bases=base_minors)
+        bases.append(base)
+    whole = replace(lines, percents=percents, bases=bases)
+    for at in amounts:
+        if not plan.percents[at].numerator:
+            bases[at] = rounded_base(plan, at, whole, ())
+    return whole
 
 
 def _exact_taxes(plan: Plan, counted: Counted, exact: Exact) -> tuple[list[int], int]:

@@ -290,7 +290,11 @@ def _segment(prices: _Prices, denominator: int, tariff: Tariff, scale: int) -> S
         )
     is_net = net == gross
     price = _text(prices.all_in * _sold_unit(tariff) / scale)
-    gross_rate = None if is_net else f"{prices.stretch.price:f}"
+    shown, gross_rate = 0, None
+    if tariff.rounding.price_step is not None:
+        shown, gross_rate = all_in, price
+    elif not is_net:
+        shown, gross_rate = gross, f"{prices.stretch.price:f}"
     return Segment(
         end=prices.stretch.end,
         block=prices.stretch.block,
@@ -303,7 +307,8 @@ def _segment(prices: _Prices, denominator: int, tariff: Tariff, scale: int) -> S
         percents=_over(denominator, prices.percents),
         all_in=all_in,
         price=price,
-        gross_rate=gross_rate if tariff.rounding.price_step is None else price,
+        shown=shown,
+        gross_rate=gross_rate,
     )
 
 

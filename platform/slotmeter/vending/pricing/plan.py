@@ -44,7 +44,9 @@ class Segment:
         percents: percentages, in the order of ``Plan.percents``.
         all_in: with everything, rounded to the tariff's price step if there is one.
         price: ``all_in`` in major units per sold unit, as text.
-        gross_rate: text of the price that ``gross_minor`` of its line is computed from.
+        shown: price that ``gross_minor`` of its line is computed from: rounded with everything, or
+            published with what is included; 0 where the line names the price without tax only.
+        gross_rate: the same in major units per sold unit, as text; None for none.
     """
 
     end: int
@@ -58,6 +60,7 @@ class Segment:
     percents: tuple[int, ...]
     all_in: int
     price: str
+    shown: int
     gross_rate: str | None
 
 
@@ -175,9 +178,7 @@ class Plan:
     @cached_property
     def has_gross(self) -> bool:
         """Lines of energy name a price with what lies on it."""
-        return self.tariff.rounding.price_step is not None or any(
-            segment.net != segment.gross for regime in self.regimes for segment in regime.segments
-        )
+        return any(segment.shown for regime in self.regimes for segment in regime.segments)
 
     @cached_property
     def lines_max(self) -> int:

@@ -8,7 +8,13 @@ from datetime import date
 from decimal import Decimal
 from functools import partial
 
-from slotmeter.vending.pricing.amounts import Amounts, line_amounts, percents_of_tender
+from slotmeter.vending.pricing.amounts import (
+    Amounts,
+    add_percents,
+    line_amounts,
+    lines_sum,
+    percents_of_tender,
+)
 from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import FixedAmount, FixedTaken, fixed_taken, part_of
@@ -136,15 +142,6 @@ def constant(plan: Plan, fixed: Sequence[FixedTaken], of_tender: Sequence[int]) 
     return money
 
 
-def lines_sum(amounts: Amounts, fixed: Sequence[FixedTaken]) -> int:
-    """Add up the lines of units, percentages and fixed charges."""
-    total = sum(amounts.energy) + sum(amounts.levies) + sum(amounts.percents)
-    total += amounts.correction + sum(amounts.levy_corrections)
-    for each in fixed:
-        total += each.taken.net
-    return total
-
-
 def _credited(
     plan: Plan,
     tender: int,
@@ -194,9 +191,7 @@ def _divided(
     if divided.bought.is_stopped:
         return False, None
     amounts = divided.bought.amounts
-    amounts.percents = [
-        own + more for own, more in zip(amounts.percents, top.percents, strict=True)
-    ]
+    add_percents(amounts, top)
     rounding = divided.net - divided.lines
     return True, Settled(tender, debts, fixed, amounts, divided.bought, 0, 0, rounding, percents)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from slotmeter.errors import Refused
 from slotmeter.vending.pricing.amounts import (
     Part,
+    add_percents,
     line_amounts,
+    lines_sum,
     parts_between,
     percents_of_tender,
     undone,
@@ -14,7 +16,7 @@ from slotmeter.vending.pricing.by_tender import divides, fixed_percents, with_ta
 from slotmeter.vending.pricing.fixed import fixed_taken
 from slotmeter.vending.pricing.refusals import TENDER_MINOR_MAX, no_price_for_units
 from slotmeter.vending.pricing.repaid import repaid
-from slotmeter.vending.pricing.settle import Purchase, Settled, lines_sum
+from slotmeter.vending.pricing.settle import Purchase, Settled
 from slotmeter.vending.pricing.solve import Bought
 
 __all__ = ["parts_of_units", "settle_units"]
@@ -85,9 +87,7 @@ def _settled(
         percents = [fixed_percents(plan, each) for each in fixed]
         amounts, total = with_taxes(plan, parts, taken_back)
         top = line_amounts(plan, [], [], (), of_tender)
-        amounts.percents = [
-            own + more for own, more in zip(amounts.percents, top.percents, strict=True)
-        ]
+        add_percents(amounts, top)
         total += top.total
         total += sum(each.taken.net + sum(own) for each, own in zip(fixed, percents, strict=True))
         lines = lines_sum(amounts, fixed) + sum(sum(own) for own in percents)

@@ -1,0 +1,175 @@
+"""Check a priced purchase from what its own lines say, without the code that made them.
+
+Each line is computed again from its quantity and price or from its base and percentage, with
+fractions. What comes back is what a customer with a pocket calculator would object to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
+
+from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
+from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.priced import Priced, PricedLine
+from slotmeter.vending.tariff.model import PercentItem, PercentOf, SplitBy, Tariff
+
+__all__ = ["recompute"]
+
+_PERCENT = 100
+
+
+def recompute(tariff: Tariff, priced: Priced) -> list[str]:
+    """Return a sentence for each line that does not follow from its own figures; empty if all do.
+
+    Args:
+        tariff: that it was priced by.
+        priced: the purchase.
+    """
+    return list(_Check(tariff, priced).problems())
+
+
+class _Check:
+    def __init__(self, tariff: Tariff, priced: Priced) -> None:
+        self.tariff = tariff
+        self.priced = priced
+        self.scale = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
+        self.sold_unit = commodity_quantity(tariff.commodity).per_sold_unit
+        if tariff.energy_content is not None:
+            self.sold_unit = 1_000
+        self.percents = {item.code: item for item in tariff.percent_items}
+        self.has_remainder = tariff.rounding.split_by is SplitBy.TENDER or any(
+            item.included for item in tariff.percent_items
+        )
+
+    def problems(self) -> Iterator[str]:
+        total = sum(line.amount_minor for line in self.priced.lines)
+        if total != self.priced.tender_minor:
+            yield f"the lines add up to {total}, the tender is {self.priced.tender_minor}"
+        for line in self.priced.lines:
+            if line.kind in ("energy", "levy") and line.quantity is not None:
+                yield from self._product(line)
+            elif line.kind in ("levy", "tax"):
+                yield from self._percentage(line)
+            elif line.kind == "debt":
+                yield from self._debt(line)
+            elif line.kind == "charge":
+                yield from self._charge(line)
+        yield from self._units()
+
+    # --- quantity times price -----------------------------------------------------------------
+
+    def _product(self, line: PricedLine) -> Iterator[str]:
+        for rate, amount in ((line.rate, line.amount_minor), (line.gross_rate, line.gross_minor)):
+            if rate is None:
+                continue
+            exact = Fraction(Decimal(rate)) * (line.quantity or 0) * self.scale / self.sold_unit
+            expected = DIVIDE[self.tariff.rounding.lines](exact.numerator, exact.denominator)
+            if amount != expected:
+                yield f"{line.code}: {line.quantity} x {rate} is {expected}, the line says {amount}"
+        if line.rate is None and line.gross_rate is None:
+            yield f"{line.code} names no price"
+
+    # --- percentages --------------------------------------------------------------------------
+
+    def _percentage(self, line: PricedLine) -> Iterator[str]:
+        if line.rate is None or line.base_minor is None:
+            yield f"{line.code} names no percentage or base"
+            return
+        share = Fraction(Decimal(line.rate)) / _PERCENT
+        low, high = self._between(line, share)
+        if not low <= line.amount_minor <= high:
+            yield (
+                f"{line.code}: {line.rate} % of {line.base_minor} is {low} to {high}, the line "
+                f"says {line.amount_minor}"
+            )
+        item = self.percents.get(line.code)
+        if item is not None and line.period is None and item.blocks is None:
+            yield from self._base(line, item)
+
+    def _between(self, line: PricedLine, share: Fraction) -> tuple[int, int]:
+        """Return what a percentage may come to; its base stands on the line to the coin only."""
+        base = line.base_minor or 0
+        doubt = Fraction(0)
+        if self.tariff.rounding.percent_of is PercentOf.EXACT or self.has_remainder:
+            doubt = Fraction(1, 2)
+        ends = sorted((share * (base - doubt), share * (base + doubt)))
+        divide = DIVIDE[self.tariff.rounding.lines]
+        low, high = (divide(end.numerator, end.denominator) for end in ends)
+        if self.has_remainder:
+            # The tax is what is left: it differs by the rounding of the lines it is taken out of.
+            room = 1 + len(self.priced.lines)
+            return floor(low) - room, ceil(high) + room
+        return low, high
+
+    def _base(self, line: PricedLine, item: PercentItem) -> Iterator[str]:
+        """Check that the base is what the lines of its bases add up to, within their rounding."""
+        if item.on == ("tender",):
+            if line.base_minor != self.priced.tender_minor:
+                yield f"{line.code}: the base is {line.base_minor}, not the tender"
+            return
+        bases = [each for each in self.priced.lines if self._is_base(each, item)]
+        total = sum(each.amount_minor for each in bases)
+        room = 0
+        if self.tariff.rounding.percent_of is PercentOf.EXACT or self.has_remainder:
+            room = 1 + len(bases)
+        if self.tariff.rounding.split_by is SplitBy.TENDER:
+            # There the tax lies on money before it was rounded to units.
+            room += sum(abs(e.amount_minor) for e in self.priced.lines if e.kind == "rounding")
+            step = self.tariff.rounding.price_step or Decimal(0)
+            units = sum(each.quantity or 0 for each in bases if each.kind == "energy")
+            room += ceil(Fraction(step) * self.scale * units / self.sold_unit)
+        if abs(total - (line.base_minor or 0)) > room:
+            yield f"{line.code}: its bases add up to {total}, the line says {line.base_minor}"
+
+    def _is_base(self, line: PricedLine, item: PercentItem) -> bool:
+        if line.kind == "energy" or (line.kind == "correction" and line.code == "energy"):
+            return "energy" in item.on
+        if line.kind == "charge":
+            is_apart = self.tariff.rounding.split_by is SplitBy.TENDER
+            return not is_apart and ("fixed" in item.on or line.code in item.on)
+        if line.period is not None:
+            return False
+        if line.kind in ("levy", "correction") and line.code not in self.percents:
+            return "levies" in item.on or line.code in item.on
+        return line.kind in ("levy", "tax") and line.code in item.on
+
+    # --- the rest -----------------------------------------------------------------------------
+
+    def _debt(self, line: PricedLine) -> Iterator[str]:
+        if line.left_minor is None or line.left_minor < 0:
+            yield f"debt {line.item} has {line.left_minor} left"
+        if line.amount_minor <= 0:
+            yield f"debt {line.item} takes {line.amount_minor}"
+        if line.rate is not None:
+            share = Fraction(Decimal(line.rate)) / _PERCENT * self.priced.tender_minor
+            if line.amount_minor > share:
+                yield f"debt {line.item} takes {line.amount_minor}, more than {line.rate} %"
+
+    def _charge(self, line: PricedLine) -> Iterator[str]:
+        taken = sum(
+            each.net_minor
+            for each in self.priced.charges
+            if each.code == line.code and _is_within(each.period, line.period)
+        )
+        if line.period is not None and taken != line.amount_minor:
+            yield f"{line.code}: {taken} is taken, the line has {line.amount_minor}"
+        if line.left_minor is None or line.left_minor < 0:
+            yield f"{line.code} has {line.left_minor} left"
+
+    def _units(self) -> Iterator[str]:
+        sold = sum(line.quantity or 0 for line in self.priced.lines if line.kind == "energy")
+        is_plain = self.tariff.energy_content is None
+        if is_plain and sold != self.priced.units:
+            yield f"the lines have {sold} units, the token {self.priced.units}"
+        if self.tariff.rounding.units in (Rounding.DOWN, Rounding.FLOOR) and self.priced.units < 0:
+            yield f"{self.priced.units} units"
+
+
+def _is_within(period: str, span: str | None) -> bool:
+    if span is None:
+        return False
+    first, _, last = span.partition("/")
+    return first <= period <= (last or first)
