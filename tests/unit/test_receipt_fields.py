@@ -208,6 +208,7 @@ def test_a_quote_says_trial_and_has_zeros_in_place_of_every_token(form: str) -> 
     }[form]
 
     assert "TRIAL" in printed
+    assert "TAX INVOICE" not in printed
     assert printed.count("0000 0000 0000 0000 0000") >= 4
     for digits in (CREDIT_DIGITS, FREE_DIGITS, *KEY_CHANGE_DIGITS):
         assert digits not in printed

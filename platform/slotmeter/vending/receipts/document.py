@@ -251,7 +251,9 @@ class Receipt:
 
     @property
     def title(self) -> str:
-        """What it is before the law: without a tax number there is no tax invoice."""
+        """What it is before the law; without a tax number nothing is a tax invoice."""
+        if self.mark == TRIAL:
+            return "QUOTE"
         return "TAX INVOICE" if self.tax_number else "RECEIPT"
 
     @property

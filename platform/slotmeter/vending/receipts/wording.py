@@ -50,6 +50,8 @@ _COMMON: Final = {
         mark("Free basic electricity"),
         mark("Free basic water"),
         mark("Free units"),
+        mark("Forex adjustment"),
+        mark("Fuel cost"),
         mark("Fuel levy"),
         mark("Gas"),
         mark("Inflation adjustment"),
@@ -60,6 +62,7 @@ _COMMON: Final = {
         mark("Network charge"),
         mark("Rebate"),
         mark("Rounding"),
+        mark("Rural electrification levy"),
         mark("Sanitation"),
         mark("Service charge"),
         mark("Service fee"),
@@ -89,7 +92,11 @@ _DEBTS: Final = {
     "emergency_credit": mark("Emergency credit"),
 }
 
-_TITLES: Final = {"TAX INVOICE": mark("TAX INVOICE"), "RECEIPT": mark("RECEIPT")}
+_TITLES: Final = {
+    "TAX INVOICE": mark("TAX INVOICE"),
+    "RECEIPT": mark("RECEIPT"),
+    "QUOTE": mark("QUOTE"),
+}
 _MARKS: Final = {
     "trial": mark("TRIAL"),
     "training": mark("TRAINING"),
