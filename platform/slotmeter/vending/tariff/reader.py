@@ -122,8 +122,8 @@ def _read(node: Node, problems: Problems) -> Tariff:
 
 
 def _units(document: Section, commodity: Commodity, content: EnergyContent | None) -> Units:
-    currency = document.text("currency") or "XXX"
-    if not _CURRENCY.fullmatch(currency):
+    currency = document.text("currency") or ""
+    if currency and not _CURRENCY.fullmatch(currency):
         document.add("currency", f"expected an ISO 4217 code such as KES, got {excerpt(currency)}")
     by_energy = commodity is Commodity.ELECTRICITY or content is not None
     kind = Energy if by_energy else Volume
