@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import slotmeter.services
 from slotmeter.ports import Insert
@@ -11,6 +16,15 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.events import compact_json
 
 SERVICES = Path(slotmeter.services.__file__).parent
+
+
+STORED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+    ),
+    max_leaves=20,
+)
 
 
 def calls_of_dumps(path: Path) -> list[str]:
@@ -43,3 +57,17 @@ def test_a_name_in_an_act_is_stored_as_it_is_written() -> None:
 
     assert isinstance(step, Insert)
     assert step.row["data"] == '{"a":[1,2],"b":"Zoë"}' == compact_json({"b": "Zoë", "a": [1, 2]})
+
+
+@given(STORED)
+def test_what_is_stored_is_what_the_standard_library_writes(document: object) -> None:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    assert compact_json(document) == text
+
+
+@pytest.mark.parametrize("document", [{7: "a", 6: "b"}, [2**80], {"key": (1, 2)}])
+def test_what_only_the_standard_library_writes_is_stored_as_well(document: object) -> None:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    assert compact_json(document) == text

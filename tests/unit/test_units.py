@@ -217,6 +217,31 @@ def test_microseconds_survive_the_way_to_a_time_and_back(us: int) -> None:
     assert epoch_us(instant(us)) == us
 
 
+@given(st.integers(-(2**50), 2**50) | st.integers(-5, 5).map(lambda seconds: seconds * 1_000_000))
+def test_a_time_is_written_with_six_decimals_always(us: int) -> None:
+    text = iso_utc(us)
+
+    assert len(text) == len("2026-01-01T00:00:00.000000Z")
+    assert epoch_us(datetime.fromisoformat(text)) == us
+
+
+@given(st.sampled_from(sorted(QUANTITIES)), st.integers(-(10**9), 10**9))
+def test_a_quantity_is_written_exactly_with_no_zero_too_many(symbol: str, amount: int) -> None:
+    quantity = QUANTITIES[symbol](amount)
+    text = quantity.sold_text
+
+    assert Decimal(text) == quantity.sold
+    assert ("." in text) == (quantity.per_sold_unit > 1)
+    assert not text.endswith("0") or text.endswith(".0") or quantity.per_sold_unit == 1
+
+
+@given(st.sampled_from(["KES", "JPY", "KWD"]), st.integers(-(10**9), 10**9))
+def test_money_is_written_with_all_the_decimals_of_its_currency(currency: str, minor: int) -> None:
+    money = Money(minor, currency)
+
+    assert str(money) == f"{money.decimal:.{money.exponent}f}"
+
+
 def test_times_are_written_in_utc_whatever_their_zone() -> None:
     nairobi = datetime(2026, 1, 1, 3, tzinfo=timezone(timedelta(hours=3)))
 

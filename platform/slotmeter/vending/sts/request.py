@@ -174,9 +174,8 @@ class TokenRequest:
         Raises:
             Refused: a field is missing, unknown or of the wrong type.
         """
-        known = {f.name for f in fields(cls)}
         for name in data:
-            if name not in known:
+            if name not in cls.__slots__:
                 raise Refused("unknown_field", f"a token request has no field {name!r}", field=name)
         for name in ("token_class", "subclass"):
             if name not in data:
