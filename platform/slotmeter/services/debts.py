@@ -283,21 +283,24 @@ class Debts:
             NotFound: ``account_unknown``.
         """
         params: dict[str, SqlValue | From] = {
-            "utility_id": books.utility_id,
-            "account": account,
             "kind": kind,
             "state": state,
             "before": ID_MAX if before is None else before,
             "limit": limit + 1,
         }
-        reads = [Read("look_debts", params)]
-        if account is not None:
-            reads.append(account_read(books, account))
+        if account is None:
+            reads = [Read("look_debts", {"utility_id": books.utility_id, **params}, "found")]
+        else:
+            of_account = From("debt_account", "id")
+            reads = [
+                account_read(books, account),
+                Read("look_debts_of_account", {"account_id": of_account, **params}, "found"),
+            ]
         rows = await self._uow.read(reads)
         if account is not None and not rows["debt_account"]:
             raise unknown_account(account)
-        found = [self._seen(row) for row in rows["look_debts"][:limit]]
-        return Page(found, found[-1]["id"] if len(rows["look_debts"]) > limit else None)
+        found = [self._seen(row) for row in rows["found"][:limit]]
+        return Page(found, found[-1]["id"] if len(rows["found"]) > limit else None)
 
     async def history(self, books: Books, number: str) -> DebtHistory:
         """Return what happened to a debt, at most ``HISTORY_LINES_MAX`` lines of each sort.

@@ -43,6 +43,8 @@ SENTENCES = (
     ("check_reserved", "count_ledger_accounts", "what is reserved is what pending sales need"),
     ("check_consumption", "count_accounts", "what meters used is what accounts were charged"),
     ("check_charges", "count_charges", "no charge was taken beyond what was due"),
+    ("check_debts_owed", "count_debts", "no debt is below zero, and what is repaid is closed"),
+    ("check_debts_repaid", "count_debts", "what sales took of debts is what was posted to them"),
 )
 """The statement that looks, what it looks through, and the sentence it can refute."""
 

@@ -102,6 +102,38 @@ _STATE: BindParameter[str] = bindparam("state")
 _KIND: BindParameter[str] = bindparam("kind")
 _ACCOUNT: BindParameter[str] = bindparam("account")
 
+_WANTED: tuple[ColumnElement[bool], ...] = (
+    debt.c.id < bindparam("before"),
+    or_(_KIND.is_(None), debt.c.kind == _KIND),
+    or_(
+        _STATE.is_(None),
+        debt.c.state == _STATE,
+        and_(_STATE == "open", debt.c.state == "suspended"),
+    ),
+)
+"""Which debts a list shows; nothing said shows all."""
+
+_posted_by_sales = (
+    select(func.coalesce(func.sum(-posting.c.amount_minor), 0))
+    .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "sale"))
+    .where(posting.c.ledger_account_id == debt.c.ledger_account_id)
+    .correlate(debt)
+    .scalar_subquery()
+)
+_taken_by_sales = (
+    select(func.coalesce(func.sum(taken.c.minor), 0))
+    .join(sale, and_(sale.c.id == taken.c.sale_row_id, sale.c.state == "issued"))
+    .where(taken.c.debt_id == debt.c.id)
+    .correlate(debt)
+    .scalar_subquery()
+)
+_state_by_ledger = case(
+    (ledger.c.balance_minor < 0, "not below zero"),
+    (and_(OPEN, ledger.c.balance_minor == 0), "closed"),
+    (and_(~OPEN, ledger.c.balance_minor != 0), "open"),
+    else_=debt.c.state,
+)
+
 
 def _sum(what: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((what, posting.c.amount_minor), else_=0)), 0)
@@ -140,17 +172,10 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(debt.c.id)
     .limit(_LIMIT),
-    "look_debts": _debts.where(
-        debt.c.utility_id == _UTILITY,
-        debt.c.id < bindparam("before"),
-        or_(_ACCOUNT.is_(None), account.c.number == _ACCOUNT),
-        or_(_KIND.is_(None), debt.c.kind == _KIND),
-        or_(
-            _STATE.is_(None),
-            debt.c.state == _STATE,
-            and_(_STATE == "open", debt.c.state == "suspended"),
-        ),
-    )
+    "look_debts": _debts.where(debt.c.utility_id == _UTILITY, *_WANTED)
+    .order_by(debt.c.id.desc())
+    .limit(_LIMIT),
+    "look_debts_of_account": _debts.where(debt.c.account_id == bindparam("account_id"), *_WANTED)
     .order_by(debt.c.id.desc())
     .limit(_LIMIT),
     "look_debt_log": select(
@@ -175,6 +200,26 @@ READS: dict[str, Select[Any]] = {
     .where(posting.c.ledger_account_id == bindparam("ledger_account_id"))
     .order_by(posting.c.id.desc())
     .limit(_LIMIT),
+    "check_debts_owed": select(
+        debt.c.number.label("subject"),
+        _state_by_ledger.label("expected"),
+        debt.c.state.label("found"),
+    )
+    .join(ledger, ledger.c.id == debt.c.ledger_account_id)
+    .where(debt.c.utility_id == _UTILITY, _state_by_ledger != debt.c.state)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_debts_repaid": select(
+        debt.c.number.label("subject"),
+        _taken_by_sales.label("expected"),
+        _posted_by_sales.label("found"),
+    )
+    .where(debt.c.utility_id == _UTILITY, _taken_by_sales != _posted_by_sales)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "count_debts": select(func.count(debt.c.id).label("count")).where(
+        debt.c.utility_id == _UTILITY
+    ),
     "account_block_open": _blocks.where(
         account_block.c.utility_id == _UTILITY,
         account.c.number == bindparam("number"),
