@@ -179,7 +179,8 @@ def tariffs(draw: st.DrawFn, *, per_purchase: bool = True) -> Tariff:
             )
             for number in range(draw(st.integers(0, 2)))
         )
-    percents = draw(percents_of([each.code for each in (*levies, *fixed)]))
+    codes = [levy.code for levy in levies] + [charge.code for charge in fixed]
+    percents = draw(percents_of(codes))
     if not per_purchase:
         percents = tuple(each for each in percents if each.on != ("tender",))
     table = draw(tables(unit, money))

@@ -23,6 +23,7 @@ from slotmeter.vending.tariff.model import (
 __all__ = ["TakenCharge", "open_charges", "open_free"]
 
 DAY = timedelta(days=1)
+DAYS_PER_MONTH_MAX = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,11 @@ def _periods(
         start = first if last is None else last + DAY
         if not keeps:
             start = max(start, day)
-        start = max(start, day - timedelta(days=31 * item.months_max - 1))
+        start = max(start, day - timedelta(days=DAYS_PER_MONTH_MAX * item.months_max))
         days = [start + timedelta(days=number) for number in range((day - start).days + 1)]
         return [(each, f"{each}") for each in days]
     months = months_between(_month(counter, first), _month(counter, day))
-    months = months[-item.months_max :] if keeps and item.months_max > 0 else months[-1:]
+    months = months[-1 - item.months_max :] if keeps else months[-1:]
     return [*((each, month_of(each)) for each in months[:-1]), (day, month_of(months[-1]))]
 
 
@@ -156,6 +157,4 @@ def open_free(
 
 def _free_months(item: FreeUnits, since: date, day: date) -> list[str]:
     months = [month_of(each) for each in months_between(since, day)]
-    if item.accumulates and item.months_max > 0:
-        return months[-item.months_max :]
-    return months[-1:]
+    return months[-1 - item.months_max :] if item.accumulates else months[-1:]
