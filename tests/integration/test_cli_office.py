@@ -10,51 +10,15 @@ from pathlib import Path
 import pytest
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, main
-from slotmeter.vending.sts import luhn_digit
-
-TARIFF = """\
-tariff: DOM-E
-title: Domestic electricity
-commodity: electricity
-currency: KES
-energy: {label: Energy, price: 20}
-taxes: {vat: {label: VAT, percent: 16, on: [energy]}}
-"""
-METERS = (
-    "meter,commodity,credit_mode,customer_number,customer_name,phone,address,tariff,installed_on,"
-    "medium,address_on_medium,driver\n"
-    "{one},electricity,platform,C-1,Amina Otieno,+254700000001,Road 1,DOM-E,2025-03-01,"
-    "nbiot,ep-1,slotmeter_virtual\n"
-    "{two},electricity,platform,C-2,Brian Kamau,,Road 2,DOM-E,2025-03-01,"
-    "nbiot,ep-2,slotmeter_virtual\n"
-)
+from slotmeter.testing.office_folder import OFFICE_TARIFF, make_office_folder
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-def drn(serial: int) -> str:
-    digits = f"07{serial:08d}"
-    return digits + luhn_digit(digits)
 
 
 @pytest.fixture(scope="session")
 def office_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two accounts, a clerk and a boss with keys, made once and copied."""
-    folder = tmp_path_factory.mktemp("office")
-    data = ("--data", str(folder / "data"))
-    (folder / "tariff.yaml").write_text(TARIFF)
-    (folder / "meters.csv").write_text(METERS.format(one=drn(1), two=drn(2)))
-    made = [
-        main(["init", "--utility-name", "Mji", "--tax-number", "P05", *data]),
-        main(["tariff", "add", str(folder / "tariff.yaml"), *data]),
-        main(["import", "meters", str(folder / "meters.csv"), *data]),
-    ]
-    for name, role in (("clerk", "office"), ("boss", "supervisor"), ("till", "vendor")):
-        key_file = str(folder / "data" / f"{name}.key")
-        made.append(main(["user", "add", name, "--role", role, *data]))
-        made.append(main(["user", "key", name, "--key-file", key_file, *data]))
-    assert made == [EXIT_OK] * len(made)
-    return folder / "data"
+    return make_office_folder(tmp_path_factory.mktemp("office"))
 
 
 @pytest.fixture
@@ -77,7 +41,7 @@ def run(office_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def cheaper(tmp_path: Path) -> str:
     """A file with the same tariff at a lower price."""
     path = tmp_path / "cheaper.yaml"
-    path.write_text(TARIFF.replace("price: 20", "price: 18.50"))
+    path.write_text(OFFICE_TARIFF.replace("price: 20", "price: 18.50"))
     return str(path)
 
 
@@ -129,7 +93,7 @@ def test_the_diff_of_a_file_names_the_price(run: Run, cheaper: str) -> None:
 def test_a_file_with_mistakes_is_not_drafted_and_each_is_named(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(
-        TARIFF.replace("price: 20", "price: cheap").replace("percent: 16", "percent: x")
+        OFFICE_TARIFF.replace("price: 20", "price: cheap").replace("percent: 16", "percent: x")
     )
 
     code, _, err = run("tariff", "draft", str(path), who="clerk")
