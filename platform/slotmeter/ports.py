@@ -32,6 +32,7 @@ __all__ = [
     "Commands",
     "CreditRule",
     "CreditView",
+    "Derived",
     "Frames",
     "From",
     "Insert",
@@ -94,17 +95,24 @@ class From:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A parameter that a pure function makes of earlier reads; from None the read is empty."""
+
+    of: Callable[[Rows], SqlValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """One named statement of ``storage.statements`` with its parameters.
 
     Args:
         statement: the name in the catalogue.
-        params: values, or references to earlier reads of the same unit.
+        params: values, or what earlier reads of the same unit say.
         key: the name of its rows in ``Rows``; the statement's name if not given.
     """
 
     statement: str
-    params: Mapping[str, SqlValue | From] = field(default_factory=dict)
+    params: Mapping[str, SqlValue | From | Derived] = field(default_factory=dict)
     key: str = ""
 
 

@@ -122,8 +122,10 @@ def _change_everything(path: Path) -> None:
         connection.execute("UPDATE meter SET parameters = ?, key_id = 'k2'", (json.dumps(recoded),))
         body = json.dumps(tariff_document("gas", price="77.00", title="Dearer gas"))
         connection.execute(
-            "INSERT INTO tariff_version SELECT id + 1000, utility_id, tariff_id, 2, valid_from_us,"
-            " ?, created_us FROM tariff_version",
+            "INSERT INTO tariff_version"
+            " (id, utility_id, tariff_id, version, valid_from_us, body, created_us)"
+            " SELECT id + 1000, utility_id, tariff_id, 2, valid_from_us, ?, created_us"
+            " FROM tariff_version",
             (body,),
         )
 

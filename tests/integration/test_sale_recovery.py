@@ -96,7 +96,7 @@ async def test_a_token_that_is_refused_for_good_voids_the_sale_and_gives_all_bac
 
     till = (await shop.rows("till_of_branch", branch_id=shop.utility.branch_id))[0]
     charges = await shop.rows(
-        "charges_of_period", supply_point_id=meter.supply_point_id, period="2026-11"
+        "charges_of_point", supply_point_id=meter.supply_point_id, from_period="2026-11"
     )
     assert (await shop.selling.sale(shop.till, "s1")).state == "voided"
     assert sale.receipt_number == "R00000002"

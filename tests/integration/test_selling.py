@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,7 +149,7 @@ async def test_a_charge_that_rises_within_the_month_is_taken_up_to_the_new_amoun
     await shop.sell(meter.number, sale_id="c")
 
     rows = await shop.rows(
-        "charges_of_period", supply_point_id=meter.supply_point_id, period="2026-11"
+        "charges_of_point", supply_point_id=meter.supply_point_id, from_period="2026-11"
     )
     assert (await shop.ledger("income:charge:service")) == {"income:charge:service": -6000}
     assert [row["taken_minor"] for row in rows] == [6000]
@@ -229,7 +230,7 @@ async def test_without_a_price_in_force_nothing_is_sold(shop: Shop) -> None:
 
     with pytest.raises(Refused) as caught:
         await shop.sell(meter.number)
-    assert caught.value.code == "no_tariff_in_force"
+    assert caught.value.code == "no_price_in_force"
 
 
 async def test_a_tender_below_the_charges_is_refused_and_says_what_is_needed(shop: Shop) -> None:
@@ -287,7 +288,7 @@ async def test_a_receipt_prints_as_text_and_as_a_page_with_everything_on_it(shop
         assert max(len(line) for line in text.splitlines()) <= width
         assert grouped in text
         assert "Delivery pending" in " ".join(text.split())
-    page = render_html(receipt)
+    page = re.sub(r"</?span>", "", render_html(receipt))
 
     for wanted in (grouped, "P051234567X", "Small Town Utilities", "SGC 123457 KRN 1 TI 01"):
         assert wanted in page

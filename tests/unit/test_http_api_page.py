@@ -48,6 +48,7 @@ REACHED = (
             "sale_begin",
             "sale_issue",
             "selling",
+            "unpriced",
             "tariff_admin",
             "tariff_approval",
             "tariff_draft",
@@ -58,7 +59,10 @@ REACHED = (
     PLATFORM / "storage" / "sqlite_unit.py",
     PLATFORM / "units.py",
     PLATFORM / "vending" / "accounts.py",
-    PLATFORM / "vending" / "sales.py",
+    *(
+        PLATFORM / "vending" / "pricing" / f"{name}.py"
+        for name in ("chosen", "fixed", "limits", "refusals")
+    ),
 )
 """Modules whose refusals reach a caller of the API."""
 
@@ -68,7 +72,7 @@ RAISED_THROUGH = {
     *("key_expired", "after_last_tid"),
     *("tariff_invalid", "commodity_changed", "tax_number_missing"),
     *("holidays_incomplete", "warnings_not_accepted"),
-    "bad_kind",
+    *("bad_kind", "no_price_in_force"),
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""
 

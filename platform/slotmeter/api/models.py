@@ -22,9 +22,11 @@ __all__ = [
     "ConfirmBody",
     "CreditMode",
     "Delivery",
+    "FreeUnits",
     "Instant",
     "Money",
     "Out",
+    "Outlook",
     "PriceLine",
     "Problem",
     "Quote",
@@ -34,6 +36,7 @@ __all__ = [
     "SaleLine",
     "SalesPage",
     "SupplyState",
+    "Token",
 ]
 
 ROWS_MAX: Final = 500
@@ -80,6 +83,10 @@ Reason = Annotated[str, Field(min_length=1, max_length=200)]
 Commodity = Literal["electricity", "water", "gas"]
 Channel = Literal["till", "web", "phone", "bank"]
 CreditMode = Literal["meter", "platform"]
+LineKind = Literal[
+    "debt", "charge", "levy", "tax", "energy", "correction", "rounding", "credit", "kept"
+]
+TokenDigits = Annotated[str, Field(pattern=r"^[0-9]{20}$")]
 SupplyState = Literal["on", "off", "armed", "unknown"]
 CommandState = Literal[
     "queued",
@@ -114,6 +121,7 @@ class QuoteBody(Body):
 
     meter: MeterNumber
     tendered: MoneyIn
+    channel: Channel = "till"
 
 
 class SaleBody(Body):
@@ -123,6 +131,11 @@ class SaleBody(Body):
     meter: MeterNumber
     tendered: MoneyIn
     channel: Channel = "till"
+    claim_free: bool = Field(
+        default=False,
+        description="Only the free units that are due, for `tendered` 0. With a purchase they come "
+        "by themselves.",
+    )
 
 
 class CommandBody(Body):
@@ -160,13 +173,50 @@ class Problem(BaseModel):
 
 
 class PriceLine(Out):
-    """One line of how a tender is used."""
+    """One line of how a tender is used; the amounts of all lines add up to it."""
 
-    kind: str
+    kind: LineKind
+    code: str | None = Field(description="Of the tariff's item, such as `block1`.")
     label: str
     quantity: Amount | None
-    rate: str | None
+    rate: str | None = Field(description="Price per unit, or percent.")
     amount: Money
+    base: Money | None = Field(description="What a percentage was taken of.")
+    period: str | None = Field(description="Month or days that a charge is for.")
+    left: Money | None = Field(description="Still owed of a debt or charge after this.")
+    gross_rate: str | None = Field(
+        description="The published price, where it holds levies and taxes."
+    )
+    gross: Money | None
+
+
+class FreeUnits(Out):
+    """Free units of one month, which come by a token of their own."""
+
+    code: str
+    label: str
+    period: str
+    units: Amount
+
+
+class Outlook(Out):
+    """What the next unit costs, and what the same money buys on the 1st of next month."""
+
+    block: int | None = Field(description="Of the next unit; 1 is the first.")
+    left_in_block: Amount | None = Field(description="Units; null is no limit.")
+    next_price: str | None = Field(description="Of the next unit with everything on it.")
+    first_of_month_units: Amount | None
+
+
+class Token(Out):
+    """One token; they stand in the order in which they are typed."""
+
+    purpose: Literal["credit", "free"]
+    digits: TokenDigits | None = Field(description="Null until the sale is issued.")
+    units: Amount | None = Field(description="Null for a token of money.")
+    credit: Money | None = Field(description="The money on a token of money.")
+    label: str
+    period: str | None
 
 
 class Quote(Out):
@@ -180,7 +230,12 @@ class Quote(Out):
     tendered: Money
     units: Amount
     unit: str
+    credit: Money | None = Field(description="The money that a token of money would carry.")
+    kept: Money = Field(description="Would be kept for the next purchase.")
     lines: list[PriceLine]
+    free: list[FreeUnits]
+    bought_before: Amount = Field(description="Units counted in the blocks so far.")
+    outlook: Outlook
 
 
 class Delivery(Out):
@@ -227,7 +282,8 @@ class Sale(Out):
     currency: str
     units: Amount
     unit: str
-    token: Annotated[str, Field(pattern=r"^[0-9]{20}$")] | None
+    token: TokenDigits | None = Field(description="Of what was paid for.")
+    tokens: list[Token] = Field(description="All tokens, in the order in which they are typed.")
     sold_at: Instant
     issued_at: Instant | None
     delivery: Delivery

@@ -9,6 +9,8 @@ from typing import Any, Final
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.models import (
     Delivery,
+    FreeUnits,
+    Outlook,
     PriceLine,
     Quote,
     QuoteBody,
@@ -16,12 +18,15 @@ from slotmeter.api.models import (
     SaleBody,
     SaleLine,
     SalesPage,
+    Token,
 )
 from slotmeter.api.query_models import SalesQuery
 from slotmeter.ports import Row
 from slotmeter.services.queries import SalesFilter
-from slotmeter.services.selling import SaleView, SellRequest
+from slotmeter.services.sale_views import QuoteView, SaleView, SoldToken
+from slotmeter.services.selling import SellRequest
 from slotmeter.units import Commodity, Money, Quantity, commodity_quantity, epoch_us, iso_utc
+from slotmeter.vending.receipts import ReceiptLine
 
 __all__ = ["quote", "sale", "sales", "sell"]
 
@@ -41,39 +46,74 @@ def instant_text(us: int | None) -> str | None:
 
 async def quote(call: Call[QuoteBody, Nothing]) -> Answer:
     """Say what a purchase would give."""
-    made = await call.services.selling.quote(call.caller, call.body.meter, call.body.tendered)
-    units, unit = sold_units(made.commodity, made.quantity)
-    lines = [
-        PriceLine(
-            kind=line.kind,
-            label=line.label,
-            quantity=None
-            if line.quantity is None
-            else sold_units(made.commodity, line.quantity)[0],
-            rate=line.rate,
-            amount=str(Money(line.amount_minor, made.currency)),
-        )
-        for line in made.lines
-    ]
-    fields: dict[str, Any] = {"commodity": made.commodity}
-    return json_answer(
-        Quote(
-            meter=made.meter,
-            customer=made.customer,
-            currency=made.currency,
-            tendered=made.tendered,
-            units=units,
-            unit=unit,
-            lines=lines,
-            **fields,
-        )
+    body = call.body
+    made = await call.services.selling.quote(call.caller, body.meter, body.tendered, body.channel)
+    return json_answer(_quote(made))
+
+
+def _quote(made: QuoteView) -> Quote:
+    commodity = made.commodity
+    units, unit = sold_units(commodity, made.quantity)
+    fields: dict[str, Any] = {"commodity": commodity}
+    return Quote(
+        meter=made.meter,
+        customer=made.customer,
+        currency=made.currency,
+        tendered=made.tendered,
+        units=units,
+        unit=unit,
+        credit=_money(made.transfer_minor, made.currency),
+        kept=str(Money(made.kept_minor, made.currency)),
+        lines=[_line(line, made) for line in made.lines],
+        free=[
+            FreeUnits(
+                code=free.code,
+                label=free.label,
+                period=free.period,
+                units=sold_units(commodity, free.units)[0],
+            )
+            for free in made.free
+        ],
+        bought_before=sold_units(commodity, made.prior_units)[0],
+        outlook=Outlook(
+            block=made.outlook.block,
+            left_in_block=_sold(made.outlook.left_in_block, commodity),
+            next_price=made.outlook.next_price,
+            first_of_month_units=_sold(made.outlook.first_of_month_units, commodity),
+        ),
+        **fields,
     )
+
+
+def _line(line: ReceiptLine, made: QuoteView) -> PriceLine:
+    fields: dict[str, Any] = {"kind": line.kind}
+    return PriceLine(
+        code=line.code,
+        label=line.label,
+        quantity=_sold(line.quantity, made.commodity),
+        rate=line.rate,
+        amount=str(Money(line.amount_minor, made.currency)),
+        base=_money(line.base_minor, made.currency),
+        period=line.period,
+        left=_money(line.left_minor, made.currency),
+        gross_rate=line.gross_rate,
+        gross=_money(line.gross_minor, made.currency),
+        **fields,
+    )
+
+
+def _sold(amount: int | None, commodity: str) -> str | None:
+    return None if amount is None else sold_units(commodity, amount)[0]
+
+
+def _money(minor: int | None, currency: str) -> str | None:
+    return None if minor is None else str(Money(minor, currency))
 
 
 async def sell(call: Call[SaleBody, Nothing]) -> Answer:
     """Sell once: 201 the first time, 200 with the same sale for the same request again."""
     body = call.body
-    request = SellRequest(body.sale_id, body.meter, body.tendered, body.channel)
+    request = SellRequest(body.sale_id, body.meter, body.tendered, body.channel, body.claim_free)
     view, created = await call.services.selling.sell(call.caller, request)
     return json_answer(_sale(view), HTTPStatus.CREATED if created else HTTPStatus.OK)
 
@@ -113,10 +153,23 @@ def _sale(view: SaleView) -> Sale:
         units=view.units,
         unit=view.unit,
         token=view.token,
+        tokens=[_token(token, view) for token in view.tokens],
         sold_at=iso_utc(view.sold_us),
         issued_at=instant_text(view.issued_us),
         delivery=_delivery(view.delivery, view.sent_us, view.accepted_us, view.verified_us),
         receipt_url=f"/api/v1/receipts/{view.receipt_number}",
+        **fields,
+    )
+
+
+def _token(token: SoldToken, view: SaleView) -> Token:
+    fields: dict[str, Any] = {"purpose": token.purpose}
+    return Token(
+        digits=token.digits,
+        units=_sold(token.quantity, view.commodity),
+        credit=_money(token.minor, view.currency),
+        label=token.label,
+        period=token.period,
         **fields,
     )
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slotmeter.ports import From, Insert, NewId, Read, Row, SqlValue, Step, Update
+from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.vending.ledger import Posting, account_kind, balanced
 
-__all__ = ["CODES_MAX", "Entry", "accounts_read", "posting_steps"]
+__all__ = [
+    "CODES_MAX",
+    "Entry",
+    "accounts_found",
+    "accounts_read",
+    "accounts_reads",
+    "posting_steps",
+]
 
 CODES_MAX = 8
-"""One entry moves at most this many ledger accounts."""
+"""One read finds at most this many ledger accounts."""
+
+_ACCOUNTS = "accounts_from_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +55,24 @@ def accounts_read(
 ) -> Read:
     """Return the read that :func:`posting_steps` needs for these account codes."""
     if len(codes) > CODES_MAX:
-        raise AssertionError(f"an entry moves at most {CODES_MAX} accounts, got {len(codes)}")
+        raise AssertionError(f"one read finds at most {CODES_MAX} accounts, got {len(codes)}")
     params: dict[str, SqlValue | From] = {"utility_id": utility_id}
     for at in range(CODES_MAX):
         params[f"code{at}"] = codes[at] if at < len(codes) else None
     return Read("ledger_accounts", params, key)
+
+
+def accounts_reads(utility_id: int, codes: Sequence[str]) -> list[Read]:
+    """Return the reads for any number of account codes; :func:`accounts_found` joins their rows."""
+    return [
+        accounts_read(utility_id, codes[at : at + CODES_MAX], f"{_ACCOUNTS}{at}")
+        for at in range(0, len(codes), CODES_MAX)
+    ]
+
+
+def accounts_found(rows: Rows) -> list[Row]:
+    """Return the accounts that :func:`accounts_reads` found."""
+    return [row for key, found in rows.items() if key.startswith(_ACCOUNTS) for row in found]
 
 
 def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[Step]:

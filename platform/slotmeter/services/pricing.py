@@ -5,58 +5,71 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import (
-    From,
-    Principal,
-    Read,
-    Row,
-    Rows,
-    SqlValue,
-)
-from slotmeter.units import Commodity, Money, instant, parse_money
+from slotmeter.ports import From, Principal, Read, Row, Rows, SqlValue
+from slotmeter.services.buyer import BuyerReads, situation_of
+from slotmeter.services.unpriced import NO_PRICE
+from slotmeter.units import Commodity, Money
 from slotmeter.vending.accounts import CreditMode, Supply, check_may_buy
-from slotmeter.vending.charges import ChargeDue, period_of, still_due
-from slotmeter.vending.sales import (
-    PricedSale,
-    check_tender,
-    price_sale,
-)
-from slotmeter.vending.tariffs import Tariff, stored_tariff
+from slotmeter.vending.pricing.engine import free_given, price_tender
+from slotmeter.vending.pricing.limits import check_currency
+from slotmeter.vending.pricing.priced import Priced
+from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.tariff.model import Tariff
 
-__all__ = ["Priced", "price", "quote_reads"]
+__all__ = ["Purchase", "PurchaseReads", "price", "price_claim"]
+
+POSTPAID = "postpaid"
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
-    """A purchase with everything that its two commits need."""
+class Purchase:
+    """A priced purchase with everything that its two commits need."""
 
     row: Row  # of the read meter_for_sale
     supply: Supply
     tariff: Tariff
     tariff_version_id: int
     tariff_version: int
-    sale: PricedSale
+    tariff_since_us: int
+    situation: Situation
+    priced: Priced
 
 
-def quote_reads(principal: Principal, meter: str, now_us: int) -> list[Read]:
-    """Return what pricing needs to know."""
-    period = period_of(instant(now_us), principal.time_zone)
-    number: dict[str, SqlValue] = {
-        "utility_id": principal.utility_id,
-        "number": meter,
-        "now_us": now_us,
-    }
-    return [
-        Read("meter_for_sale", number, "meter"),
-        Read(
-            "tariff_in_force", {"tariff_id": From("meter", "tariff_id"), "now_us": now_us}, "tariff"
-        ),
-        Read(
-            "charges_of_period",
-            {"supply_point_id": From("meter", "supply_point_id"), "period": period},
-            "charges",
-        ),
-    ]
+class PurchaseReads:
+    """What pricing one purchase at one instant needs to know.
+
+    Args:
+        principal: the seller.
+        meter: its number.
+        now_us: our clock.
+        channel: till, web, phone or bank.
+    """
+
+    def __init__(self, principal: Principal, meter: str, now_us: int, channel: str) -> None:
+        """Hold the question."""
+        self.principal = principal
+        self.meter = meter
+        self.now_us = now_us
+        self.channel = channel
+        self.buyer = BuyerReads(principal, now_us)
+
+    def reads(self) -> list[Read]:
+        """Return the reads."""
+        number: dict[str, SqlValue] = {
+            "utility_id": self.principal.utility_id,
+            "number": self.meter,
+            "now_us": self.now_us,
+        }
+        tariff: dict[str, SqlValue | From] = {
+            "tariff_id": From("meter", "tariff_id"),
+            "now_us": self.now_us,
+        }
+        return [
+            Read("meter_for_sale", number, "meter"),
+            Read("tariff_in_force", tariff, "tariff"),
+            Read("branch", {"id": self.principal.branch_id}),
+            *self.buyer.reads(),
+        ]
 
 
 def _supply(row: Row) -> Supply:
@@ -73,32 +86,12 @@ def _supply(row: Row) -> Supply:
     )
 
 
-def _charge_due(tariff: Tariff, rows: Rows, period: str) -> ChargeDue | None:
-    fixed = tariff.fixed_charge
-    if fixed is None:
-        return None
-    taken = sum(row["taken_minor"] for row in rows["charges"] if row["code"] == fixed.code)
-    tax = tariff.tax
-
-    def tax_on(net: Money) -> Money:
-        return tax.on(net) if tax is not None and fixed.taxed else Money(0, net.currency)
-
-    return still_due(
-        code=fixed.code,
-        label=fixed.label,
-        period=period,
-        amount=fixed.amount,
-        taken_minor=taken,
-        tax_on=tax_on,
-    )
-
-
-def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Priced:
-    """Price a purchase from the rows of :func:`quote_reads`.
+def _found(rows: Rows) -> tuple[Row, Row, Supply]:
+    """Return the meter, the tariff version in force and the supply.
 
     Raises:
         NotFound: ``meter_unknown``.
-        Refused: why this purchase cannot be (meter, amount, tariff).
+        Refused: why nothing can be sold for this meter.
     """
     if not rows["meter"]:
         raise NotFound("meter_unknown", "no meter with this number is known here", field="meter")
@@ -109,21 +102,91 @@ def price(principal: Principal, tendered: str, rows: Rows, now_us: int) -> Price
     check_may_buy(supply)
     if not rows["tariff"]:
         raise Refused(
-            "no_tariff_in_force",
+            NO_PRICE,
             "no price is in force for this meter now; the utility must publish a tariff",
             field="meter",
         )
-    version = rows["tariff"][0]
-    tariff = stored_tariff(version["body"])
-    tender = parse_money(tendered, tariff.currency)
-    limit = row["purchase_max_minor"]
-    check_tender(tender, tariff, None if limit is None else Money(limit, tariff.currency))
-    charge = _charge_due(tariff, rows, period_of(instant(now_us), principal.time_zone))
-    sale = price_sale(
-        tender,
-        tariff,
-        credit_mode=supply.credit_mode,
-        account_number=supply.account_number,
-        charge=charge,
+    return row, rows["tariff"][0], supply
+
+
+def _check_account(row: Row, *, claims_only: bool) -> None:
+    """Refuse an account that pays afterwards, and to take money for one that is blocked."""
+    if row["terms"] == POSTPAID:
+        raise Refused(
+            "account_postpaid",
+            f"account {row['account_number']} pays its bills afterwards; nothing is sold to it "
+            "in advance",
+            field="meter",
+        )
+    if row["blocked"] is not None and not claims_only:
+        raise Refused(
+            "account_blocked",
+            f"account {row['account_number']} is blocked for sales: {row['blocked']}",
+            field="meter",
+            details={"reason": row["blocked"]},
+        )
+
+
+def _priced(
+    rows: Rows, asked: PurchaseReads, tender: Money, *, claims_only: bool = False
+) -> Purchase:
+    row, version, supply = _found(rows)
+    _check_account(row, claims_only=claims_only)
+    tariff = asked.buyer.tariff(rows)[0]
+    check_currency(tariff, tender.currency)
+    situation = situation_of(asked.buyer, rows, asked.now_us, asked.channel)
+    if claims_only:
+        priced = _claimed(tariff, situation)
+    else:
+        priced = price_tender(tariff, situation, tender.minor)
+    return Purchase(
+        row=row,
+        supply=supply,
+        tariff=tariff,
+        tariff_version_id=version["tariff_version_id"],
+        tariff_version=version["version"],
+        tariff_since_us=version["valid_from_us"],
+        situation=situation,
+        priced=priced,
     )
-    return Priced(row, supply, tariff, version["tariff_version_id"], version["version"], sale)
+
+
+def price(rows: Rows, asked: PurchaseReads, tender: Money) -> Purchase:
+    """Price a purchase from the rows of its reads.
+
+    Raises:
+        NotFound: ``meter_unknown``.
+        Refused: why this purchase cannot be (meter, account, amount, tariff).
+    """
+    return _priced(rows, asked, tender)
+
+
+def price_claim(rows: Rows, asked: PurchaseReads, tender: Money) -> Purchase:
+    """Price a purchase of nothing but the free units that are due; a block does not bar them.
+
+    Raises:
+        NotFound: ``meter_unknown``.
+        Refused: ``free_units_cost_nothing`` for a tender that is not zero, ``no_free_units_due``,
+            or why nothing can be sold for this meter.
+    """
+    if tender.minor:
+        raise Refused(
+            "free_units_cost_nothing",
+            f"expected a tender of 0 for free units alone, got {tender}",
+            field="tendered",
+        )
+    return _priced(rows, asked, tender, claims_only=True)
+
+
+def _claimed(tariff: Tariff, situation: Situation) -> Priced:
+    free = free_given(tariff, situation)
+    if not free:
+        raise Refused(
+            "no_free_units_due",
+            "no free units are due for this meter now: it is not registered for them, or they "
+            "were collected",
+            field="meter",
+        )
+    counts = tariff.energy.counter.counts_free
+    counted = sum(each.units for each in free) if counts else 0
+    return Priced(0, (), 0, counted_units=counted, free=free, kept_minor=situation.advance_minor)

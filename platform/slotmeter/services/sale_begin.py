@@ -1,9 +1,8 @@
-"""The first commit of a sale, purely: priced, numbered, its token identifier stored."""
+"""The first commit of a sale, purely: priced, numbered, its token identifiers stored."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,24 +24,17 @@ from slotmeter.ports import (
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
-from slotmeter.services.pricing import Priced, price, quote_reads
+from slotmeter.services.pricing import Purchase, PurchaseReads, price, price_claim
+from slotmeter.services.sale_particulars import delivery_of, line_dicts, particulars
 from slotmeter.services.sale_void import refusal_of
-from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
+from slotmeter.services.sold_tokens import token_rows
+from slotmeter.services.tid_allocator import TidAllocator
+from slotmeter.services.unpriced import clear_steps
 from slotmeter.units import Money, iso_utc, parse_money
-from slotmeter.vending.accounts import CreditMode
-from slotmeter.vending.charges import ChargeDue
 from slotmeter.vending.ledger import Posting, till_account
-from slotmeter.vending.sales import (
-    credit_subclass,
-)
-from slotmeter.vending.sts import (
-    KEPT_TIDS,
-    TokenRequest,
-    check_issuable,
-    minute_1993_of_us,
-)
+from slotmeter.vending.sts import KEPT_TIDS, minute_1993_of_us
 
-__all__ = ["SellRequest", "begin_reads", "begin_sale"]
+__all__ = ["SaleBegin", "SellRequest"]
 
 ONE_LANE = TidAllocator()
 
@@ -56,46 +48,25 @@ class SellRequest:
         meter: meter number, digits.
         tendered: amount in major units, as text.
         channel: till, web, phone or bank.
+        claim_free: only the free units that are due are wanted, for a tender of zero.
     """
 
     sale_id: str
     meter: str
     tendered: str
     channel: str = "till"
+    claim_free: bool = False
 
 
-def request_hash(meter: str, tender: Money, channel: str) -> str:
+def request_hash(request: SellRequest, tender: Money) -> str:
     """Return what tells two requests under one sale id apart."""
-    text = "\n".join((meter, str(tender.minor), tender.currency, channel))
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = [request.meter, str(tender.minor), tender.currency, request.channel]
+    if request.claim_free:
+        parts.append("claim_free")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def begin_reads(principal: Principal, request: SellRequest, now_us: int) -> list[Read]:
-    """Return what the first commit needs to know."""
-    utility_id = principal.utility_id
-    return [
-        Read(
-            "sale_by_principal",
-            {"principal_id": principal.id, "sale_id": request.sale_id},
-            "known",
-        ),
-        *quote_reads(principal, request.meter, now_us),
-        Read(
-            "kept_tids",
-            {
-                "meter_id": From("meter", "meter_id"),
-                "from_minute": minute_1993_of_us(now_us),
-                "limit": KEPT_TIDS,
-            },
-            "tids",
-        ),
-        Read("branch", {"id": principal.branch_id}),
-        Read("till_of_branch", {"branch_id": principal.branch_id}, "till"),
-        Read("sequence", {"utility_id": utility_id, "name": "receipt"}),
-    ]
-
-
-def _known_sale(known: Row, hashed: str) -> Changes[Row]:
+def _known_sale(known: Row, tokens: Any, hashed: str) -> Changes[Row]:
     if known["request_hash"] != hashed:
         raise Conflict(
             "sale_id_reused",
@@ -105,58 +76,81 @@ def _known_sale(known: Row, hashed: str) -> Changes[Row]:
         )
     if known["state"] == "voided":
         raise refusal_of(known["voided"])
-    return Changes({**known, "created": False})
+    return Changes({**known, "tokens": tokens, "created": False})
 
 
-def _take_charge(
-    priced: Priced, charge: ChargeDue, rows: Rows, new_id: NewId, at_us: int, utility_id: int
-) -> Step:
-    for row in rows["charges"]:
-        if row["code"] == charge.code:
-            return Update("charge_take", {"charge_id": row["id"], "amount": charge.net.minor})
-    return Insert(
-        "charge",
-        {
+def _charge_steps(
+    purchase: Purchase, rows: Rows, new_id: NewId, at_us: int, utility_id: int
+) -> list[Step]:
+    known = {(row["code"], row["period"]): row for row in rows["charges"]}
+    steps: list[Step] = []
+    for charge in purchase.priced.charges:
+        row = known.get((charge.code, charge.period))
+        if row is not None:
+            params: dict[str, SqlValue] = {
+                "charge_id": row["id"],
+                "taken_before": row["taken_minor"],
+                "amount": charge.net_minor,
+                "due": max(charge.due_minor, row["taken_minor"] + charge.net_minor),
+            }
+            steps.append(Update("charge_take", params))
+            continue
+        item: dict[str, SqlValue] = {
             "id": new_id(),
             "utility_id": utility_id,
-            "supply_point_id": priced.row["supply_point_id"],
+            "supply_point_id": purchase.row["supply_point_id"],
             "code": charge.code,
             "period": charge.period,
-            "due_minor": charge.net.minor,
-            "taken_minor": charge.net.minor,
+            "due_minor": max(charge.due_minor, charge.net_minor),
+            "taken_minor": charge.net_minor,
             "created_us": at_us,
-        },
+        }
+        steps.append(Insert("charge", item))
+    return steps
+
+
+def _taken_steps(purchase: Purchase, sale: Row, new_id: NewId) -> list[Step]:
+    """Return what records the debts and the free units that this sale takes."""
+    steps: list[Step] = [
+        Insert(
+            "debt_taken",
+            {
+                "id": new_id(),
+                "utility_id": sale["utility_id"],
+                "debt_id": taken.debt_id,
+                "sale_row_id": sale["id"],
+                "minor": taken.minor,
+                "at_us": sale["sold_us"],
+            },
+        )
+        for taken in purchase.priced.debts
+    ]
+    steps.extend(
+        Insert(
+            "free_claim",
+            {
+                "id": new_id(),
+                "utility_id": sale["utility_id"],
+                "supply_point_id": sale["supply_point_id"],
+                "code": free.code,
+                "period": free.period,
+                "units": free.units,
+                "sale_row_id": sale["id"],
+            },
+        )
+        for free in purchase.priced.free
     )
+    return steps
 
 
-def _token_values(
-    priced: Priced, rows: Rows, tids: TidAllocator, rnd: int, now_us: int
-) -> dict[str, Any]:
-    parameters = stored_parameters(priced.row["parameters"])
-    tid = tids.next(now_us, [row["tid_minute"] for row in rows["tids"]], parameters)
-    request = TokenRequest.credit(
-        credit_subclass(priced.row["commodity"]),
-        units=priced.sale.token_units,
-        tid=tid.tid,
-        rnd=rnd,
-    )
-    check_issuable(parameters, request)
-    return {
-        "key_id": priced.row["key_id"],
-        "parameters": priced.row["parameters"],
-        "request": compact_json(request.to_dict()),
-        "tid_minute": tid.minute,
-        "tid": tid.tid,
-    }
-
-
-def _reserve_till(priced: Priced, rows: Rows, new_id: NewId, principal: Principal) -> Step:
-    tender = priced.sale.tender
+def _reserve_till(tender: Money, rows: Rows, new_id: NewId, principal: Principal) -> list[Step]:
+    if not tender.minor:
+        return []
     if not rows["till"]:
         entry = Entry(principal.utility_id, "opening", 0, tender.currency, (), "")
         code = till_account(rows["branch"][0]["code"])
         opened = open_account(entry, Posting(code, 0), new_id())
-        return Insert(opened.table, {**opened.row, "reserved_minor": tender.minor})
+        return [Insert(opened.table, {**opened.row, "reserved_minor": tender.minor})]
     till = rows["till"][0]
     limit = till["limit_minor"]
     owed = till["balance_minor"] + till["reserved_minor"] + tender.minor
@@ -168,7 +162,7 @@ def _reserve_till(priced: Priced, rows: Rows, new_id: NewId, principal: Principa
             field="tendered",
             details={"left": str(left)},
         )
-    return Update("ledger_reserve", {"ledger_account_id": till["id"], "amount": tender.minor})
+    return [Update("ledger_reserve", {"ledger_account_id": till["id"], "amount": tender.minor})]
 
 
 def _next_receipt(rows: Rows, utility_id: int) -> tuple[str, Step]:
@@ -184,106 +178,121 @@ def _next_receipt(rows: Rows, utility_id: int) -> tuple[str, Step]:
     return f"R{number:08d}", Update("sequence_next", params)
 
 
-def _particulars(priced: Priced, rows: Rows, principal: Principal) -> dict[str, Any]:
-    """Return what the receipt prints beside its lines, as of this moment."""
-    row = priced.row
-    parameters = json.loads(row["parameters"]) if row["parameters"] is not None else {}
-    return {
-        "time_zone": principal.time_zone,
-        "utility_name": row["utility_name"],
-        "utility_address": row["utility_address"],
-        "tax_number": row["tax_number"],
-        "branch": rows["branch"][0]["name"],
-        "operator": principal.name,
-        "customer_number": row["customer_number"],
-        "customer_name": row["customer_name"],
-        "customer_address": row["customer_address"],
-        "account_number": row["account_number"],
-        "meter_number": row["number"],
-        "commodity": row["commodity"],
-        "supply_group_code": parameters.get("sgc"),
-        "key_revision": parameters.get("krn"),
-        "tariff_index": parameters.get("ti"),
-        "tariff_code": priced.tariff.code,
-        "tariff_title": priced.tariff.title,
-        "tariff_version": priced.tariff_version,
-        "delivery": _delivery(row),
-    }
+class SaleBegin:
+    """The first commit of one sale: what it reads, and what it decides from that.
 
-
-def _delivery(row: Row) -> str:
-    if row["credit_mode"] == CreditMode.PLATFORM:
-        return "none"
-    return "keypad" if row["device_id"] is None else "pending"
-
-
-def begin_sale(
-    caller: Caller,
-    request: SellRequest,
-    rows: Rows,
-    new_id: NewId,
-    *,
-    now_us: int,
-    rnd: int,
-    tids: TidAllocator = ONE_LANE,
-) -> Changes[Row]:
-    """Decide the first commit: the sale is priced, its token identifier and random bits are stored.
-
-    From here on the sale will be completed, or voided whole if its token is refused. The result
-    is the sale as the read ``sale_by_row`` would give it, with ``created`` beside.
-
-    Raises:
-        Conflict: ``sale_id_reused``.
-        NotFound, Refused: see :func:`price`; ``float_exhausted``; a key that has expired; why a
-            sale of this id was voided.
+    Args:
+        caller: who sells.
+        request: what is asked for.
+        now_us: our clock.
+        rnd: 4 random bits.
+        tids: gives the token identifiers.
     """
-    principal = caller.principal
-    tender = parse_money(request.tendered, principal.currency)
-    hashed = request_hash(request.meter, tender, request.channel)
-    if rows["known"]:
-        return _known_sale(rows["known"][0], hashed)
-    priced = price(principal, request.tendered, rows, now_us)
-    receipt_number, receipt_step = _next_receipt(rows, principal.utility_id)
-    row = _sale_row(caller, request, priced, receipt_number, now_us)
-    row |= {"id": new_id(), "request_hash": hashed}
-    row["particulars"] = compact_json(_particulars(priced, rows, principal))
-    steps: list[Step] = [receipt_step, Insert("sale", row)]
-    token: dict[str, Any] = {}
-    if priced.supply.credit_mode is CreditMode.METER:
-        token = {"id": new_id(), **_token_values(priced, rows, tids, rnd, now_us)}
-        steps.append(Insert("token", _token_row(token, row, priced)))
-    charge = priced.sale.charge
-    if charge is not None:
-        steps.append(_take_charge(priced, charge, rows, new_id, now_us, principal.utility_id))
-    steps.append(_reserve_till(priced, rows, new_id, principal))
-    act = act_row(
-        new_id,
-        Origin.of(caller),
-        principal.utility_id,
-        now_us,
-        what="sale",
-        subject=receipt_number,
-        reason=f"sale {request.sale_id} for meter {request.meter}",
-        data={"tendered": str(tender), "channel": request.channel},
-    )
-    steps.append(act)
-    result = {
-        **row,
-        "created": True,
-        "meter_number": priced.row["number"],
-        "commodity": priced.row["commodity"],
-        "token_id": token.get("id"),
-        "token_key_id": token.get("key_id"),
-        "token_parameters": token.get("parameters"),
-        "token_request": token.get("request"),
-        "token_digits": None,
-        "branch_code": rows["branch"][0]["code"],
-    }
-    return Changes(result, steps)
+
+    def __init__(
+        self,
+        caller: Caller,
+        request: SellRequest,
+        *,
+        now_us: int,
+        rnd: int,
+        tids: TidAllocator = ONE_LANE,
+    ) -> None:
+        """Hold the question."""
+        self._caller = caller
+        self._request = request
+        self._now_us = now_us
+        self._rnd = rnd
+        self._tids = tids
+        principal = caller.principal
+        self._asked = PurchaseReads(principal, request.meter, now_us, request.channel)
+
+    def reads(self) -> list[Read]:
+        """Return what :meth:`decide` needs to know."""
+        principal, request = self._caller.principal, self._request
+        return [
+            Read(
+                "sale_by_principal",
+                {"principal_id": principal.id, "sale_id": request.sale_id},
+                "known",
+            ),
+            Read("tokens_of_sale", {"sale_row_id": From("known", "id")}),
+            *self._asked.reads(),
+            Read(
+                "kept_tids",
+                {
+                    "meter_id": From("meter", "meter_id"),
+                    "from_minute": minute_1993_of_us(self._now_us),
+                    "limit": KEPT_TIDS,
+                },
+                "tids",
+            ),
+            Read("till_of_branch", {"branch_id": principal.branch_id}, "till"),
+            Read("sequence", {"utility_id": principal.utility_id, "name": "receipt"}),
+        ]
+
+    def decide(self, rows: Rows, new_id: NewId) -> Changes[Row]:
+        """Price the sale and store it with its token identifiers and random bits.
+
+        From here on the sale will be completed, or voided whole if a token is refused. The result
+        is the sale as the read ``sale_by_row`` would give it, with ``created`` beside, its
+        ``tokens`` as the read ``tokens_of_sale`` and, if it is new, ``debt_ids``.
+
+        Raises:
+            Conflict: ``sale_id_reused``.
+            NotFound, Refused: see :mod:`pricing`; ``float_exhausted``; a key that has expired; why
+                a sale of this id was voided.
+        """
+        request, principal = self._request, self._caller.principal
+        tender = parse_money(request.tendered, principal.currency)
+        hashed = request_hash(request, tender)
+        if rows["known"]:
+            return _known_sale(rows["known"][0], rows["tokens_of_sale"], hashed)
+        price_it = price_claim if request.claim_free else price
+        purchase = price_it(rows, self._asked, tender)
+        number, receipt_step = _next_receipt(rows, principal.utility_id)
+        row = _sale_row(self._caller, request, purchase, number, self._now_us)
+        row |= {"id": new_id(), "request_hash": hashed}
+        row["particulars"] = compact_json(particulars(purchase, rows, principal))
+        kept = rows["tids"]
+        tokens = token_rows(purchase, row, kept, new_id, tids=self._tids, rnd=self._rnd)
+        steps: list[Step] = [
+            receipt_step,
+            Insert("sale", row),
+            *(Insert("token", token) for token in tokens),
+            *_charge_steps(purchase, rows, new_id, self._now_us, principal.utility_id),
+            *_taken_steps(purchase, row, new_id),
+            *_reserve_till(tender, rows, new_id, principal),
+            *clear_steps(purchase.row, principal.utility_id, new_id, now_us=self._now_us),
+            self._act(number, tender, new_id),
+        ]
+        result = {
+            **row,
+            "created": True,
+            "meter_number": purchase.row["number"],
+            "commodity": purchase.row["commodity"],
+            "branch_code": rows["branch"][0]["code"],
+            "tokens": tokens,
+            "debt_ids": [taken.debt_id for taken in purchase.priced.debts],
+        }
+        return Changes(result, steps)
+
+    def _act(self, receipt_number: str, tender: Money, new_id: NewId) -> Step:
+        request = self._request
+        return act_row(
+            new_id,
+            Origin.of(self._caller),
+            self._caller.principal.utility_id,
+            self._now_us,
+            what="sale",
+            subject=receipt_number,
+            reason=f"sale {request.sale_id} for meter {request.meter}",
+            data={"tendered": str(tender), "channel": request.channel},
+        )
 
 
 def _sale_row(
-    caller: Caller, request: SellRequest, priced: Priced, receipt_number: str, now_us: int
+    caller: Caller, request: SellRequest, purchase: Purchase, receipt_number: str, now_us: int
 ) -> dict[str, Any]:
     act = {
         "principal": caller.principal.name,
@@ -291,6 +300,7 @@ def _sale_row(
         "address": caller.address,
         "request_id": caller.request_id,
     }
+    meter, priced = purchase.row, purchase.priced
     return {
         "utility_id": caller.principal.utility_id,
         "principal_id": caller.principal.id,
@@ -298,40 +308,30 @@ def _sale_row(
         "sale_id": request.sale_id,
         "state": "pending",
         "receipt_number": receipt_number,
-        "meter_id": priced.row["meter_id"],
-        "account_id": priced.row["account_id"],
-        "supply_point_id": priced.row["supply_point_id"],
-        "tariff_version_id": priced.tariff_version_id,
-        "tender_minor": priced.sale.tender.minor,
-        "currency": priced.sale.tender.currency,
+        "meter_id": meter["meter_id"],
+        "account_id": meter["account_id"],
+        "supply_point_id": meter["supply_point_id"],
+        "tariff_version_id": purchase.tariff_version_id,
+        "tender_minor": priced.tender_minor,
+        "currency": purchase.tariff.currency,
         "channel": request.channel,
-        "credit_mode": priced.row["credit_mode"],
+        "credit_mode": meter["credit_mode"],
         "voided": None,
-        "device_id": priced.row["device_id"],
-        "priced": compact_json([line.to_dict() for line in priced.sale.lines]),
-        "units": priced.sale.quantity.amount,
+        "device_id": meter["device_id"],
+        "situation": compact_json(purchase.situation.to_dict()),
+        "priced": compact_json(line_dicts(priced.lines)),
+        "units": priced.units,
+        "counted_units": priced.counted_units,
+        "lifeline_units": priced.lifeline_units,
+        "kept_minor": priced.kept_minor - purchase.situation.advance_minor,
+        "transfer": purchase.situation.transfer.value,
+        "transfer_minor": priced.transfer_minor,
         "receipt": None,
-        "delivery": _delivery(priced.row),
+        "delivery": delivery_of(purchase),
         "sold_us": now_us,
         "issued_us": None,
         "sent_us": None,
         "accepted_us": None,
         "verified_us": None,
         "act": compact_json(act),
-    }
-
-
-def _token_row(token: dict[str, Any], sale: dict[str, Any], priced: Priced) -> dict[str, Any]:
-    return {
-        **token,
-        "utility_id": sale["utility_id"],
-        "meter_id": sale["meter_id"],
-        "sale_row_id": sale["id"],
-        "amount": priced.sale.quantity.amount,
-        "digits": None,
-        "state": "reserved",
-        "accepted_by": None,
-        "created_us": sale["sold_us"],
-        "issued_us": None,
-        "accepted_us": None,
     }

@@ -12,13 +12,13 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.ports import (
     Caller,
     Changes,
     Clock,
+    From,
     NewId,
     Read,
     Right,
@@ -28,14 +28,16 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
-from slotmeter.services.pricing import price, quote_reads
-from slotmeter.services.sale_begin import SellRequest, begin_reads, begin_sale
+from slotmeter.services.pricing import PurchaseReads, price
+from slotmeter.services.sale_begin import SaleBegin, SellRequest
 from slotmeter.services.sale_issue import issue_reads, issue_sale
+from slotmeter.services.sale_views import QuoteView, SaleView, quote_view, sale_view
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
 from slotmeter.services.tid_allocator import stored_parameters
-from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us
-from slotmeter.vending.accounts import masked_name
-from slotmeter.vending.receipts import Receipt, ReceiptLine
+from slotmeter.services.unpriced import NO_PRICE, raise_unpriced
+from slotmeter.units import epoch_us, parse_money
+from slotmeter.vending.accounts import CreditMode
+from slotmeter.vending.receipts import Receipt
 from slotmeter.vending.sts import TokenRequest, check_drn
 
 __all__ = ["CHANNELS", "QuoteView", "SaleView", "SellRequest", "Selling"]
@@ -44,56 +46,7 @@ CHANNELS = ("till", "web", "phone", "bank")
 SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RECOVER_BATCH = 500
 
-
-@dataclass(frozen=True, slots=True)
-class QuoteView:
-    """What a purchase would give; nothing is booked."""
-
-    meter: str
-    customer: str  # masked
-    commodity: str
-    currency: str
-    tendered: str
-    quantity: int
-    lines: tuple[ReceiptLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SaleView:
-    """A sale as its seller sees it; times are UTC epoch microseconds."""
-
-    row_id: int
-    sale_id: str
-    receipt_number: str
-    state: str
-    meter: str
-    commodity: str
-    credit_mode: str
-    currency: str
-    tendered_minor: int
-    quantity: int
-    token: str | None
-    sold_us: int
-    issued_us: int | None
-    delivery: str
-    sent_us: int | None
-    accepted_us: int | None
-    verified_us: int | None
-
-    @property
-    def tendered(self) -> str:
-        """The tender in major units."""
-        return str(Money(self.tendered_minor, self.currency))
-
-    @property
-    def units(self) -> str:
-        """The amount in kWh or m³, without the unit."""
-        return commodity_quantity(Commodity(self.commodity))(self.quantity).sold_text
-
-    @property
-    def unit(self) -> str:
-        """The unit of :attr:`units`."""
-        return commodity_quantity(Commodity(self.commodity)).sold_symbol
+_TOKENS = Read("tokens_of_sale", {"sale_row_id": From("sale", "id")})
 
 
 def check_request(request: SellRequest) -> None:
@@ -108,11 +61,20 @@ def check_request(request: SellRequest) -> None:
             "expected 1 to 64 letters, digits, dots, dashes, colons or underscores",
             field="sale_id",
         )
-    if request.channel not in CHANNELS:
+    check_channel(request.channel)
+    check_meter_number(request.meter)
+
+
+def check_channel(channel: str) -> None:
+    """Refuse a channel that is none.
+
+    Raises:
+        Refused: ``channel_unknown``.
+    """
+    if channel not in CHANNELS:
         raise Refused(
             "channel_unknown", f"channel is one of {', '.join(CHANNELS)}", field="channel"
         )
-    check_meter_number(request.meter)
 
 
 def check_meter_number(number: str) -> None:
@@ -157,26 +119,26 @@ class Selling:
         self._after_payment = after_payment
         self._on_issued = on_issued
 
-    async def quote(self, caller: Caller, meter: str, tendered: str) -> QuoteView:
+    async def quote(
+        self, caller: Caller, meter: str, tendered: str, channel: str = CHANNELS[0]
+    ) -> QuoteView:
         """Say what a purchase would give now, without making it.
 
         Raises:
             NotFound: ``meter_unknown``.
             Refused: whatever :meth:`sell` would refuse of meter, amount and tariff.
         """
+        check_channel(channel)
         check_meter_number(meter)
         now_us = epoch_us(self._clock.now())
-        rows = await self._uow.read(quote_reads(caller.principal, meter, now_us))
-        priced = price(caller.principal, tendered, rows, now_us)
-        return QuoteView(
-            meter=meter,
-            customer=masked_name(priced.supply.customer_name),
-            commodity=priced.supply.commodity.value,
-            currency=priced.tariff.currency,
-            tendered=str(priced.sale.tender),
-            quantity=priced.sale.quantity.amount,
-            lines=priced.sale.lines,
-        )
+        tender = parse_money(tendered, caller.principal.currency)
+        asked = PurchaseReads(caller.principal, meter, now_us, channel)
+        rows = await self._uow.read(asked.reads())
+        try:
+            return quote_view(price(rows, asked, tender))
+        except Refused as error:
+            await self._alarm(caller, meter, error, now_us)
+            raise
 
     async def sell(self, caller: Caller, request: SellRequest) -> tuple[SaleView, bool]:
         """Sell once; the same request again returns the same sale.
@@ -193,12 +155,12 @@ class Selling:
         """
         check_request(request)
         now_us = epoch_us(self._clock.now())
-        rnd = self._draw_rnd()
-
-        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
-            return begin_sale(caller, request, rows, new_id, now_us=now_us, rnd=rnd)
-
-        sale = await self._uow.run(begin_reads(caller.principal, request, now_us), decide)
+        begin = SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd())
+        try:
+            sale = await self._uow.run(begin.reads(), begin.decide)
+        except Refused as error:
+            await self._alarm(caller, request.meter, error, now_us)
+            raise
         created: bool = sale["created"]
         if sale["state"] == "pending":
             try:
@@ -206,7 +168,14 @@ class Selling:
             except Refused as error:
                 await self._void(sale, error)
                 raise
-        return _view(sale), created
+        return sale_view(sale, sale["tokens"]), created
+
+    async def _alarm(self, caller: Caller, meter: str, error: Refused, now_us: int) -> None:
+        """Tell somebody when a meter has no price in force; every other refusal is the caller's."""
+        if error.code != NO_PRICE:
+            return
+        if await raise_unpriced(self._uow, caller.principal, meter, error, now_us=now_us):
+            self._on_issued()
 
     async def sale(self, caller: Caller, sale_id: str) -> SaleView:
         """Return the caller's own sale.
@@ -218,8 +187,9 @@ class Selling:
             "principal_id": caller.principal.id,
             "sale_id": sale_id,
         }
-        rows = await self._uow.read([Read("sale_by_principal", params, "sale")])
-        return _view(_found(rows["sale"], "sale_unknown", "no sale of yours has this sale_id"))
+        rows = await self._uow.read([Read("sale_by_principal", params, "sale"), _TOKENS])
+        sale = _found(rows["sale"], "sale_unknown", "no sale of yours has this sale_id")
+        return sale_view(sale, rows["tokens_of_sale"])
 
     async def receipt(self, caller: Caller, receipt_number: str) -> Receipt:
         """Return an issued receipt: one's own, or any of the utility with the right to see all.
@@ -283,9 +253,11 @@ class Selling:
 
     async def _void(self, sale: Row, error: Refused) -> None:
         now_us = epoch_us(self._clock.now())
+        if "tokens" not in sale:
+            sale = await self._as_begun(sale)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
-            return void_sale(sale, error, rows, new_id, now_us=now_us)
+            return void_sale(sale, sale["tokens"], error, rows, new_id, now_us=now_us)
 
         # A retry beside this one may have voided it already; the refusal is the same.
         with suppress(Conflict):
@@ -293,35 +265,49 @@ class Selling:
         self._on_issued()
 
     async def _complete(self, sale: Row) -> Row:
-        digits = await self._digits(sale)
+        if "debt_ids" not in sale:
+            sale = await self._as_begun(sale)
+        tokens = [await self._made(token, sale) for token in sale["tokens"]]
         now_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
-            return issue_sale(sale, digits, rows, new_id, now_us=now_us)
+            return issue_sale(sale, tokens, rows, new_id, now_us=now_us)
 
         try:
             issued = await self._uow.run(issue_reads(sale), decide)
         except Conflict:
             # The same sale was completed by a retry that ran beside this one.
-            rows = await self._uow.read([Read("sale_by_row", {"id": sale["id"]}, "sale")])
+            found_now = [Read("sale_by_row", {"id": sale["id"]}, "sale"), _TOKENS]
+            rows = await self._uow.read(found_now)
             found = rows["sale"][0]
             if found["state"] == "voided":
                 raise refusal_of(found["voided"]) from None
             if found["state"] != "issued":
                 raise
-            return found
+            return {**found, "tokens": rows["tokens_of_sale"]}
         self._on_issued()
-        if digits is None:
+        if sale["credit_mode"] == CreditMode.PLATFORM:
             await self._after_payment(sale["meter_id"])
         return issued
 
-    async def _digits(self, sale: Row) -> str | None:
-        if sale["token_id"] is None:
-            return None
-        parameters = stored_parameters(sale["token_parameters"])
-        request = TokenRequest.from_dict(json.loads(sale["token_request"]))
+    async def _as_begun(self, sale: Row) -> Row:
+        """Return a sale that stopped between its commits with what its first commit knew."""
+        of_sale: dict[str, SqlValue] = {"sale_row_id": sale["id"]}
+        rows = await self._uow.read(
+            [Read("tokens_of_sale", of_sale), Read("debts_of_sale", of_sale)]
+        )
+        return {
+            **sale,
+            "tokens": rows["tokens_of_sale"],
+            "debt_ids": [row["debt_id"] for row in rows["debts_of_sale"]],
+        }
+
+    async def _made(self, token: Row, sale: Row) -> Row:
+        """Return a token with its digits."""
+        parameters = stored_parameters(token["parameters"])
+        request = TokenRequest.from_dict(json.loads(token["request"]))
         try:
-            token = await self._security.issue(sale["token_key_id"], parameters, request)
+            made = await self._security.issue(token["key_id"], parameters, request)
         except (Refused, NotFound) as error:
             raise Refused(
                 "token_cannot_be_made",
@@ -336,32 +322,10 @@ class Selling:
                 "send the same request again later",
                 details={"cause": error.code, "receipt_number": sale["receipt_number"]},
             ) from error
-        return token.digits
+        return {**token, "digits": made.digits}
 
 
 def _found(rows: Sequence[Row], code: str, message: str) -> Row:
     if not rows:
         raise NotFound(code, message)
     return rows[0]
-
-
-def _view(sale: Row) -> SaleView:
-    return SaleView(
-        row_id=sale["id"],
-        sale_id=sale["sale_id"],
-        receipt_number=sale["receipt_number"],
-        state=sale["state"],
-        meter=sale["meter_number"],
-        commodity=sale["commodity"],
-        credit_mode=sale["credit_mode"],
-        currency=sale["currency"],
-        tendered_minor=sale["tender_minor"],
-        quantity=sale["units"],
-        token=sale["token_digits"],
-        sold_us=sale["sold_us"],
-        issued_us=sale["issued_us"],
-        delivery=sale["delivery"],
-        sent_us=sale["sent_us"],
-        accepted_us=sale["accepted_us"],
-        verified_us=sale["verified_us"],
-    )

@@ -221,9 +221,9 @@ sale = Table(
     _text("act"),  # JSON: principal, key, address, request id
     _text("situation", nullable=True),  # JSON: all that pricing knew; NULL for the oldest sales
     _int("counted_units", default="0"),  # the block counter moved by this
-    # Of these, at a price that a later purchase may correct; negative when this one corrected it.
-    _int("provisional_units", default="0"),
-    _int("kept_minor", default="0"),  # kept for the next purchase
+    # Of these, at a price that a later purchase corrects; negative when this one did so.
+    _int("lifeline_units", default="0"),
+    _int("kept_minor", default="0"),  # what is kept for the next purchase rose by this
     _text("transfer", default="units"),  # units | currency
     _int("transfer_minor", nullable=True),  # money that a currency token carries
     UniqueConstraint("principal_id", "sale_id"),

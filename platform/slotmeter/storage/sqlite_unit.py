@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from slotmeter.errors import ConfigError, Conflict
-from slotmeter.ports import Changes, From, Insert, NewId, Read, Row, Rows, SqlValue, Step
+from slotmeter.ports import Changes, Derived, From, Insert, NewId, Read, Row, Rows, SqlValue, Step
 from slotmeter.storage.dialect import Statements
 
 __all__ = ["connect", "make_reads", "run_unit"]
@@ -58,6 +58,11 @@ def _params(read: Read, rows: Rows) -> dict[str, SqlValue] | None:
             if not found or found[0][value.column] is None:
                 return None
             params[name] = found[0][value.column]
+        elif isinstance(value, Derived):
+            made = value.of(rows)
+            if made is None:
+                return None
+            params[name] = made
         else:
             params[name] = value
     return params
@@ -66,7 +71,7 @@ def _params(read: Read, rows: Rows) -> dict[str, SqlValue] | None:
 def make_reads(
     connection: sqlite3.Connection, statements: Statements, reads: Sequence[Read]
 ) -> Rows:
-    """Run named reads in order; a read whose reference found no row gives no rows."""
+    """Run named reads in order; a read that lacks a parameter gives no rows."""
     rows: dict[str, Sequence[Row]] = {}
     for read in reads:
         key = read.key or read.statement

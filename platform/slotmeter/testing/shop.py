@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slotmeter.ports import Caller, Changes, NewId, Read, Row, Rows
+from slotmeter.ports import Caller, Read, Row
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
-from slotmeter.services.sale_begin import begin_reads, begin_sale
+from slotmeter.services.sale_begin import SaleBegin
 from slotmeter.services.selling import SaleView, Selling, SellRequest
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
@@ -79,11 +79,8 @@ class Shop:
     async def first_commit_only(self, request: SellRequest) -> None:
         """Leave a sale as a crash between its two commits leaves it."""
         now_us = epoch_us(self.clock.now())
-
-        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
-            return begin_sale(self.till, request, rows, new_id, now_us=now_us, rnd=7)
-
-        await self.database.run(begin_reads(self.till.principal, request, now_us), decide)
+        begin = SaleBegin(self.till, request, now_us=now_us, rnd=7)
+        await self.database.run(begin.reads(), begin.decide)
 
     def sts_meter(self, number: str) -> StsMeter:
         """Return a new meter with this number, coded as the platform has it."""

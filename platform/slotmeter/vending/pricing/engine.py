@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from slotmeter.vending.pricing.amounts import line_amounts
+from slotmeter.vending.ledger import income_account
+from slotmeter.vending.pricing.amounts import Amounts, line_amounts
 from slotmeter.vending.pricing.by_tender import divides, taxes_of, with_taxes
 from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import cap_percent, in_force, local_day
@@ -36,6 +37,7 @@ __all__ = [
     "open_charges",
     "price_tender",
     "price_units",
+    "use_by_account",
     "use_cost",
     "window_start_us",
 ]
@@ -113,20 +115,32 @@ def use_cost(tariff: Tariff, situation: Situation, used: int) -> tuple[int, int]
     Raises:
         Refused: ``no_price_for_units``, ``no_price_in_force`` or ``no_price_in_advance``.
     """
-    purchase = _purchase(tariff, situation)
-    plan = purchase.plan
     if used <= 0:
+        _purchase(tariff, situation)
         return 0, 0
-    if not plan.regimes:
-        raise no_price_in_advance(tariff)
-    parts, taken_back, _ = parts_of_units(purchase, purchase.delivery.priced(used))
-    if divides(plan):
-        amounts, total = with_taxes(plan, parts, taken_back)
-    else:
-        amounts = line_amounts(plan, parts, taken_back, (), [0] * len(plan.percents))
-        total = amounts.total
+    plan, amounts, total = _used(tariff, situation, used)
     tax = taxes_of(amounts.percents, plan)
     return total - tax, tax
+
+
+def use_by_account(tariff: Tariff, situation: Situation, used: int) -> dict[str, int]:
+    """Return what units used cost by the ledger accounts that earn it, minor units.
+
+    The same as :func:`use_cost`, and the sum of it: income, levies and taxes each apart.
+    """
+    if used <= 0:
+        _purchase(tariff, situation)
+        return {}
+    plan, amounts, _ = _used(tariff, situation, used)
+    earned = {income_account(plan.tariff.commodity.value): sum(amounts.energy) + amounts.correction}
+    corrections = amounts.levy_corrections or [0] * len(plan.levies)
+    for account, levy, correction in zip(
+        plan.levy_accounts, amounts.levies, corrections, strict=True
+    ):
+        earned[account] = earned.get(account, 0) + levy + correction
+    for each, amount in zip(plan.percents, amounts.percents, strict=True):
+        earned[each.account] = earned.get(each.account, 0) + amount
+    return earned
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +216,19 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
         advance=situation.advance_minor,
         charges=items_due(plan, situation, situation.charges, day),
     )
+
+
+def _used(tariff: Tariff, situation: Situation, used: int) -> tuple[Plan, Amounts, int]:
+    """Return the prices, the amounts and the sum of units used."""
+    purchase = _purchase(tariff, situation)
+    plan = purchase.plan
+    if not plan.regimes:
+        raise no_price_in_advance(tariff)
+    parts, taken_back, _ = parts_of_units(purchase, purchase.delivery.priced(used))
+    if divides(plan):
+        return plan, *with_taxes(plan, parts, taken_back)
+    amounts = line_amounts(plan, parts, taken_back, (), [0] * len(plan.percents))
+    return plan, amounts, amounts.total
 
 
 def _carried_over(plan: Plan, situation: Situation) -> int:

@@ -19,7 +19,7 @@ ADDED = (
     ("meter", sa.Column("transfer", sa.Text(), server_default="units", nullable=False)),
     ("sale", sa.Column("situation", sa.Text(), nullable=True)),
     ("sale", sa.Column("counted_units", sa.BigInteger(), server_default="0", nullable=False)),
-    ("sale", sa.Column("provisional_units", sa.BigInteger(), server_default="0", nullable=False)),
+    ("sale", sa.Column("lifeline_units", sa.BigInteger(), server_default="0", nullable=False)),
     ("sale", sa.Column("kept_minor", sa.BigInteger(), server_default="0", nullable=False)),
     ("sale", sa.Column("transfer", sa.Text(), server_default="units", nullable=False)),
     ("sale", sa.Column("transfer_minor", sa.BigInteger(), nullable=True)),

@@ -1,0 +1,337 @@
+"""What pricing must know of a buyer: which rows it reads, and the situation made of them.
+
+Which reads are needed depends on the tariff, which is itself read in the same unit: a flat price
+needs none of what a lifeline needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from slotmeter.ports import Derived, From, Principal, Read, Row, Rows
+from slotmeter.services.debt_states import debt_reads, debt_states
+from slotmeter.units import epoch_us
+from slotmeter.vending.accounts import CreditMode
+from slotmeter.vending.pricing.charges_due import TakenCharge, open_charges, open_free
+from slotmeter.vending.pricing.chosen import local_day
+from slotmeter.vending.pricing.situation import ChargeState, FreeState, Situation, Transfer
+from slotmeter.vending.pricing.windows import window_start_day, window_start_us, windows_missed
+from slotmeter.vending.tariff.model import (
+    BlockWindow,
+    Collection,
+    Condition,
+    Counter,
+    Missed,
+    Tariff,
+)
+from slotmeter.vending.tariff.reader import stored_tariff
+
+__all__ = ["BuyerReads", "situation_of"]
+
+MONTHS_PER_YEAR: Final = 12
+MONTH_CHARACTERS: Final = 7
+
+_NOTHING_BOUGHT: Final[Row] = {"counted_units": 0, "lifeline_units": 0, "tender_minor": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a tariff asks about a buyer.
+
+    Args:
+        window: what was bought in the block window.
+        last: when something was bought last.
+        average: average use.
+        charges_months: fixed charges of so many months back; None for no charge with periods.
+        free_months: free units of so many months back; None for none.
+    """
+
+    window: bool
+    last: bool
+    average: bool
+    charges_months: int | None
+    free_months: int | None
+
+
+@lru_cache(maxsize=1_000)
+def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
+    """Return a stored tariff with what it asks about a buyer."""
+    tariff = stored_tariff(body)
+    periodic = [item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE]
+    keeps = tariff.energy.counter.missed is Missed.ACCUMULATE
+    adds_up = [item for item in periodic if item.missed is Missed.ACCUMULATE]
+    needs = Needs(
+        window=_has_window(tariff),
+        last=keeps or bool(adds_up) or any(each.collect is Collection.DAY for each in periodic),
+        average=any(
+            when.average_above is not None or when.average_up_to is not None
+            for when in _conditions(tariff)
+        ),
+        charges_months=max((item.months_max for item in adds_up), default=0) if periodic else None,
+        free_months=max(
+            (item.months_max if item.accumulates else 0 for item in tariff.free_units),
+            default=None,
+        ),
+    )
+    return tariff, needs
+
+
+def _has_window(tariff: Tariff) -> bool:
+    return any(
+        len(table.blocks) > 1
+        or table.whole
+        or table.lifeline is not None
+        or any(block.up_to is not None for block in table.blocks)
+        for table in tariff.energy.tables.values()
+    ) or any(item.split is not None for item in tariff.fixed_items)
+
+
+def _conditions(tariff: Tariff) -> Iterator[Condition]:
+    for rule in tariff.energy.rules:
+        yield rule.when
+    for part in (
+        tariff.unit_items,
+        tariff.percent_items,
+        tariff.fixed_items,
+        tariff.free_units,
+        tariff.purchase,
+        tariff.debt_caps,
+    ):
+        for item in part:
+            yield item.when
+
+
+def month_of(day: date, back: int = 0) -> str:
+    """Return the month of a day, or one so many months before, as ``2026-11``."""
+    months = day.year * MONTHS_PER_YEAR + day.month - 1 - back
+    return f"{months // MONTHS_PER_YEAR:04d}-{months % MONTHS_PER_YEAR + 1:02d}"
+
+
+def _month_day_us(month: str, day: int, time_zone: str) -> int:
+    year, number = month.split("-")
+    return epoch_us(datetime(int(year), int(number), day, tzinfo=ZoneInfo(time_zone)))
+
+
+def month_start_us(day: date, back: int, time_zone: str) -> int:
+    """Return when the month of a day, or one so many months before, began."""
+    return _month_day_us(month_of(day, back), 1, time_zone)
+
+
+def _charge_month(counter: Counter, day: date) -> date:
+    """Return a day of the month that the charge of a day is named by."""
+    if counter.window is not BlockWindow.BILLING_PERIOD:
+        return day
+    return window_start_day(Counter(counter.window, counter.start_day), day)
+
+
+class BuyerReads:
+    """The reads about one buyer at one instant; each says by the tariff whether it is made."""
+
+    def __init__(self, principal: Principal, now_us: int) -> None:
+        """Hold who asks, and when."""
+        self._zone = principal.time_zone
+        self._now_us = now_us
+        self._known: tuple[Tariff, Needs] | None = None
+        self._day: date | None = None
+
+    def reads(self) -> list[Read]:
+        """Return the reads, to be made after those of the meter and its tariff."""
+        point = From("meter", "supply_point_id")
+        return [
+            Read(
+                "sold_in_window",
+                {"supply_point_id": point, "from_us": Derived(self._window_us)},
+                "window",
+            ),
+            Read(
+                "sold_last", {"supply_point_id": point, "before_us": Derived(self._last_us)}, "last"
+            ),
+            Read(
+                "sold_between",
+                {
+                    "supply_point_id": point,
+                    "from_us": Derived(self._average_from_us),
+                    "to_us": Derived(self._month_us),
+                },
+                "average",
+            ),
+            Read(
+                "charges_of_point",
+                {"supply_point_id": point, "from_period": Derived(self._charges_from)},
+                "charges",
+            ),
+            Read("free_registered", {"account_id": From("meter", "registered_account_id")}),
+            Read(
+                "free_claimed",
+                {"supply_point_id": point, "from_period": Derived(self._free_from)},
+            ),
+            *debt_reads(From("meter", "indebted_account_id")),
+        ]
+
+    def tariff(self, rows: Rows) -> tuple[Tariff, Needs]:
+        """Return the tariff in force, and what it asks about a buyer."""
+        if self._known is None:
+            self._known = tariff_and_needs(rows["tariff"][0]["body"])
+        return self._known
+
+    def zone(self, rows: Rows) -> str:
+        """Return the time zone of months and days."""
+        return self.tariff(rows)[0].time_zone or self._zone
+
+    def day(self, rows: Rows) -> date:
+        """Return the local day."""
+        if self._day is None:
+            self._day = local_day(self._now_us, self.zone(rows))
+        return self._day
+
+    def _window_us(self, rows: Rows) -> int | None:
+        if not rows["tariff"]:
+            return None
+        tariff, needs = self.tariff(rows)
+        if not needs.window:
+            return None
+        return window_start_us(tariff.energy.counter, self._now_us, self.zone(rows))
+
+    def _last_us(self, rows: Rows) -> int | None:
+        return self._now_us if rows["tariff"] and self.tariff(rows)[1].last else None
+
+    def average_months(self, rows: Rows) -> int:
+        """Return how many whole months, before this one, average use is taken over."""
+        if not rows["tariff"] or not self.tariff(rows)[1].average:
+            return 0
+        since_us: int = rows["meter"][0]["supply_point_since_us"]
+        began = local_day(since_us, self.zone(rows))
+        day = self.day(rows)
+        whole = (day.year - began.year) * MONTHS_PER_YEAR + day.month - began.month
+        if since_us > month_start_us(began, 0, self.zone(rows)):
+            whole -= 1
+        return max(0, min(whole, self.tariff(rows)[0].average_months))
+
+    def _average_from_us(self, rows: Rows) -> int | None:
+        months = self.average_months(rows)
+        return month_start_us(self.day(rows), months, self.zone(rows)) if months else None
+
+    def _month_us(self, rows: Rows) -> int | None:
+        return month_start_us(self.day(rows), 0, self.zone(rows))
+
+    def _charges_from(self, rows: Rows) -> str | None:
+        if not rows["tariff"]:
+            return None
+        months = self.tariff(rows)[1].charges_months
+        return None if months is None else month_of(self.day(rows), months + 1)
+
+    def _free_from(self, rows: Rows) -> str | None:
+        if not rows["tariff"]:
+            return None
+        months = self.tariff(rows)[1].free_months
+        return None if months is None else month_of(self.day(rows), months)
+
+
+def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Situation:
+    """Return the buyer, the meter and the moment from the rows of a purchase.
+
+    Args:
+        reads: that were made.
+        rows: their rows, with those of the meter, its tariff and the branch.
+        now_us: our clock.
+        channel: till, web, phone or bank.
+    """
+    meter = rows["meter"][0]
+    zone = reads.zone(rows)
+    tariff, needs = reads.tariff(rows)
+    window = rows["window"][0] if rows["window"] else _NOTHING_BOUGHT
+    months = reads.average_months(rows)
+    missed = 0
+    if tariff.energy.counter.missed is Missed.ACCUMULATE:
+        before_us = rows["last"][0]["sold_us"] if rows["last"] else meter["supply_point_since_us"]
+        missed = windows_missed(tariff.energy.counter, before_us, now_us, zone)
+    situation = Situation(
+        at_us=now_us,
+        time_zone=zone,
+        prior_units=window["counted_units"],
+        prior_lifeline_units=max(0, window["lifeline_units"]),
+        customer_class=meter["class_code"],
+        average_units=rows["average"][0]["counted_units"] // months if months else None,
+        connection=meter["connection"],
+        load_w=meter["load_w"],
+        channel=channel,
+        vendor=rows["branch"][0]["code"],
+        transfer=Transfer(meter["transfer"]),
+        is_meter_credit=meter["credit_mode"] == CreditMode.METER,
+        account_number=meter["account_number"],
+        meter_max_minor=meter["purchase_max_minor"],
+        advance_minor=max(0, meter["advance_minor"]),
+        debts=debt_states(rows, now_us, zone) if rows["debts_for_sale"] else (),
+        missed_windows=missed,
+    )
+    if needs.charges_months is None and needs.free_months is None:
+        return situation
+    charges = _charges(reads, rows, situation) if needs.charges_months is not None else ()
+    return replace(situation, charges=charges, free=_free(reads, rows, situation))
+
+
+def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[ChargeState, ...]:
+    tariff = reads.tariff(rows)[0]
+    current = month_of(_charge_month(tariff.energy.counter, reads.day(rows)))
+    taken = []
+    for row in rows["charges"]:
+        # What is due of this month may have risen since, with a new version of the tariff.
+        due_minor = row["due_minor"] + (row["period"] == current)
+        taken.append(TakenCharge(row["code"], row["period"], row["taken_minor"], due_minor))
+    return open_charges(
+        tariff,
+        situation,
+        taken,
+        started_us=_charged_from_us(reads, rows),
+        last_purchase_us=rows["last"][0]["sold_us"] if rows["last"] else None,
+        tendered_minor=rows["window"][0]["tender_minor"] if rows["window"] else 0,
+    )
+
+
+def _charged_from_us(reads: BuyerReads, rows: Rows) -> int | None:
+    """Return the instant before whose month no charge adds up.
+
+    A purchase settles every month until its own, under the tariff of then, but for those that it
+    could pay in part only. So a charge that a later version brings is not taken for months before.
+    """
+    tariff, needs = reads.tariff(rows)
+    if not needs.last:
+        return None
+    zone = reads.zone(rows)
+    counter = tariff.energy.counter
+    first_day = counter.start_day if counter.window is BlockWindow.BILLING_PERIOD else 1
+    from_us: int = max(
+        rows["meter"][0]["supply_point_since_us"], rows["tariff"][0]["first_valid_from_us"]
+    )
+    if rows["last"]:
+        settled = _charge_month(counter, local_day(rows["last"][0]["sold_us"], zone))
+        from_us = max(from_us, _month_day_us(month_of(settled, -1), first_day, zone))
+    for row in rows["charges"]:
+        if row["taken_minor"] < row["due_minor"] and len(row["period"]) == MONTH_CHARACTERS:
+            return min(from_us, _month_day_us(row["period"], first_day, zone))
+    return from_us
+
+
+def _free(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[FreeState, ...]:
+    tariff, needs = reads.tariff(rows)
+    by_token = situation.is_meter_credit and situation.transfer is Transfer.UNITS
+    if needs.free_months is None or not by_token:
+        return ()
+    now_us = situation.at_us
+    since: dict[str, int] = {}
+    for row in rows["free_registered"]:
+        is_over = row["until_us"] is not None and row["until_us"] <= now_us
+        if row["from_us"] <= now_us and not is_over:
+            since[row["code"]] = min(row["from_us"], since.get(row["code"], row["from_us"]))
+    for item in tariff.free_units:
+        if not item.needs_registration:
+            since[item.code] = rows["meter"][0]["supply_point_since_us"]
+    claimed: dict[str, list[str]] = {}
+    for row in rows["free_claimed"]:
+        claimed.setdefault(row["code"], []).append(row["period"])
+    return open_free(tariff, situation, registered_us=since, claimed=claimed)
