@@ -7,18 +7,11 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from slotmeter.services.repricing import Repriced, Repricer, StoredSale
-from slotmeter.storage.sale_stream import (
-    SaleRange,
-    count_sales,
-    sale_ranges,
-    stream_sales,
-    tariff_bodies,
-)
+from slotmeter.storage.sale_stream import SaleRange, SaleReader
 from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.reader import stored_tariff
 
@@ -31,7 +24,6 @@ ALONE_SALES_MAX: Final = 5_000
 """So few are priced sooner than a process starts."""
 
 REPORT_EVERY_S: Final = 0.2
-CONNECTIONS_MAX: Final = 16
 
 Progress = Callable[[int, int], None]
 
@@ -49,14 +41,6 @@ class Verified:
     repriced: Repriced
     processes: int
     memory_kib_max: int
-
-
-_done: Any = None
-
-
-def _count_in(shared: Any) -> None:
-    """Give a process the counter that all of them share."""
-    globals()["_done"] = shared
 
 
 def verify_sales(
@@ -78,28 +62,35 @@ def verify_sales(
         processes: how many work side by side.
         progress: called with how many sales are done, and of how many, now and then.
     """
-    total = count_sales(path, utility_id, from_us, to_us)
-    alone = processes < 2 or total <= ALONE_SALES_MAX
-    parts = 1 if alone else PARTS_PER_PROCESS * processes
-    ranges = sale_ranges(path, utility_id, from_us, to_us, parts=parts)
-    if alone:
+    with SaleReader(path) as reader:
+        total = reader.count(utility_id, from_us, to_us)
+        alone = processes < 2 or total <= ALONE_SALES_MAX
+        parts = 1 if alone else PARTS_PER_PROCESS * processes
+        ranges = reader.ranges(utility_id, from_us, to_us, parts=parts)
+        if not alone:
+            return _on_processes(path, ranges, processes, lambda done: progress(done, total))
         repriced = Repriced()
+        tariffs = _Tariffs(reader, utility_id)
         for each in ranges:
-            repriced.add(_of_range(path, each, lambda done: progress(done, total)))
+            repriced.add(_of_range(reader, tariffs, each, lambda done: progress(done, total)))
         return Verified(repriced, 1, _memory_kib())
-    return _on_processes(path, ranges, processes, lambda done: progress(done, total))
 
 
 def _on_processes(
     path: Path, ranges: list[SaleRange], processes: int, report: Callable[[int], None]
 ) -> Verified:
+    if not ranges:
+        return Verified(Repriced(), 0, _memory_kib())
     context = multiprocessing.get_context("spawn")  # a fork would take our threads' locks along
     shared = context.Value("q", 0)
     repriced, memory = Repriced(), 0
     with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_count_in, initargs=(shared,)
+        processes,
+        mp_context=context,
+        initializer=_begin,
+        initargs=(path, ranges[0].utility_id, shared),
     ) as pool:
-        waiting = {pool.submit(_in_process, path, each) for each in ranges}
+        waiting = {pool.submit(_in_process, each) for each in ranges}
         while waiting:
             ended, waiting = wait(waiting, REPORT_EVERY_S, return_when=FIRST_COMPLETED)
             for each in ended:
@@ -110,42 +101,62 @@ def _on_processes(
     return Verified(repriced, processes, max(memory, _memory_kib()))
 
 
-def _in_process(path: Path, wanted: SaleRange) -> tuple[Repriced, int]:
+class _Tariffs:
+    """Finds the tariff of a version; versions never change."""
+
+    def __init__(self, reader: SaleReader, utility_id: int) -> None:
+        self._bodies = reader.tariff_bodies(utility_id)
+        self._known: dict[int, Tariff] = {}
+
+    def __call__(self, version_id: int) -> Tariff:
+        found = self._known.get(version_id)
+        if found is None:
+            found = self._known[version_id] = stored_tariff(self._bodies[version_id])
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """What one process keeps from range to range."""
+
+    reader: SaleReader
+    tariffs: _Tariffs
+    done: Any  # counts the sales that all processes have done
+
+
+_WORKERS: list[_Worker] = []
+"""The one of this process, once it has begun."""
+
+
+def _begin(path: Path, utility_id: int, shared: Any) -> None:
+    reader = SaleReader(path)
+    _WORKERS.append(_Worker(reader, _Tariffs(reader, utility_id), shared))
+
+
+def _in_process(wanted: SaleRange) -> tuple[Repriced, int]:
+    worker = _WORKERS[0]
     before = 0
 
     def report(done: int) -> None:
         nonlocal before
-        with _done.get_lock():
-            _done.value += done - before
+        with worker.done.get_lock():
+            worker.done.value += done - before
         before = done
 
-    return _of_range(path, wanted, report), _memory_kib()
+    return _of_range(worker.reader, worker.tariffs, wanted, report), _memory_kib()
 
 
-def _of_range(path: Path, wanted: SaleRange, report: Callable[[int], None]) -> Repriced:
-    repricer = Repricer(_tariffs(path, wanted.utility_id))
+def _of_range(
+    reader: SaleReader, tariffs: _Tariffs, wanted: SaleRange, report: Callable[[int], None]
+) -> Repriced:
+    repricer = Repricer(tariffs)
     done = 0
-    for rows in stream_sales(path, wanted):
+    for rows in reader.sales(wanted):
         for row in rows:
             repricer.add(StoredSale(*row))
         done += len(rows)
         report(done)
     return repricer.result
-
-
-@lru_cache(maxsize=CONNECTIONS_MAX)
-def _tariffs(path: Path, utility_id: int) -> Callable[[int], Tariff]:
-    """Return what finds a version's tariff; versions never change."""
-    bodies = tariff_bodies(path, utility_id)
-    known: dict[int, Tariff] = {}
-
-    def tariff_of(version_id: int) -> Tariff:
-        found = known.get(version_id)
-        if found is None:
-            found = known[version_id] = stored_tariff(bodies[version_id])
-        return found
-
-    return tariff_of
 
 
 def _memory_kib() -> int:

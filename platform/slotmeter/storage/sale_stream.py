@@ -11,13 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from slotmeter.ports import SqlValue
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.sqlite_unit import connect
 
-__all__ = ["SaleRange", "count_sales", "sale_ranges", "stream_sales", "tariff_bodies"]
+__all__ = ["SaleRange", "SaleReader"]
 
 FETCH_ROWS: Final = 500
 """At most this many rows are in memory at once."""
@@ -39,59 +39,69 @@ def _statements() -> Statements:
     return Statements()
 
 
-def _execute(
-    connection: sqlite3.Connection, name: str, params: Mapping[str, SqlValue]
-) -> sqlite3.Cursor:
-    compiled = _statements().reads[name]
-    return connection.execute(compiled.text, compiled.values(params))
+class SaleReader:
+    """Reads sales on a connection of its own.
 
+    It stays open between ranges: who closes a database last tidies its log, and makes whoever opens
+    it just then wait.
+    """
 
-def count_sales(path: Path, utility_id: int, from_us: int, to_us: int) -> int:
-    """Return how many sales of a utility a span of time has."""
-    params = {"utility_id": utility_id, "from_us": from_us, "to_us": to_us}
-    with closing(connect(path, read_only=True)) as connection:
-        found: int = _execute(connection, "reprice_count", params).fetchone()[0]
+    def __init__(self, path: Path) -> None:
+        """Open the database for reading."""
+        self._connection = connect(path, read_only=True)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the database."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+    def count(self, utility_id: int, from_us: int, to_us: int) -> int:
+        """Return how many sales of a utility a span of time has."""
+        params = {"utility_id": utility_id, "from_us": from_us, "to_us": to_us}
+        found: int = self._execute("reprice_count", params).fetchone()[0]
         return found
 
+    def ranges(self, utility_id: int, from_us: int, to_us: int, *, parts: int) -> list[SaleRange]:
+        """Split the sales of a utility into ranges of supply points; none without sales."""
+        row = self._execute("reprice_points", {"utility_id": utility_id}).fetchone()
+        if row[0] is None:
+            return []
+        first, end = row[0], row[1] + 1
+        step = max(1, -(-(end - first) // parts))
+        return [
+            SaleRange(utility_id, start, min(start + step, end), from_us, to_us)
+            for start in range(first, end, step)
+        ]
 
-def sale_ranges(
-    path: Path, utility_id: int, from_us: int, to_us: int, *, parts: int
-) -> list[SaleRange]:
-    """Split the sales of a utility into ranges of supply points; none without sales."""
-    with closing(connect(path, read_only=True)) as connection:
-        row = _execute(connection, "reprice_points", {"utility_id": utility_id}).fetchone()
-    if row[0] is None:
-        return []
-    first, end = row[0], row[1] + 1
-    step = max(1, -(-(end - first) // parts))
-    return [
-        SaleRange(utility_id, start, min(start + step, end), from_us, to_us)
-        for start in range(first, end, step)
-    ]
+    def sales(self, wanted: SaleRange) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Yield the sales of a range in order per supply point, some at a time.
 
+        The columns are those of ``services.repricing.StoredSale``.
+        """
+        params = {
+            "utility_id": wanted.utility_id,
+            "first_point": wanted.first_point,
+            "end_point": wanted.end_point,
+            "from_us": wanted.from_us,
+            "to_us": wanted.to_us,
+        }
+        # One statement sees one state of the database, from the first row to the last.
+        with closing(self._execute("reprice_sales", params)) as cursor:
+            while rows := cursor.fetchmany(FETCH_ROWS):
+                yield rows
 
-def stream_sales(path: Path, wanted: SaleRange) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Yield the sales of a range in order per supply point, some at a time.
-
-    The columns are those of ``services.repricing.StoredSale``.
-    """
-    params = {
-        "utility_id": wanted.utility_id,
-        "first_point": wanted.first_point,
-        "end_point": wanted.end_point,
-        "from_us": wanted.from_us,
-        "to_us": wanted.to_us,
-    }
-    with closing(connect(path, read_only=True)) as connection:
-        # One state of the database from the first row to the last.
-        connection.execute("BEGIN")
-        cursor = _execute(connection, "reprice_sales", params)
-        while rows := cursor.fetchmany(FETCH_ROWS):
-            yield rows
-
-
-def tariff_bodies(path: Path, utility_id: int) -> dict[int, str]:
-    """Return the document of every tariff version of a utility."""
-    with closing(connect(path, read_only=True)) as connection:
-        rows = _execute(connection, "reprice_versions", {"utility_id": utility_id})
+    def tariff_bodies(self, utility_id: int) -> dict[int, str]:
+        """Return the document of every tariff version of a utility."""
+        rows = self._execute("reprice_versions", {"utility_id": utility_id})
         return dict(rows.fetchall())
+
+    def _execute(self, name: str, params: Mapping[str, SqlValue]) -> sqlite3.Cursor:
+        compiled = _statements().reads[name]
+        return self._connection.execute(compiled.text, compiled.values(params))
