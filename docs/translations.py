@@ -20,10 +20,12 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from slotmeter import i18n
+
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "platform" / "slotmeter"
 LOCALES = CODE / "i18n" / "locales"
-LANGUAGES = ("fr", "es", "pt")
+LANGUAGES = tuple(language for language in i18n.LANGUAGES if language != i18n.DEFAULT)
 KEYWORDS = {"gettext": None, "pgettext": ((1, "c"), 2), "mark": None}
 PLACEHOLDER = re.compile(r"\{\w*\}")
 HEADER = (

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from slotmeter.api.query_models import Language
 from slotmeter.i18n import DEFAULT, LANGUAGES, choose, words
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,10 @@ def test_a_missing_fuzzy_stale_or_uncompiled_text_is_found(
 )
 def test_a_language_has_its_own_word_for_a_meter(language: str, meter: str) -> None:
     assert words(language).gettext("Meter") == meter
+
+
+def test_the_api_speaks_every_language_there_is() -> None:
+    assert get_args(Language) == LANGUAGES
 
 
 def test_a_language_that_is_not_here_is_an_error_not_english() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.sell import DEFAULT_API, Api, answer_of, api_url, read_key
 from slotmeter.errors import Unavailable
+from slotmeter.i18n import DEFAULT, LANGUAGES
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["print_receipt", "register"]
 
 FORMS = ("text58", "text80", "html", "message", "json")
-LANGUAGES = ("en", "fr", "es", "pt")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -41,7 +41,7 @@ def register(subparsers: Subparsers) -> None:
         default="text80",
         help="paper of 58 or 80 mm, a page, a short message, or the document; text80 if not given",
     )
-    parser.add_argument("--language", choices=LANGUAGES, default="en", help="en if not given")
+    parser.add_argument("--language", choices=LANGUAGES, default=DEFAULT, help="en if not given")
     parser.add_argument(
         "--ascii", action="store_true", help="plain letters, for printers without a code page"
     )
@@ -52,7 +52,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def print_receipt(
-    api: Api, number: str, form: str, language: str = "en", *, ascii_letters: bool = False
+    api: Api, number: str, form: str, language: str = DEFAULT, *, ascii_letters: bool = False
 ) -> dict[str, Any]:
     """Hand a receipt out and return the answer, with its ``text``.
 

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from slotmeter.cli import EXIT_OK
 from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
+from slotmeter.i18n import DEFAULT, LANGUAGES
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -57,9 +58,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--channel", choices=("till", "web", "phone", "bank"), default="till", help="till"
     )
-    parser.add_argument(
-        "--language", choices=("en", "fr", "es", "pt"), default="en", help="of the receipt; en"
-    )
+    parser.add_argument("--language", choices=LANGUAGES, default=DEFAULT, help="of the receipt; en")
     parser.add_argument("--json", action="store_true", help="print the sale as JSON")
     parser.set_defaults(run=_run)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from slotmeter.i18n import DEFAULT, Words, mark, words
 from slotmeter.vending.receipts.document import TRIAL, Receipt, ReceiptLine
+from slotmeter.vending.receipts.first_format import understood
 from slotmeter.vending.receipts.slip import only_low_price, tariff_text
 from slotmeter.vending.receipts.wording import (
     at_low_price,
@@ -42,7 +43,7 @@ def explain(receipt: Receipt, language: str = DEFAULT) -> tuple[str, ...]:
         receipt: of any format; older ones say less.
         language: one of ``slotmeter.i18n.LANGUAGES``.
     """
-    return tuple(_sentences(receipt, words(language)))
+    return tuple(_sentences(understood(receipt), words(language)))
 
 
 def _sentences(receipt: Receipt, say: Words) -> Iterator[str]:

@@ -1,20 +1,22 @@
 """Receipts of format 1, exactly as they were printed when they were sold.
 
-Nothing here changes any more: what was sold before format 2 prints the same for ever. Only the
-mark of a reprint is added, for whoever prints one again.
+How they are printed in English never changes any more. Only the mark of a reprint is added, for
+whoever prints one again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from slotmeter.units import instant
+from slotmeter.units import instant, parse_money
 from slotmeter.vending.receipts.document import Receipt, ReceiptLine, group_digits
 
-__all__ = ["html_of_format_1", "text_of_format_1"]
+__all__ = ["html_of_format_1", "text_of_format_1", "understood"]
 
 _DELIVERY: Final = {
     "pending": "Delivery pending: the token is also sent to the meter. "
@@ -22,6 +24,28 @@ _DELIVERY: Final = {
     "keypad": "Type the token on the keypad of the meter.",
     "none": "The amount was added to your account.",
 }
+
+_TAX: Final = re.compile(r"(?P<label>.+) on (?P<base>[0-9]+(?:\.[0-9]+)?)")
+_CHARGE: Final = re.compile(r"(?P<label>.+) (?P<period>[0-9]{4}-[0-9]{2})")
+
+
+def understood(receipt: Receipt) -> Receipt:
+    """Take bases and months out of the labels of format 1, for other languages and explanations.
+
+    A receipt of a later format is returned as it is.
+    """
+    if receipt.format > 1:
+        return receipt
+    return replace(receipt, lines=tuple(_understood(receipt, line) for line in receipt.lines))
+
+
+def _understood(receipt: Receipt, line: ReceiptLine) -> ReceiptLine:
+    if line.kind == "tax" and (tax := _TAX.fullmatch(line.label)):
+        base = parse_money(tax["base"], receipt.currency).minor
+        return replace(line, label=tax["label"], base_minor=base)
+    if line.kind == "charge" and (charge := _CHARGE.fullmatch(line.label)):
+        return replace(line, label=charge["label"], period=charge["period"])
+    return line
 
 
 def _sold_at(receipt: Receipt) -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from slotmeter.i18n import DEFAULT, words
 from slotmeter.vending.receipts.document import Receipt
 from slotmeter.vending.receipts.explain import explain
-from slotmeter.vending.receipts.first_format import html_of_format_1, text_of_format_1
+from slotmeter.vending.receipts.first_format import (
+    html_of_format_1,
+    text_of_format_1,
+    understood,
+)
 from slotmeter.vending.receipts.letters import ascii_only
 from slotmeter.vending.receipts.message import Message, message_of
 from slotmeter.vending.receipts.page import page_of
@@ -45,7 +49,7 @@ def render_text(
     if _as_it_was(receipt, language):
         text = text_of_format_1(receipt, width, _marks(reprint))
         return ascii_only(text) if ascii_letters else text
-    slip = slip_of(receipt, language, reprint=reprint)
+    slip = slip_of(understood(receipt), language, reprint=reprint)
     if not ascii_letters:
         return text_of(slip, width)
     # Before the rows are laid out: some letters become two.
@@ -57,7 +61,7 @@ def render_html(receipt: Receipt, *, language: str = DEFAULT, reprint: bool = Fa
     if _as_it_was(receipt, language):
         return html_of_format_1(receipt, _marks(reprint))
     heading = words(language).gettext("Why this many units?")
-    slip = slip_of(receipt, language, reprint=reprint)
+    slip = slip_of(understood(receipt), language, reprint=reprint)
     return page_of(slip, heading, explain(receipt, language))
 
 
