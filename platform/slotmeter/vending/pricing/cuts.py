@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from slotmeter.errors import Refused
 from slotmeter.units import iso_utc
-from slotmeter.vending.tariff.calendar import PeriodSpan, day_start_us, local_date, spans_between
+from slotmeter.vending.tariff.calendar import PeriodSpan, day_spans, day_start_us, local_date
 from slotmeter.vending.tariff.model import Calendar
 
 __all__ = ["Interval", "Piece", "cut", "share_until"]
@@ -62,12 +62,18 @@ def cut(
     Raises:
         Refused: ``interval_invalid``, ``intervals_overlap``; what the calendar refuses.
     """
+    spans: Sequence[PeriodSpan] = ()
     for interval in in_order(intervals):
-        before = 0
-        for span in _spans(calendar, interval.start_us, interval.end_us, time_zone):
-            until = share_until(interval, span.end_us)
-            yield Piece(span.start_us, span.end_us, until - before, span.day, span.period)
-            before = until
+        before, at_us = 0, interval.start_us
+        while at_us < interval.end_us:
+            if not spans or not spans[0].start_us <= at_us < spans[-1].end_us:
+                spans = _spans_of(calendar, local_date(at_us, time_zone), time_zone)
+            for span in spans:
+                end_us = min(span.end_us, interval.end_us)
+                if span.start_us <= at_us < end_us:
+                    until = share_until(interval, end_us)
+                    yield Piece(at_us, end_us, until - before, span.day, span.period)
+                    before, at_us = until, end_us
 
 
 def in_order(intervals: Iterable[Interval]) -> Sequence[Interval]:
@@ -97,15 +103,9 @@ def in_order(intervals: Iterable[Interval]) -> Sequence[Interval]:
     return ordered
 
 
-def _spans(
-    calendar: Calendar | None, start_us: int, end_us: int, time_zone: str
-) -> Iterator[PeriodSpan]:
+def _spans_of(calendar: Calendar | None, day: date, time_zone: str) -> Sequence[PeriodSpan]:
+    """Return the spans of a local day."""
     if calendar is not None:
-        yield from spans_between(calendar, start_us, end_us, time_zone)
-        return
-    day = local_date(start_us, time_zone)
-    while (begins := day_start_us(day, time_zone)) < end_us:
-        first, last = max(begins, start_us), min(day_start_us(day + _DAY, time_zone), end_us)
-        if first < last:
-            yield PeriodSpan(first, last, day, "")
-        day += _DAY
+        return day_spans(calendar, day, time_zone)
+    start_us, end_us = day_start_us(day, time_zone), day_start_us(day + _DAY, time_zone)
+    return (PeriodSpan(start_us, end_us, day, ""),)

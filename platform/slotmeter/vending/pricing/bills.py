@@ -1,0 +1,178 @@
+"""The lines of one section of a bill, by the same arithmetic as those of a purchase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Final
+
+from slotmeter.errors import Refused
+from slotmeter.vending.pricing.amounts import (
+    Amounts,
+    Part,
+    line_amounts,
+    parts_between,
+    percents_of_tender,
+    undone,
+)
+from slotmeter.vending.pricing.by_tender import divides, fixed_percents, with_taxes
+from slotmeter.vending.pricing.delivery import delivery_for
+from slotmeter.vending.pricing.fixed import FixedTaken, fixed_taken, items_due
+from slotmeter.vending.pricing.lines import lines_of
+from slotmeter.vending.pricing.plan import Plan
+from slotmeter.vending.pricing.priced import PricedLine
+from slotmeter.vending.pricing.refusals import TENDER_MINOR_MAX, no_price_for_units
+from slotmeter.vending.pricing.settle import Purchase, Settled
+from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.pricing.solve import Counted
+
+__all__ = ["Section", "section_lines"]
+
+TRIES_MAX: Final = 200
+"""Percentages of what is paid are found by trying what is paid; a few tries are enough."""
+
+
+@dataclass(slots=True)
+class Section:
+    """A stretch of time with one set of prices, while it is being added up.
+
+    Args:
+        plan: the prices; for time of use its segments are the periods.
+        table: code of the price table.
+        periods: names of the periods, in the order of the plan's segments; empty for blocks.
+        first_day: local.
+        last_day: local, included.
+        prior: units counted in the window before.
+        correctable: of these, at a price that a correction takes back.
+        units: used.
+        by_period: the same by period.
+    """
+
+    plan: Plan
+    table: str
+    periods: tuple[str, ...]
+    first_day: date
+    last_day: date
+    prior: int
+    correctable: int
+    units: int = 0
+    by_period: dict[str, int] = field(default_factory=dict)
+
+    def add(self, day: date, period: str, units: int) -> None:
+        """Count units of a day and period."""
+        self.last_day = day
+        self.units += units
+        if self.periods:
+            self.by_period[period] = self.by_period.get(period, 0) + units
+
+    @property
+    def correctable_after(self) -> int:
+        """What a later section in the same window may have to take back."""
+        regimes = self.plan.regimes
+        if self.periods or len(regimes) == 1:
+            return self.correctable
+        if self.plan.regime_of(self.prior + self.units) == len(regimes) - 1:
+            return 0
+        return self.correctable + self.units
+
+    def parts(self) -> tuple[list[Part], list[Part]]:
+        """Return what was used by segment, and what is taken back of units before.
+
+        Raises:
+            Refused: ``no_price_for_units``.
+        """
+        plan = self.plan
+        if self.periods:
+            segments = plan.regimes[0].segments
+            used = (self.by_period.get(period, 0) for period in self.periods)
+            return [part for part in zip(segments, used, strict=True) if part[1]], []
+        before, after = plan.regime_of(self.prior), plan.regime_of(self.prior + self.units)
+        regime = plan.regimes[after]
+        if self.prior + self.units > regime.high:
+            raise no_price_for_units(plan.tariff)
+        if not self.units:
+            return [], []
+        taken_back = undone(plan, before, after, self.prior, self.correctable)
+        return parts_between(regime, self.prior, self.prior + self.units), taken_back
+
+
+def section_lines(
+    section: Section, situations: Iterable[Situation], buyer: Situation
+) -> tuple[PricedLine, ...]:
+    """Return the lines of a section; what they come to is to be paid.
+
+    Args:
+        section: added up.
+        situations: with the fixed charges of one month each and the demand measured in it.
+        buyer: whose bill it is.
+
+    Raises:
+        Refused: ``no_price_for_units`` or ``load_unknown``.
+    """
+    plan = section.plan
+    parts, taken_back = section.parts()
+    fixed = [taken for each in situations for taken in _fixed(plan, each, section.last_day)]
+    settled = _settled(plan, parts, taken_back, fixed)
+    purchase = Purchase(
+        plan=plan,
+        situation=buyer,
+        day=section.last_day,
+        delivery=delivery_for(plan.tariff, buyer),
+        counted=Counted(section.prior, section.correctable),
+        cap=None,
+        debts=(),
+        advance=0,
+        charges=(),
+    )
+    lines = lines_of(purchase, settled)
+    names = {f"block{number}": name for number, name in enumerate(section.periods, start=1)}
+    named = [
+        replace(line, code=names.get(line.code, line.code)) if line.kind == "energy" else line
+        for line in lines
+    ]
+    rounding = settled.tender - sum(line.amount_minor for line in lines)
+    if rounding:
+        named.append(PricedLine("rounding", "rounding", "Rounding", "rounding", rounding))
+    return tuple(named)
+
+
+def _fixed(plan: Plan, situation: Situation, day: date) -> list[FixedTaken]:
+    """Return the charges of a month in full: bills do not share them over purchases."""
+    due = items_due(plan, situation, situation.charges, day)
+    of_period = [(item, state) for item, state in due if state.period]
+    return fixed_taken(plan, of_period, situation, TENDER_MINOR_MAX)
+
+
+def _settled(
+    plan: Plan, parts: list[Part], taken_back: list[Part], fixed: Sequence[FixedTaken]
+) -> Settled:
+    """Return what is to be paid; percentages of what is paid are part of it."""
+    paid = 0
+    for _ in range(TRIES_MAX):
+        of_tender = percents_of_tender(plan, paid)
+        percents = None
+        if divides(plan):
+            percents = [fixed_percents(plan, each) for each in fixed]
+            amounts, total = with_taxes(plan, parts, taken_back)
+            top = line_amounts(plan, [], [], (), of_tender)
+            amounts = _with_more(amounts, top.percents)
+            total += top.total + sum(
+                each.taken.net + sum(own) for each, own in zip(fixed, percents, strict=True)
+            )
+        else:
+            amounts = line_amounts(plan, parts, taken_back, fixed, of_tender)
+            total = amounts.total
+        if total == paid or not plan.on_tender:
+            return Settled(total, (), fixed, amounts, None, 0, 0, 0, percents)
+        paid = total
+    raise Refused(
+        "tariff_invalid",
+        f"tariff {plan.tariff.code}: percentages of what is paid take all of it",
+        field="percentages",
+    )
+
+
+def _with_more(amounts: Amounts, percents: Sequence[int]) -> Amounts:
+    both = zip(amounts.percents, percents, strict=True)
+    return replace(amounts, percents=[own + more for own, more in both])
