@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from slotmeter.units import Money, epoch_us
 from slotmeter.vending.pricing.conformance import Published, check_case
+from slotmeter.vending.pricing.intervals import Interval, price_intervals
+from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.tariff.keys import KEYS, RESERVED_CODES
+from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.problems import TariffProblems
 from slotmeter.vending.tariff.reader import check_tariff
 
@@ -108,6 +114,33 @@ def test_a_case_of_the_page_comes_out_as_it_says(example: Example, case: str, re
 
     assert checked.differences == ()
     assert checked.unused == ()
+
+
+USES = [
+    pytest.param(example, case.removeprefix("use "), result, id=f"{example}: {case}")
+    for example in GOOD
+    for case, result in example.rows
+    if case.startswith("use ")
+]
+
+
+@pytest.mark.parametrize(("example", "case", "result"), USES)
+def test_use_that_is_measured_costs_what_the_page_says(
+    example: Example, case: str, result: str
+) -> None:
+    tariff = check_tariff(example.text).tariff
+    span, units = case.split(" ")
+    start_us, end_us = (local_us(text, tariff) for text in span.split("/"))
+    situation = Situation(start_us, tariff.time_zone or "")
+
+    bill = price_intervals(tariff, [Interval(start_us, end_us, int(units) * 1_000)], situation)
+
+    found = {code: str(part.units // 1_000) for code, part in bill.parts.items()}
+    assert found | {"total": str(Money(bill.total_minor, tariff.currency))} == pairs(result)
+
+
+def local_us(text: str, tariff: Tariff) -> int:
+    return epoch_us(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(tariff.time_zone or "")))
 
 
 @pytest.mark.parametrize("example", REFUSED, ids=str)
