@@ -178,7 +178,7 @@ class Plan:
     @cached_property
     def has_gross(self) -> bool:
         """Lines of energy name a price with what lies on it."""
-        return any(segment.shown for regime in self.regimes for segment in regime.segments)
+        return any(segment.gross_rate for regime in self.regimes for segment in regime.segments)
 
     @cached_property
     def lines_max(self) -> int:

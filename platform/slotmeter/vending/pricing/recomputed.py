@@ -40,9 +40,8 @@ class _Check:
         if tariff.energy_content is not None:
             self.sold_unit = 1_000
         self.percents = {item.code: item for item in tariff.percent_items}
-        self.has_remainder = tariff.rounding.split_by is SplitBy.TENDER or any(
-            item.included for item in tariff.percent_items
-        )
+        self.is_divided = _is_divided(tariff, priced)
+        self.has_remainder = self.is_divided or any(item.included for item in tariff.percent_items)
 
     def problems(self) -> Iterator[str]:
         total = sum(line.amount_minor for line in self.priced.lines)
@@ -115,7 +114,7 @@ class _Check:
         room = 0
         if self.tariff.rounding.percent_of is PercentOf.EXACT or self.has_remainder:
             room = 1 + len(bases)
-        if self.tariff.rounding.split_by is SplitBy.TENDER:
+        if self.is_divided:
             # There the tax lies on money before it was rounded to units.
             room += sum(abs(e.amount_minor) for e in self.priced.lines if e.kind == "rounding")
             step = self.tariff.rounding.price_step or Decimal(0)
@@ -128,8 +127,8 @@ class _Check:
         if line.kind == "energy" or (line.kind == "correction" and line.code == "energy"):
             return "energy" in item.on
         if line.kind == "charge":
-            is_apart = self.tariff.rounding.split_by is SplitBy.TENDER
-            return not is_apart and ("fixed" in item.on or line.code in item.on)
+            # Where the tender is divided, the taxes of a charge have lines of their own.
+            return not self.is_divided and ("fixed" in item.on or line.code in item.on)
         if line.period is not None:
             return False
         if line.kind in ("levy", "correction") and line.code not in self.percents:
@@ -166,6 +165,17 @@ class _Check:
             yield f"the lines have {sold} units, the token {self.priced.units}"
         if self.tariff.rounding.units in (Rounding.DOWN, Rounding.FLOOR) and self.priced.units < 0:
             yield f"{self.priced.units} units"
+
+
+def _is_divided(tariff: Tariff, priced: Priced) -> bool:
+    """Say whether taxes were divided out of the tender."""
+    taxes = {item.code for item in tariff.percent_items if item.is_tax}
+    is_taxed_first = any(
+        taxes.intersection(item.on) for item in tariff.percent_items if not item.is_tax
+    )
+    kinds = {(line.kind, line.code) for line in priced.lines}
+    is_stopped = ("kept", "kept") in kinds and any(kind == "energy" for kind, _ in kinds)
+    return tariff.rounding.split_by is SplitBy.TENDER and not is_taxed_first and not is_stopped
 
 
 def _is_within(period: str, span: str | None) -> bool:
