@@ -108,15 +108,17 @@ def _country_days(country: str, subdivision: str | None, year: int) -> frozenset
     """Return a country's holidays in a year; None for a year the package does not know."""
     import holidays  # a third of a second, only for those who have a calendar
 
-    try:
-        days = holidays.country_holidays(country, subdiv=subdivision, years=year)
-    except NotImplementedError as error:
+    # The package's own look-up of what it supports loads every country.
+    known = getattr(holidays, country, None) if country.isupper() else None
+    regions = getattr(known, "subdivisions", None)
+    if regions is None or (subdivision is not None and subdivision not in regions):
         where = country if subdivision is None else f"{country} {subdivision}"
         raise Refused(
             "holidays_unknown",
             f"the package holidays does not know {where}: expected an ISO 3166 code such as ZA",
             field="calendar.holidays",
-        ) from error
+        )
+    days = holidays.country_holidays(country, subdiv=subdivision, years=year)
     if not days.start_year <= year <= days.end_year:
         return None
     return frozenset(days)
