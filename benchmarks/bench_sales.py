@@ -6,6 +6,9 @@ The server is ``slotmeter serve`` on a data folder made by commands. The generat
 its own on the same machine: 32 clients on kept-open connections, each sends its next sale when the
 one before is answered. Meters are drawn at random; every answer is checked: 201, the meter asked
 for, 20 digits. The peer is an aiohttp server whose handler makes one durable SQLite insert.
+
+Beside the rate it prints how much of a processor the server used for each answer, which depends
+less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -71,12 +74,20 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a generator saw; times in milliseconds."""
+    """What a generator saw; times in milliseconds.
+
+    Args:
+        answers: within the measured time.
+        answers_in_all: warm-up and the last answers included.
+        cpu_ms: processor time of the server for each answer, warm-up included.
+    """
 
     answers: int
+    answers_in_all: int
     per_s: float
     p50_ms: float
     p99_ms: float
+    cpu_ms: float = 0.0
 
 
 # --- the generator: a process of its own ----------------------------------------------------------
@@ -192,10 +203,18 @@ async def generate(load: Load) -> Measured:
     )
     return Measured(
         answers=len(took_ms),
+        answers_in_all=sum(len(client.answered_s) for client in clients),
         per_s=len(took_ms) / load.measure_s,
         p50_ms=took_ms[len(took_ms) // 2],
         p99_ms=took_ms[len(took_ms) * 99 // 100],
     )
+
+
+def cpu_s_of(pid: int) -> float:
+    """Return the processor time that a process has used, in all its threads (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user_ticks, system_ticks = int(fields[11]), int(fields[12])  # utime and stime of proc(5)
+    return (user_ticks + system_ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def in_own_process(load: Load) -> Measured:
@@ -238,14 +257,15 @@ def serve_peer(database: Path, port: int) -> None:
 
 
 @contextmanager
-def running_peer(folder: Path) -> Iterator[int]:
+def running_peer(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run the peer; give its port and its process."""
     [port] = free_ports(1)
     process = subprocess.Popen(
         [sys.executable, __file__, "--peer", str(folder / "peer.db"), str(port)]
     )
     try:
         wait_for(port, process)
-        yield port
+        yield port, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
@@ -287,7 +307,8 @@ def meter_file(numbers: Sequence[str], *, with_devices: bool) -> str:
 @contextmanager
 def running_server(
     folder: Path, numbers: Sequence[str], *, with_devices: bool
-) -> Iterator[tuple[Site, str]]:
+) -> Iterator[tuple[Site, str, int]]:
+    """Run the server; give its site, its ``synchronous`` setting and its process."""
     site = make_site(
         folder,
         meter_file=meter_file(numbers, with_devices=with_devices),
@@ -299,7 +320,8 @@ def running_server(
     server.launch()
     try:
         server.wait_until_ready()
-        yield site, server.synchronous()
+        assert server.pid is not None
+        yield site, server.synchronous(), server.pid
     finally:
         server.stop()
 
@@ -317,19 +339,22 @@ def show(name: str, runs: Sequence[Measured]) -> float:
     median = statistics.median(per_s)
     p50 = statistics.median(run.p50_ms for run in runs)
     p99 = statistics.median(run.p99_ms for run in runs)
+    cpu = statistics.median(run.cpu_ms for run in runs)
     print(
         f"{name:34} {median:8,.0f}/s  ({per_s[0]:,.0f} to {per_s[-1]:,.0f} in {len(runs)} runs)"
-        f"   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms",
+        f"   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   CPU {cpu:5.2f} ms each",
         flush=True,
     )
     return median
 
 
-def told(what: str, run: int, load: Load) -> Measured:
+def told(what: str, run: int, load: Load, pid: int) -> Measured:
     """Run the generator and say what came out, so that nobody waits without a word."""
-    measured = in_own_process(load)
-    print(f"  {what}, run {run + 1}: {measured.per_s:,.0f}/s", flush=True)
-    return measured
+    before_s = cpu_s_of(pid)
+    seen = in_own_process(load)
+    cpu_ms = (cpu_s_of(pid) - before_s) * 1_000 / seen.answers_in_all
+    print(f"  {what}, run {run + 1}: {seen.per_s:,.0f}/s, CPU {cpu_ms:.2f} ms each", flush=True)
+    return replace(seen, cpu_ms=cpu_ms)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> int:
@@ -348,19 +373,19 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
     loads_s = 2 * options.runs * (options.warm_up + options.measure)
     print(f"{2 * options.runs} runs, {loads_s:.0f} s in all and a little to start", flush=True)
     serving = running_server(folder / "data", numbers, with_devices=options.devices)
-    with serving as (site, synchronous):
+    with serving as (site, synchronous, pid):
         print(f"synchronous = {synchronous} (read from the server's database)", flush=True)
         if not is_durable(synchronous):
             print("no sale figure: sales are not durable under this setting")
             return 1
         key = site.key_of("till")
         sales = [
-            told("sales", run, load(site.http_port, "/api/v1/sales", key, f"run{run}"))
+            told("sales", run, load(site.http_port, "/api/v1/sales", key, f"run{run}"), pid)
             for run in range(options.runs)
         ]
-    with running_peer(folder) as port:
+    with running_peer(folder) as (port, pid):
         inserts = [
-            told("inserts", run, load(port, "/sales", "", f"peer{run}"))
+            told("inserts", run, load(port, "/sales", "", f"peer{run}"), pid)
             for run in range(options.runs)
         ]
     sold = show("durable sales over HTTP", sales)

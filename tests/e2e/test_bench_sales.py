@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +63,8 @@ def test_without_durability_no_sale_figure_is_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     @contextmanager
-    def server(*_: object, **__: object) -> Iterator[tuple[Any, str]]:
-        yield SimpleNamespace(), synchronous
+    def server(*_: object, **__: object) -> Iterator[tuple[Any, str, int]]:
+        yield SimpleNamespace(), synchronous, 0
 
     monkeypatch.setattr(bench, "running_server", server)
     options = argparse.Namespace(
@@ -75,6 +77,17 @@ def test_without_durability_no_sale_figure_is_printed(
     assert code == 1
     assert f"synchronous = {synchronous}" in said
     assert re.search(r"\d/s", said) is None
+
+
+def test_the_processor_time_of_a_process_is_that_of_all_its_threads() -> None:
+    before_s = bench.cpu_s_of(os.getpid())
+    end_s = time.process_time() + 0.05
+    while time.process_time() < end_s:
+        pass
+
+    used_s = bench.cpu_s_of(os.getpid()) - before_s
+
+    assert 0.03 <= used_s <= 1.0
 
 
 @pytest.mark.e2e
@@ -95,3 +108,6 @@ def test_a_short_run_measures_sales_and_the_peer() -> None:
     figures = re.findall(r"HTTP +([\d,]+)/s .* p50 +[\d.]+ ms +p99 +[\d.]+ ms", done.stdout)
     assert len(figures) == 2
     assert all(int(figure.replace(",", "")) > 0 for figure in figures)
+    processor = re.findall(r"CPU +([\d.]+) ms each$", done.stdout, flags=re.MULTILINE)
+    assert len(processor) == 4  # each run, and both summaries
+    assert all(float(figure) > 0 for figure in processor)
