@@ -34,8 +34,9 @@ from slotmeter.tariff_packs import pack_texts
 from slotmeter.units import DAY_US
 from slotmeter.vending.pricing.charges_due import TakenCharge
 from slotmeter.vending.pricing.engine import open_charges, price_tender, window_start_us
-from slotmeter.vending.pricing.priced import Priced, PricedLine
+from slotmeter.vending.pricing.priced import Priced
 from slotmeter.vending.pricing.situation import DebtState, Situation
+from slotmeter.vending.receipts.assembly import line_dicts
 from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.reader import read_tariff
 
@@ -49,7 +50,6 @@ START_US = 1_767_214_800_000_000  # 2026-01-01 00:00 in Nairobi
 YEAR_DAYS = 365
 SEED = 20_261_121
 EVER_US = 2**62
-_LINE_ALWAYS = frozenset({"kind", "label", "account", "amount_minor", "quantity", "rate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def history(tariff: Tariff, number: int) -> list[Sold]:
 
 
 def _sold(situation: Situation, tender: int, priced: Priced) -> Sold:
-    lines = [_line(line) for line in priced.lines]
+    lines = line_dicts(priced.lines)
     receipt = {**_PARTICULARS, "lines": lines, "tendered_minor": tender, "token": "1" * 20}
     return Sold(
         sold_us=situation.at_us,
@@ -117,13 +117,6 @@ def _sold(situation: Situation, tender: int, priced: Priced) -> Sold:
         priced=json.dumps(lines, separators=(",", ":")),
         receipt=json.dumps(receipt, separators=(",", ":")),
     )
-
-
-def _line(line: PricedLine) -> dict[str, Any]:
-    values = {name: getattr(line, name) for name in PricedLine.__slots__}
-    return {
-        name: value for name, value in values.items() if value is not None or name in _LINE_ALWAYS
-    }
 
 
 _PARTICULARS = {

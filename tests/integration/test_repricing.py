@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from slotmeter.runtime import repricing
 from slotmeter.runtime.repricing import Verified, verify_sales
+from slotmeter.storage.migrate import migrate
 from slotmeter.testing.shop import SERVICE_CHARGE, Shop, open_shop
 from slotmeter.testing.small_utility import tariff_document
 from slotmeter.units import epoch_us
 
 EVER_US = 2**62
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture
@@ -100,3 +105,44 @@ async def test_two_processes_find_the_same_as_one(
 
     assert (found.processes, found.repriced.sales, found.repriced.different) == (2, 6, 1)
     assert reports[-1] == (6, 6)
+
+
+async def test_a_sale_that_began_from_another_block_counter_is_named(shop: Shop) -> None:
+    blocks = {"label": "Energy", "blocks": [{"to": "5", "price": "10"}, {"price": "20"}]}
+    document = {
+        "tariff": "blocks",
+        "title": "Blocks",
+        "commodity": "electricity",
+        "currency": "KES",
+        "energy": blocks,
+    }
+    await shop.utility.add_tariff(document)
+    meter = await shop.utility.add_meter(tariff="blocks")
+    for at in range(3):
+        await shop.sell(meter.number, "30.00", f"blocks-{at}")
+        shop.clock.advance(seconds=60)
+    before = verify(shop).repriced
+    shop.sql(
+        "UPDATE sale SET situation = json_set(situation, '$.prior_units', 4000), units = 3000, "
+        "counted_units = 3000 WHERE sale_id = 'blocks-1'"
+    )
+
+    found = verify(shop).repriced
+
+    assert (before.sales, before.different) == (9, 0)
+    assert {each.what for each in found.differences} >= {"block counter before it"}
+
+
+async def test_the_sales_of_the_first_release_follow_from_its_price_lists(tmp_path: Path) -> None:
+    path = tmp_path / "slotmeter.db"
+    shutil.copy(FIXTURES / "revision_0001.sqlite3", path)
+    migrate(path)
+    with closing(sqlite3.connect(path)) as connection:
+        [(utility_id, sales)] = connection.execute(
+            "SELECT utility_id, count(*) FROM sale WHERE state != 'voided' GROUP BY utility_id"
+        ).fetchall()
+
+    found = verify_sales(path, utility_id, from_us=0, to_us=EVER_US).repriced
+
+    assert found.differences == []
+    assert found.first_release == found.sales == sales > 0

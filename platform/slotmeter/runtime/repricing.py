@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from slotmeter.services.repricing import Repriced, Repricer, StoredSale
+from slotmeter.services.buyer import tariff_and_needs
+from slotmeter.services.repricing import Repriced, Repricer, SoldUnder, StoredSale
 from slotmeter.storage.sale_stream import SaleRange, SaleReader
-from slotmeter.vending.tariff.model import Tariff
-from slotmeter.vending.tariff.reader import stored_tariff
 
 __all__ = ["Verified", "verify_sales"]
 
@@ -106,12 +105,13 @@ class _Tariffs:
 
     def __init__(self, reader: SaleReader, utility_id: int) -> None:
         self._bodies = reader.tariff_bodies(utility_id)
-        self._known: dict[int, Tariff] = {}
+        self._known: dict[int, SoldUnder] = {}
 
-    def __call__(self, version_id: int) -> Tariff:
+    def __call__(self, version_id: int) -> SoldUnder:
         found = self._known.get(version_id)
         if found is None:
-            found = self._known[version_id] = stored_tariff(self._bodies[version_id])
+            tariff, needs = tariff_and_needs(self._bodies[version_id])
+            found = self._known[version_id] = SoldUnder(tariff, needs.window)
         return found
 
 
@@ -149,13 +149,20 @@ def _in_process(wanted: SaleRange) -> tuple[Repriced, int]:
 def _of_range(
     reader: SaleReader, tariffs: _Tariffs, wanted: SaleRange, report: Callable[[int], None]
 ) -> Repriced:
-    repricer = Repricer(tariffs)
+    repricer = Repricer(tariffs, wanted.from_us)
     done = 0
+    of_point: list[StoredSale] = []
     for rows in reader.sales(wanted):
         for row in rows:
-            repricer.add(StoredSale(*row))
+            sale = StoredSale(*row)
+            if of_point and of_point[0].supply_point_id != sale.supply_point_id:
+                repricer.add_point(of_point)
+                of_point = []
+            of_point.append(sale)
         done += len(rows)
         report(done)
+    if of_point:
+        repricer.add_point(of_point)
     return repricer.result
 
 

@@ -31,7 +31,7 @@ from slotmeter.vending.tariff.model import (
 )
 from slotmeter.vending.tariff.reader import stored_tariff
 
-__all__ = ["BuyerReads", "situation_of"]
+__all__ = ["BuyerReads", "Needs", "situation_of", "tariff_and_needs"]
 
 MONTHS_PER_YEAR: Final = 12
 MONTH_CHARACTERS: Final = 7

@@ -8,15 +8,15 @@ each started from is held against the sales before it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, Final
 
 from slotmeter.errors import Refused
+from slotmeter.services.sale_particulars import line_dicts
 from slotmeter.units import parse_money
-from slotmeter.vending.pricing.engine import price_tender
+from slotmeter.vending.pricing.engine import free_given, price_tender, window_start_us
 from slotmeter.vending.pricing.priced import Priced
 from slotmeter.vending.pricing.situation import ChargeState, Situation
 from slotmeter.vending.tariff.model import Tariff
@@ -26,19 +26,21 @@ __all__ = [
     "Difference",
     "Repriced",
     "Repricer",
+    "SoldUnder",
     "StoredSale",
     "merged",
+    "price_again",
     "situation_of",
 ]
+
+_NO_LINE: Final[Mapping[str, Any]] = {}
 
 DIFFERENCES_MAX: Final = 20
 """At most this many differences are listed; all are counted."""
 
-_LINE: Final = ("kind", "code", "account", "amount_minor", "quantity", "rate", "base_minor")
-_LINE_MORE: Final = ("period", "left_minor")
 _CHARGE: Final = "income:charge:"
 
-Line = tuple[Any, ...]
+Line = Mapping[str, Any]
 Differing = tuple[str, object, object]
 
 
@@ -55,7 +57,8 @@ class StoredSale:
         sold_us: when.
         units: what the paid token carries, Wh or mL.
         counted_units: the block counter moved by this.
-        kept_minor: kept for the next purchase.
+        lifeline_units: of these, at a price that a later purchase corrects.
+        kept_minor: what is kept for the next purchase rose by this.
         transfer_minor: what a currency token carries.
         priced: JSON of the lines.
         situation: JSON of what pricing knew; None for sales of the first release.
@@ -72,6 +75,7 @@ class StoredSale:
     sold_us: int
     units: int
     counted_units: int
+    lifeline_units: int
     kept_minor: int
     transfer_minor: int | None
     priced: str
@@ -130,42 +134,106 @@ def merged(parts: Iterable[Repriced]) -> Repriced:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class SoldUnder:
+    """A tariff version, and whether what was bought before counts under it."""
+
+    tariff: Tariff
+    has_window: bool
+
+
 class Repricer:
-    """Prices sales again, one after the other.
+    """Prices sales again, one supply point after the other.
 
     Args:
-        tariff_of: returns the tariff of a version.
+        under: returns the tariff of a version.
+        from_us: sales before this instant are not given; what they counted is not known.
     """
 
-    def __init__(self, tariff_of: Callable[[int], Tariff]) -> None:
+    def __init__(self, under: Callable[[int], SoldUnder], from_us: int = 0) -> None:
         """Start with nothing priced."""
-        self._tariff_of = tariff_of
+        self._under = under
+        self._from_us = from_us
         self.result = Repriced()
 
-    def add(self, sale: StoredSale) -> None:
-        """Price one sale again and remember what differs."""
+    def add_point(self, sales: Sequence[StoredSale]) -> None:
+        """Price the sales of one supply point again, in the order in which they were made."""
+        counter = _Counter(self._from_us)
+        # Ids are given in the order of the commits; clocks of two tills may be a moment apart.
+        for sale in sorted(sales, key=_id_of):
+            if sale.state == "voided":
+                self.result.voided += 1
+            else:
+                self._add(sale, counter)
+            counter.add(sale)
+
+    def _add(self, sale: StoredSale, counter: _Counter) -> None:
         result = self.result
-        if sale.state == "voided":
-            result.voided += 1
-            return
         result.sales += 1
         result.tender_minor += sale.tender_minor
-        tariff = self._tariff_of(sale.tariff_version_id)
-        if sale.situation is None:
-            result.first_release += 1
+        result.first_release += sale.situation is None
+        under = self._under(sale.tariff_version_id)
+        situation = situation_of(sale, under.tariff)
         try:
-            priced = price_tender(
-                tariff, situation_of(sale, tariff), sale.tender_minor, with_outlook=False
-            )
+            priced = price_again(under.tariff, situation, sale.tender_minor)
         except Refused as error:
-            found = [Difference(sale.receipt_number, "price", "sold", f"refused: {error.code}")]
+            things: Iterable[Differing] = (("price", "sold", f"refused: {error.code}"),)
         else:
-            if _same(sale, priced):
-                return
-            found = list(_differences(sale, priced))
-        result.different += 1
-        room = DIFFERENCES_MAX - len(result.differences)
-        result.differences += found[: max(0, room)]
+            things = _things_that_differ(sale, situation, priced)
+        if under.has_window and sale.situation is not None:
+            things = chain(things, counter.differs(sale, situation, under.tariff))
+        found = [Difference(sale.receipt_number, *map(str, each)) for each in things]
+        if found:
+            result.different += 1
+            room = DIFFERENCES_MAX - len(result.differences)
+            result.differences += found[: max(0, room)]
+
+
+def _id_of(sale: StoredSale) -> int:
+    return sale.id
+
+
+class _Counter:
+    """What the sales of a supply point have counted so far."""
+
+    def __init__(self, from_us: int) -> None:
+        self._from_us = from_us
+        self._counted: list[tuple[int, int, bool]] = []
+
+    def add(self, sale: StoredSale) -> None:
+        if sale.counted_units:
+            self._counted.append((sale.sold_us, sale.counted_units, sale.state == "voided"))
+
+    def differs(
+        self, sale: StoredSale, situation: Situation, tariff: Tariff
+    ) -> Iterator[Differing]:
+        """Say if a sale began from another block counter than the sales before it make.
+
+        A sale that was voided later counted until then, so that it may count or not.
+        """
+        start_us = window_start_us(tariff.energy.counter, situation.at_us, situation.time_zone)
+        if start_us < self._from_us:
+            return
+        low = high = 0
+        for sold_us, units, is_voided in self._counted:
+            if sold_us >= start_us:
+                high += units
+                low += 0 if is_voided else units
+        if not low <= situation.prior_units <= high:
+            yield "block counter before it", situation.prior_units, low
+
+
+def price_again(tariff: Tariff, situation: Situation, tender_minor: int) -> Priced:
+    """Price a sale as it was priced; one without money claimed free units.
+
+    Raises:
+        Refused: it would not be sold.
+    """
+    if tender_minor:
+        return price_tender(tariff, situation, tender_minor, with_outlook=False)
+    free = free_given(tariff, situation)
+    counted = sum(each.units for each in free) if tariff.energy.counter.counts_free else 0
+    return Priced(0, (), 0, counted_units=counted, free=free, kept_minor=situation.advance_minor)
 
 
 def situation_of(sale: StoredSale, tariff: Tariff) -> Situation:
@@ -199,95 +267,64 @@ def _charges_taken(sale: StoredSale, tariff: Tariff) -> Iterator[ChargeState]:
         yield ChargeState(code, period, whole - line["amount_minor"])
 
 
-def _same(sale: StoredSale, priced: Priced) -> bool:
-    if (
-        priced.units != sale.units
-        or priced.tender_minor != sale.tender_minor
-        or (sale.situation is not None and not _same_counts(sale, priced))
-    ):
-        return False
-    stored = json.loads(sale.priced)
+def _things_that_differ(
+    sale: StoredSale, situation: Situation, priced: Priced
+) -> Iterable[Differing]:
+    """Return what differs, each with what is stored and what comes out now."""
+    stored: list[Line] = json.loads(sale.priced)
     if sale.situation is None:
-        return _by_account(stored) == _priced_by_account(priced)
-    lines = priced.lines
-    if len(stored) != len(lines):
+        return _amounts_that_differ(sale, stored, priced)
+    counts = _unequal(
+        (
+            ("units", sale.units, priced.units),
+            ("counted units", sale.counted_units, priced.counted_units),
+            ("lifeline units", sale.lifeline_units, priced.lifeline_units),
+            ("kept", sale.kept_minor, priced.kept_minor - situation.advance_minor),
+            ("transfer", sale.transfer_minor, priced.transfer_minor),
+        )
+    )
+    if _same_lines(stored, priced):
+        return counts
+    return chain(counts, _lines_that_differ(stored, line_dicts(priced.lines)))
+
+
+def _same_lines(stored: Sequence[Line], priced: Priced) -> bool:
+    """Say whether all that a sale kept of its lines comes out again."""
+    if len(stored) != len(priced.lines):
         return False
-    for line, old in zip(lines, stored, strict=True):
-        get = old.get
-        if (
-            line.amount_minor != old["amount_minor"]
-            or line.account != old["account"]
-            or line.kind != old["kind"]
-            or line.quantity != get("quantity")
-            or line.rate != get("rate")
-            or line.code != get("code")
-            or line.base_minor != get("base_minor")
-            or line.period != get("period")
-            or line.left_minor != get("left_minor")
-        ):
-            return False
+    for line, old in zip(priced.lines, stored, strict=True):
+        for name, value in old.items():
+            if getattr(line, name) != value:
+                return False
     return True
 
 
-def _same_counts(sale: StoredSale, priced: Priced) -> bool:
-    return (
-        priced.counted_units == sale.counted_units
-        and priced.kept_minor == sale.kept_minor
-        and priced.transfer_minor == sale.transfer_minor
-    )
-
-
-def _differences(sale: StoredSale, priced: Priced) -> Iterator[Difference]:
-    """Say how a sale differs, one sentence for each thing."""
-    if sale.situation is None:
-        things = _amounts_that_differ(sale, priced)
-    else:
-        things = chain(_counts_that_differ(sale, priced), _lines_that_differ(sale, priced))
-    for what, stored, computed in things:
-        yield Difference(sale.receipt_number, what, str(stored), str(computed))
-
-
-def _amounts_that_differ(sale: StoredSale, priced: Priced) -> Iterator[Differing]:
-    old, new = _by_account(json.loads(sale.priced)), _priced_by_account(priced)
+def _amounts_that_differ(
+    sale: StoredSale, stored: Sequence[Line], priced: Priced
+) -> Iterator[Differing]:
+    """Compare by account: the first release wrote the same amounts in another order."""
+    old = _by_account((line["account"], line["amount_minor"]) for line in stored)
+    new = _by_account((line.account, line.amount_minor) for line in priced.lines)
     yield from _unequal((("units", sale.units, priced.units),))
     yield from _unequal((code, old.get(code), new.get(code)) for code in sorted({*old, *new}))
 
 
-def _counts_that_differ(sale: StoredSale, priced: Priced) -> Iterator[Differing]:
-    return _unequal(
-        (
-            ("units", sale.units, priced.units),
-            ("counted units", sale.counted_units, priced.counted_units),
-            ("kept", sale.kept_minor, priced.kept_minor),
-            ("transfer", sale.transfer_minor, priced.transfer_minor),
-        )
-    )
+def _lines_that_differ(stored: Sequence[Line], computed: Sequence[Line]) -> Iterator[Differing]:
+    """Compare what a sale kept of each line; a later release may know more of it."""
+    for at, (old, new) in enumerate(zip_longest(stored, computed, fillvalue=_NO_LINE), start=1):
+        names = old or new
+        one = {name: old.get(name) for name in names}
+        two = {name: new.get(name) for name in names}
+        if one != two:
+            yield f"line {at}", one, two
 
 
-def _lines_that_differ(sale: StoredSale, priced: Priced) -> Iterator[Differing]:
-    stored = [_line(line.get) for line in json.loads(sale.priced)]
-    computed = [_line(partial(getattr, line)) for line in priced.lines]
-    pairs = enumerate(zip_longest(stored, computed), start=1)
-    return _unequal((f"line {at}", one, two) for at, (one, two) in pairs)
+def _unequal(things: Iterable[Differing]) -> list[Differing]:
+    return [each for each in things if each[1] != each[2]]
 
 
-def _unequal(things: Iterable[Differing]) -> Iterator[Differing]:
-    return (each for each in things if each[1] != each[2])
-
-
-def _line(get: Callable[[str], Any]) -> Line:
-    return tuple(get(name) for name in (*_LINE, *_LINE_MORE))
-
-
-def _by_account(stored: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def _by_account(amounts: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
-    for line in stored:
-        sums[line["account"]] = sums.get(line["account"], 0) + line["amount_minor"]
-    return {account: minor for account, minor in sums.items() if minor}
-
-
-def _priced_by_account(priced: Priced) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for line in priced.lines:
-        sums[line.account] = sums.get(line.account, 0) + line.amount_minor
+    for account, minor in amounts:
+        sums[account] = sums.get(account, 0) + minor
     return {account: minor for account, minor in sums.items() if minor}

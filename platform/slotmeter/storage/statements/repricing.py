@@ -32,6 +32,7 @@ READS: dict[str, Select[Any]] = {
         _sale.c.sold_us,
         _sale.c.units,
         _sale.c.counted_units,
+        _sale.c.lifeline_units,
         _sale.c.kept_minor,
         _sale.c.transfer_minor,
         _sale.c.priced,
