@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import pytest
@@ -9,14 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotmeter.errors import Refused
-from slotmeter.units import CURRENCY_EXPONENTS, Money
-from slotmeter.vending.accounts import CreditMode
-from slotmeter.vending.charges import ChargeDue
+from slotmeter.units import CURRENCY_EXPONENTS, Commodity, commodity_quantity
 from slotmeter.vending.pricing.engine import price_tender, use_cost
 from slotmeter.vending.pricing.situation import ChargeState, Situation
-from slotmeter.vending.sales import PricedSale, price_sale
-from slotmeter.vending.tariff.reader import parse_tariff as parse_now
-from slotmeter.vending.tariffs import parse_tariff as parse_then
+from slotmeter.vending.sts.amounts import UNITS_MAX, decode_units, encode_units
+from slotmeter.vending.tariff.reader import parse_tariff
 
 AT_US = 1_780_000_000_000_000
 
@@ -48,70 +48,111 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-def sold_then(
-    document: dict[str, Any], tender: int, taken: int | None, mode: CreditMode
-) -> PricedSale | None:
-    tariff = parse_then(document)
-    charge = None
-    if tariff.fixed_charge is not None and taken is not None:
-        net = Money(tariff.fixed_charge.amount.minor - taken, tariff.currency)
-        taxed = tariff.fixed_charge.taxed and tariff.tax is not None
-        tax = tariff.tax.on(net) if taxed and tariff.tax else Money(0, tariff.currency)
-        charge = ChargeDue("service", "Service", "2026-05", net, tax) if net.minor > 0 else None
-    try:
-        return price_sale(
-            Money(tender, tariff.currency),
-            tariff,
-            credit_mode=mode,
-            account_number="A1",
-            charge=charge,
+@dataclass(frozen=True)
+class Then:
+    """A price list as the first release read it, in minor units and base units."""
+
+    price: Fraction  # per base unit
+    percent: Fraction | None
+    charge: int
+    is_charge_taxed: bool
+    token_step: int
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Then:
+        scale = 10 ** CURRENCY_EXPONENTS.get(document["currency"], 2)
+        unit = commodity_quantity(Commodity(document["commodity"])).per_sold_unit
+        tax, charge = document.get("tax"), document.get("fixed_charge")
+        return cls(
+            price=Fraction(document["price"]) * scale / unit,
+            percent=None if tax is None else Fraction(tax["percent"]),
+            charge=0 if charge is None else int(Fraction(charge["amount"]) * scale),
+            is_charge_taxed=charge is not None and charge["taxed"],
+            token_step=unit // 10,
         )
-    except Refused:
+
+
+def half_up(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))
+
+
+Figures = list[tuple[str, str, int, int]]
+
+
+def sold_then(
+    document: dict[str, Any], tender: int, taken: int | None, is_meter_credit: bool
+) -> tuple[int, Figures] | None:
+    """Return units and lines as the first release made them; None where it refused.
+
+    The charge and its tax come first; the tax is divided out of the rest, units are cut to a tenth
+    and to what a token can hold, and what is left of the money without tax is the rounding.
+    """
+    then = Then.of(document)
+    lines: Figures = []
+    left = tender
+    if taken is not None and then.charge > taken:
+        charge = then.charge - taken
+        lines.append(("charge", "income:charge:service", charge, 0))
+        tax = 0
+        if then.percent is not None and then.is_charge_taxed:
+            tax = half_up(charge * then.percent / 100)
+            lines.append(("tax", "tax:VAT", tax, 0))
+        left -= charge + tax
+    if left <= 0:
         return None
+    if not is_meter_credit:
+        return 0, [line for line in [*lines, ("credit", "customer:A1", left, 0)] if line[2]]
+    net = left if then.percent is None else half_up(left * 100 / (100 + then.percent))
+    tenths = floor(Fraction(net) / then.price / then.token_step)
+    if not 0 < tenths <= UNITS_MAX:
+        return None
+    units = decode_units(encode_units(tenths)) * then.token_step
+    cost = half_up(units * then.price)
+    lines.append(("energy", f"income:{document['commodity']}", cost, units))
+    lines.append(("rounding", "rounding", net - cost, 0))
+    lines.append(("tax", "tax:VAT", left - net, 0))
+    return units, [line for line in lines if line[2] or line[3]]
 
 
 @given(
     documents(),
     st.integers(1, 30_000_000),
     st.none() | st.integers(0, 5_000),
-    st.sampled_from(list(CreditMode)),
+    st.booleans(),
 )
 def test_an_old_price_list_sells_what_it_sold(
-    document: dict[str, Any], tender: int, taken: int | None, mode: CreditMode
+    document: dict[str, Any], tender: int, taken: int | None, is_meter_credit: bool
 ) -> None:
-    then = sold_then(document, tender, taken, mode)
+    then = sold_then(document, tender, taken, is_meter_credit)
     charges = () if taken is None else (ChargeState("service", "2026-05", taken),)
     situation = Situation(
         AT_US,
         "Africa/Nairobi",
         charges=charges,
         account_number="A1",
-        is_meter_credit=mode is CreditMode.METER,
+        is_meter_credit=is_meter_credit,
     )
 
     if then is None:
         with pytest.raises(Refused):
-            price_tender(parse_now(document), situation, tender)
+            price_tender(parse_tariff(document), situation, tender)
         return
-    now = price_tender(parse_now(document), situation, tender)
-    assert now.units == then.quantity.amount
-    assert figures(now.lines) == figures(then.lines)
-
-
-def figures(lines: Any) -> list[tuple[object, ...]]:
-    """Return what moves money or units, in an order of its own; lines of nothing move nothing."""
-    return sorted(
+    now = price_tender(parse_tariff(document), situation, tender)
+    moved = [
         (line.kind, line.account, line.amount_minor, line.quantity or 0)
-        for line in lines
+        for line in now.lines
         if line.amount_minor or line.quantity
-    )
+    ]
+    assert (now.units, sorted(moved)) == (then[0], sorted(then[1]))
 
 
 @given(documents(), st.integers(0, 10**9))
 def test_use_is_charged_as_it_was(document: dict[str, Any], used: int) -> None:
-    from slotmeter.services.charging import due_for
-
-    then = due_for(parse_then(document), used)
-
+    then = Then.of(document)
     situation = Situation(AT_US, "Africa/Nairobi", is_meter_credit=False)
-    assert use_cost(parse_now(document), situation, used) == (then.net_minor, then.tax_minor)
+
+    net, tax = use_cost(parse_tariff(document), situation, used)
+
+    exact = then.price * used
+    assert net == half_up(exact)
+    assert tax == half_up(exact * (then.percent or 0) / 100)

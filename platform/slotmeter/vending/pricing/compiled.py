@@ -15,6 +15,7 @@ from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
 from slotmeter.vending.ledger import levy_account, tax_account
 from slotmeter.vending.pricing.chosen import holds, table_for
 from slotmeter.vending.pricing.delivery import Delivery, delivery_for
+from slotmeter.vending.pricing.fixed import constant, fixed_taken, items_due
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import ENDLESS, Fixed, Percentage, Plan, Regime, Segment
 from slotmeter.vending.pricing.situation import ChargeState, Situation
@@ -34,6 +35,8 @@ COMPILED_MAX: Final = 500
 """Tariff versions kept ready; a utility sells by a few at a time."""
 DELIVERIES_MAX: Final = 1_000
 """Calorific values kept ready for one tariff; there is one for each day and zone."""
+CONSTANTS_MAX: Final = 1_000
+"""Sums of fixed charges kept ready for one tariff; there is one for each day, size and load."""
 TEXT_DIGITS: Final = 12
 """Digits of a price for people that has no end in decimals."""
 
@@ -361,10 +364,11 @@ class Compiled:
         self._is_conditional = any(when != ALWAYS for when in self._conditions)
         self._deliveries: dict[tuple[bool, str | None], Delivery] = {}
         self._new_charges: dict[date, tuple[ChargeState, ...]] = {}
+        self._new_constants: dict[tuple[Plan, date, str | None, int | None, int | None], int] = {}
         self._by_period = [
             item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE
         ]
-        self._is_fixed_conditional = any(item.when != ALWAYS for item in self._by_period)
+        self._is_fixed_conditional = any(item.when != ALWAYS for item in tariff.fixed_items)
         self._plans: dict[tuple[str, tuple[bool, ...]], Plan] = {}
 
     def plan(self, situation: Situation, day: date) -> Plan:
@@ -411,6 +415,18 @@ class Compiled:
         if not self._is_fixed_conditional:
             self._new_charges[day] = tuple(charges)
         return tuple(charges)
+
+    def new_constant(self, plan: Plan, situation: Situation, day: date) -> int:
+        """Return what :meth:`new_charges` cost, over the denominator of a plan of this tariff."""
+        key = plan, day, situation.connection, situation.load_w, situation.demand_w
+        found = self._new_constants.get(key)
+        if found is None or self._is_fixed_conditional:
+            items = items_due(plan, situation, self.new_charges(situation, day), day)
+            found = constant(plan, fixed_taken(plan, items, situation, 0), [0] * len(plan.percents))
+            if len(self._new_constants) >= CONSTANTS_MAX:
+                self._new_constants.clear()
+            self._new_constants[key] = found
+        return found
 
     def _new_plan(self, table: Table, applies: tuple[bool, ...]) -> Plan:
         levies: Sequence[UnitItem] = self.tariff.unit_items

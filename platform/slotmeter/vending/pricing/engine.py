@@ -131,7 +131,7 @@ def use_by_account(tariff: Tariff, situation: Situation, used: int) -> dict[str,
     if used <= 0:
         _purchase(tariff, situation)
         return {}
-    plan, amounts, _ = _used(tariff, situation, used)
+    plan, amounts, total = _used(tariff, situation, used)
     earned = {income_account(plan.tariff.commodity.value): sum(amounts.energy) + amounts.correction}
     corrections = amounts.levy_corrections or [0] * len(plan.levies)
     for account, levy, correction in zip(
@@ -140,6 +140,9 @@ def use_by_account(tariff: Tariff, situation: Situation, used: int) -> dict[str,
         earned[account] = earned.get(account, 0) + levy + correction
     for each, amount in zip(plan.percents, amounts.percents, strict=True):
         earned[each.account] = earned.get(each.account, 0) + amount
+    rounding = total - sum(earned.values())
+    if rounding:
+        earned["rounding"] = rounding  # prices that are rounded with everything on them
     return earned
 
 

@@ -16,7 +16,15 @@ from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.situation import ChargeState, Situation
 from slotmeter.vending.tariff.model import FixedItem, Measure
 
-__all__ = ["FixedAmount", "FixedTaken", "fixed_amount", "fixed_taken", "items_due", "part_of"]
+__all__ = [
+    "FixedAmount",
+    "FixedTaken",
+    "constant",
+    "fixed_amount",
+    "fixed_taken",
+    "items_due",
+    "part_of",
+]
 
 _W_PER_KW = 1_000
 _half_up = DIVIDE[Rounding.HALF_UP]
@@ -152,3 +160,16 @@ def items_due(
         if holds(item.when, situation, day):
             due.append((item, ChargeState(item.code, "")))
     return due
+
+
+def constant(plan: Plan, fixed: Sequence[FixedTaken], of_tender: Sequence[int]) -> int:
+    """Return what does not depend on units, exactly, over the plan's denominator."""
+    money = 0
+    for each in fixed:
+        if plan.is_stepped:
+            money += each.taken.with_all * plan.denominator
+        else:
+            money += each.taken.net * plan.fixed[each.item.code].all_in
+    for at in plan.on_tender:
+        money += of_tender[at] * (plan.denominator + sum(plan.tender_weights[at]))
+    return money

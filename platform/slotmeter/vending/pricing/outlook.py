@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 from slotmeter.errors import Refused
+from slotmeter.vending.pricing.amounts import percents_of_tender
+from slotmeter.vending.pricing.by_tender import divides
 from slotmeter.vending.pricing.chosen import cap_percent, in_force
 from slotmeter.vending.pricing.compiled import compiled
-from slotmeter.vending.pricing.fixed import items_due
+from slotmeter.vending.pricing.fixed import constant, items_due
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.priced import Outlook
+from slotmeter.vending.pricing.repaid import repaid
 from slotmeter.vending.pricing.settle import Purchase, Settled, settle
-from slotmeter.vending.pricing.situation import DebtState
-from slotmeter.vending.pricing.solve import Counted
+from slotmeter.vending.pricing.solve import Counted, units_at_once
 
 __all__ = ["next_unit", "outlook_of"]
 
@@ -56,9 +60,31 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
     Debts stand as they do after this purchase; of fixed charges those of one month, or one day,
     are open.
     """
+    situation, tender = purchase.situation, settled.tender
+    ready = compiled(purchase.plan.tariff)
+    day = _first_of_next_month(purchase.day)
+    before = {debt.debt_id: minor for debt, minor in settled.debts} if settled.debts else None
+    cap = purchase.cap
     try:
-        later = _on_the_first(purchase, settled.debts)
-        result = settle(later, settled.tender, only_units=True)
+        in_force(ready.tariff, day)
+        plan = ready.plan(situation, day)
+        if purchase.debts:
+            cap = cap_percent(ready.tariff.debt_caps, situation, day)
+        money = _money(plan, purchase, tender, cap, before, day)
+        units = None if money is None else units_at_once(plan, purchase.delivery, money)
+        if units is not None:
+            return units
+        later = replace(
+            purchase,
+            plan=plan,
+            day=day,
+            counted=Counted(0, 0),
+            cap=cap,
+            advance=0,
+            charges=items_due(plan, situation, ready.new_charges(situation, day), day),
+            repaid_before=before,
+        )
+        result = settle(later, tender)
     except Refused:
         return None
     if result is None or result.bought is None or result.bought.is_beyond:
@@ -66,27 +92,28 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
     return result.bought.delivered
 
 
-def _on_the_first(purchase: Purchase, repaid: Sequence[tuple[DebtState, int]]) -> Purchase:
-    situation = purchase.situation
-    ready = compiled(purchase.plan.tariff)
-    day = _first_of_next_month(purchase.day)
-    in_force(ready.tariff, day)
-    plan = ready.plan(situation, day)
-    cap = purchase.cap
+def _money(
+    plan: Plan,
+    purchase: Purchase,
+    tender: int,
+    cap: Decimal | None,
+    before: Mapping[int, int] | None,
+    day: date,
+) -> int | None:
+    """Return what is left for units on the 1st, over the plan's denominator.
+
+    Returns:
+        None where charges depend on the tender, or the tax is divided out of it.
+    """
+    if divides(plan) or plan.has_split:
+        return None
+    left = tender
     if purchase.debts:
-        cap = cap_percent(ready.tariff.debt_caps, situation, day)
-    return Purchase(
-        plan=plan,
-        situation=situation,
-        day=day,
-        delivery=purchase.delivery,
-        counted=Counted(0, 0),
-        cap=cap,
-        debts=purchase.debts,
-        advance=0,
-        charges=items_due(plan, situation, ready.new_charges(situation, day), day),
-        repaid_before={debt.debt_id: minor for debt, minor in repaid} if repaid else None,
-    )
+        left -= sum([minor for _, minor in repaid(purchase.debts, tender, cap, before)])
+    due = compiled(plan.tariff).new_constant(plan, purchase.situation, day)
+    if plan.on_tender:
+        due += constant(plan, (), percents_of_tender(plan, tender))
+    return left * plan.denominator - due
 
 
 def _first_of_next_month(day: date) -> date:

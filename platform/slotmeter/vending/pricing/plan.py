@@ -200,6 +200,11 @@ class Plan:
         )
 
     @cached_property
+    def levy_accounts(self) -> tuple[str, ...]:
+        """Ledger accounts of the per-unit items."""
+        return tuple(levy_account(item.code) for item in self.levies)
+
+    @cached_property
     def fixed_items(self) -> Mapping[str, FixedItem]:
         """Fixed items that are due by period, by code."""
         return {
@@ -207,6 +212,11 @@ class Plan:
             for item in self.tariff.fixed_items
             if item.collect is not Collection.PURCHASE
         }
+
+    @cached_property
+    def has_split(self) -> bool:
+        """Small purchases pay a part of some fixed items."""
+        return any(item.split is not None for item in self.tariff.fixed_items)
 
     @cached_property
     def per_purchase(self) -> tuple[FixedItem, ...]:

@@ -17,7 +17,13 @@ from slotmeter.vending.pricing.amounts import (
 )
 from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents
 from slotmeter.vending.pricing.delivery import Delivery
-from slotmeter.vending.pricing.fixed import FixedAmount, FixedTaken, fixed_taken, part_of
+from slotmeter.vending.pricing.fixed import (
+    FixedAmount,
+    FixedTaken,
+    constant,
+    fixed_taken,
+    part_of,
+)
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.repaid import repaid
 from slotmeter.vending.pricing.situation import ChargeState, DebtState, Situation
@@ -89,13 +95,8 @@ def _repaid(purchase: Purchase, tender: int) -> list[tuple[DebtState, int]]:
     return repaid(purchase.debts, tender, purchase.cap, purchase.repaid_before)
 
 
-def settle(purchase: Purchase, tender: int, *, only_units: bool = False) -> Settled | None:
+def settle(purchase: Purchase, tender: int) -> Settled | None:
     """Use up a tender; None when it does not buy the smallest amount.
-
-    Args:
-        purchase: the buyer and the prices.
-        tender: what is paid, minor units.
-        only_units: the amounts of the lines are not needed, and may be missing.
 
     Raises:
         Refused: ``too_much_for_one_token`` or ``load_unknown``.
@@ -119,27 +120,13 @@ def settle(purchase: Purchase, tender: int, *, only_units: bool = False) -> Sett
     if money < 0:
         return None
     cost = partial(line_amounts, plan, fixed=fixed, of_tender=of_tender)
-    bought = buy(
-        plan, purchase.delivery, purchase.counted, money, cost, left, only_units=only_units
-    )
+    bought = buy(plan, purchase.delivery, purchase.counted, money, cost, left)
     if bought is None:
         return None
     kept = max(0, left - bought.amounts.total) if bought.is_stopped else 0
-    lines = lines_sum(bought.amounts, fixed)
+    # Where prices are not stepped, what all costs is what the lines come to.
+    lines = lines_sum(bought.amounts, fixed) if plan.is_stepped else bought.amounts.total
     return Settled(tender, debts, fixed, bought.amounts, bought, 0, kept, left - kept - lines)
-
-
-def constant(plan: Plan, fixed: Sequence[FixedTaken], of_tender: Sequence[int]) -> int:
-    """Return what does not depend on units, exactly, over the plan's denominator."""
-    money = 0
-    for each in fixed:
-        if plan.is_stepped:
-            money += each.taken.with_all * plan.denominator
-        else:
-            money += each.taken.net * plan.fixed[each.item.code].all_in
-    for at in plan.on_tender:
-        money += of_tender[at] * (plan.denominator + sum(plan.tender_weights[at]))
-    return money
 
 
 def _credited(

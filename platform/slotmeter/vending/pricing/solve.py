@@ -14,7 +14,7 @@ from slotmeter.vending.pricing.amounts import Amounts, Part, parts_between, undo
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 
-__all__ = ["Bought", "Counted", "buy", "exactly"]
+__all__ = ["Bought", "Counted", "buy", "exactly", "units_at_once"]
 
 LINE_MINOR_MAX = 2
 """A line differs from its exact amount by less, also where its base was rounded before."""
@@ -123,8 +123,6 @@ def buy(
     money: int,
     cost: Callable[[list[Part], list[Part]], Amounts],
     budget: int,
-    *,
-    only_units: bool = False,
 ) -> Bought | None:
     """Return the units that money buys, or None when it is too little for the smallest amount.
 
@@ -135,7 +133,6 @@ def buy(
         money: what is left for units with all that lies on them, over the plan's denominator.
         cost: computes the lines of parts sold and taken back.
         budget: what the lines may come to together, minor units.
-        only_units: leave the amounts of the lines out where they cannot change the units.
     """
     prior = counted.prior
     first = plan.regime_of(prior)
@@ -143,8 +140,6 @@ def buy(
         regime = plan.regimes[exact.regime]
         more_than = 0 if exact.regime == first else regime.low - prior
         delivered = delivery.whole(exact.numerator, exact.denominator)
-        if only_units and _is_safe(plan, delivery, exact, delivered, more_than):
-            return Bought(delivered, delivered, exact.regime, Amounts([]), False, False)
         step_down = delivery.step
         tries = 0
         while (priced := delivery.priced(delivered)) > more_than and delivered > 0:
@@ -160,14 +155,22 @@ def buy(
     return None
 
 
-def _is_safe(plan: Plan, delivery: Delivery, exact: Exact, delivered: int, more_than: int) -> bool:
-    """Say whether so much is left beside whole units that rounded lines cannot need it."""
-    if exact.left is not None or delivery.content is not None:
-        return False
-    if delivered <= more_than or not exact.start <= delivered <= delivery.exact_up_to:
-        return False
+def units_at_once(plan: Plan, delivery: Delivery, money: int) -> int | None:
+    """Return what money buys of a window in which nothing was bought, without its lines.
+
+    Returns:
+        None when only the lines can tell: when so little is left beside whole units that lines
+        which are rounded up could need it, at the end of the blocks, and for several regimes.
+    """
+    if len(plan.regimes) != 1 or delivery.content is not None or money < 0:
+        return None
+    exact = next(exactly(plan, Counted(0, 0), money))
+    delivered = delivery.whole(exact.numerator, exact.denominator)
+    if exact.left is not None or not max(1, exact.start) <= delivered <= delivery.exact_up_to:
+        return None
     left = exact.numerator - delivered * exact.denominator
-    return left >= LINE_MINOR_MAX * plan.lines_max * plan.denominator
+    is_safe = left >= LINE_MINOR_MAX * plan.lines_max * plan.denominator
+    return delivered if is_safe else None
 
 
 def _carried(
