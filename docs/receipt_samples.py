@@ -27,7 +27,7 @@ from slotmeter.vending.receipts import (
     render_message,
     render_text,
 )
-from slotmeter.vending.receipts.assembly import lines_of, particulars_of
+from slotmeter.vending.receipts.assembly import line_dicts, particulars_of
 from slotmeter.vending.tariff.reader import read_tariff
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +55,7 @@ def sample() -> Receipt:
     bare = replace(frame, tokens=(), free=(), debts=(), outlook=None).to_dict()
     bare |= particulars_of(priced, situation)
     bare |= {
-        "lines": [line.to_dict() for line in lines_of(priced)],
+        "lines": line_dicts(priced.lines),
         "quantity": priced.units,
         "currency": tariff.currency,
         "tariff_code": tariff.code,

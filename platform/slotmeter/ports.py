@@ -346,12 +346,21 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal in one request: what every act records."""
+    """A principal in one request: what every act records.
+
+    Args:
+        principal: who.
+        api_key_id: by which key; None for the command line.
+        address: from where.
+        request_id: in which request.
+        terminal: what the key is labelled, such as the name of a till.
+    """
 
     principal: Principal
     api_key_id: int | None
     address: str
     request_id: str
+    terminal: str = ""
 
 
 # --- rules ---------------------------------------------------------------------------------------

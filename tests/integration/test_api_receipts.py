@@ -10,6 +10,7 @@ import pytest
 
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.sample_receipts import full_receipt
+from slotmeter.testing.small_utility import tariff_document
 
 SALES = "/api/v1/sales"
 
@@ -183,3 +184,40 @@ async def test_the_document_of_format_2_is_complete(api: ApiTown, receipt_url: s
 
     assert document == full_receipt().document() | {"receipt_number": document["receipt_number"]}
     assert document["format"] == 2
+
+
+async def test_a_real_sale_names_its_till_and_explains_itself(api: ApiTown) -> None:
+    await api.join("till", "vendor")
+    meter = await api.utility.add_meter("electricity")
+    body = {"sale_id": "till-1", "meter": meter.number, "tendered": "200.00"}
+    sold = (await api.post(SALES, "till", json=body)).json
+
+    document = (await api.get(sold["receipt_url"], "till")).json
+    told = (await api.get(sold["receipt_url"] + "/explanation", "till")).json["sentences"]
+
+    assert (document["format"], document["terminal"]) == (2, "test")
+    assert (await handed_out(api, sold["receipt_url"]))["reprint"] is False
+    assert told[1:4] == [
+        "KES 172.00 bought 8.6 kWh, at KES 20.00 for each kWh.",
+        'KES 27.59 is "VAT": 16 % of KES 172.41.',
+        "KES 0.41 is lost to rounding, because units are sold in whole steps.",
+    ]
+
+
+async def test_a_receipt_stays_as_it_was_when_its_tariff_and_its_meter_change(
+    api: ApiTown,
+) -> None:
+    await api.join("till", "vendor")
+    meter = await api.utility.add_meter("electricity")
+    body = {"sale_id": "till-1", "meter": meter.number, "tendered": "200.00"}
+    url = (await api.post(SALES, "till", json=body)).json["receipt_url"]
+    paths = (url, f"{url}?format=text", f"{url}?format=html&language=es", f"{url}/explanation")
+    before = [(await api.get(path, "till")).content for path in paths]
+
+    dearer = tariff_document("electricity", price="40.00", title="Dearer")
+    await api.utility.add_tariff(dearer, version=2)
+    api.sql("UPDATE customer SET name = 'Somebody Else'")
+    api.sql("UPDATE meter SET number = '07999999990'")
+    api.clock.advance(days=365)
+
+    assert [(await api.get(path, "till")).content for path in paths] == before

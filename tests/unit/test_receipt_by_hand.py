@@ -18,7 +18,7 @@ from slotmeter.units import epoch_us
 from slotmeter.vending.pricing.engine import price_tender
 from slotmeter.vending.pricing.situation import DebtState, Situation
 from slotmeter.vending.receipts import Receipt, explain, render_text
-from slotmeter.vending.receipts.assembly import lines_of, particulars_of
+from slotmeter.vending.receipts.assembly import line_dicts, particulars_of
 from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.reader import read_tariff
 
@@ -67,7 +67,7 @@ def purchases(draw: st.DrawFn) -> Receipt:
     frame = replace(full_receipt(), tokens=(), free=(), debts=(), outlook=None)
     body = frame.to_dict() | particulars_of(priced, situation)
     body |= {
-        "lines": [line.to_dict() for line in lines_of(priced)],
+        "lines": line_dicts(priced.lines),
         "quantity": priced.units,
         "currency": tariff.currency,
         "commodity": tariff.commodity.value,

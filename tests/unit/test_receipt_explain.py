@@ -34,7 +34,7 @@ KES 227.77 is "VAT": 16 % of KES 1423.57.
 KES 0.01 is lost to rounding, because units are sold in whole steps.
 All these amounts together make KES 2000.00, exactly what you paid.
 So you got 79.3 kWh.
-You also get 50.0 kWh free: "Free basic electricity" for 2026-11.
+You get 50.0 kWh free: "Free basic electricity" for 2026-11.
 1380.7 kWh are left in block 2.
 The next kWh costs KES 20.9492 with everything on it.
 On the 1st of next month the same money buys 105.1 kWh, if it is the first purchase of that month \

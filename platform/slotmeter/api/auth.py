@@ -44,6 +44,7 @@ async def sign_in(request: web.Request, access: Access, request_id: str) -> Call
         api_key_id=signed_in.api_key_id,
         address=request.remote or "unknown",
         request_id=request_id,
+        terminal=signed_in.key_label,
     )
 
 

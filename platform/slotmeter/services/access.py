@@ -89,10 +89,11 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whom a key belongs to, with the rights that key carries."""
+    """Whom a key belongs to, with the rights that key carries and what it is labelled."""
 
     principal: Principal
     api_key_id: int
+    key_label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +231,4 @@ def _signed_in(row: Row) -> SignedIn:
         currency=row["currency"],
         time_zone=row["time_zone"],
     )
-    return SignedIn(principal, row["api_key_id"])
+    return SignedIn(principal, row["api_key_id"], row["key_label"])

@@ -25,13 +25,14 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.pricing import Purchase, PurchaseReads, price, price_claim
-from slotmeter.services.sale_particulars import delivery_of, line_dicts, particulars
+from slotmeter.services.sale_particulars import delivery_of, particulars
 from slotmeter.services.sale_void import refusal_of
 from slotmeter.services.sold_tokens import token_rows
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.services.unpriced import clear_steps
 from slotmeter.units import Money, iso_utc, parse_money
 from slotmeter.vending.ledger import Posting, till_account
+from slotmeter.vending.receipts.assembly import line_dicts
 from slotmeter.vending.sts import KEPT_TIDS, minute_1993_of_us
 
 __all__ = ["SaleBegin", "SellRequest"]
@@ -253,7 +254,7 @@ class SaleBegin:
         number, receipt_step = _next_receipt(rows, principal.utility_id)
         row = _sale_row(self._caller, request, purchase, number, self._now_us)
         row |= {"id": new_id(), "request_hash": hashed}
-        row["particulars"] = compact_json(particulars(purchase, rows, principal))
+        row["particulars"] = compact_json(particulars(purchase, rows, self._caller))
         kept = rows["tids"]
         tokens = token_rows(purchase, row, kept, new_id, tids=self._tids, rnd=self._rnd)
         steps: list[Step] = [

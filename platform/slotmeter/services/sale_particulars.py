@@ -1,46 +1,16 @@
-"""What a receipt prints, as of the first commit: its lines, and all that stands beside them."""
+"""What a receipt prints beside its lines and tokens, as of the first commit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
-from slotmeter.ports import Principal, Rows
+from slotmeter.ports import Caller, Rows
 from slotmeter.services.pricing import Purchase
 from slotmeter.vending.accounts import CreditMode
-from slotmeter.vending.pricing.priced import PricedLine
-from slotmeter.vending.receipts import FORMAT, ReceiptLine
+from slotmeter.vending.receipts.assembly import line_dicts, particulars_of
 
-__all__ = ["delivery_of", "line_dicts", "particulars", "receipt_lines"]
-
-_ALWAYS: Final = ("kind", "label", "account", "amount_minor", "quantity", "rate")
-"""What lines had from the first release on; the rest is left out where it says nothing."""
-
-_LATER: Final = tuple(
-    field.name
-    for field in fields(ReceiptLine)
-    if field.name not in _ALWAYS and field.name in {each.name for each in fields(PricedLine)}
-)
-
-
-def line_dicts(lines: Iterable[PricedLine]) -> list[dict[str, Any]]:
-    """Return lines as they are stored with a sale and printed on its receipt."""
-    written = []
-    for line in lines:
-        body = {name: getattr(line, name) for name in _ALWAYS}
-        for name in _LATER:
-            value = getattr(line, name)
-            if value is not None:
-                body[name] = value
-        written.append(body)
-    return written
-
-
-def receipt_lines(lines: Iterable[PricedLine]) -> tuple[ReceiptLine, ...]:
-    """Return lines as a receipt has them."""
-    return tuple(ReceiptLine(**line) for line in line_dicts(lines))
+__all__ = ["delivery_of", "line_dicts", "particulars"]
 
 
 def delivery_of(purchase: Purchase) -> str:
@@ -52,9 +22,9 @@ def delivery_of(purchase: Purchase) -> str:
     return "keypad" if row["device_id"] is None else "pending"
 
 
-def particulars(purchase: Purchase, rows: Rows, principal: Principal) -> dict[str, Any]:
+def particulars(purchase: Purchase, rows: Rows, caller: Caller) -> dict[str, Any]:
     """Return what the receipt prints beside its lines and tokens, as of this moment."""
-    row = purchase.row
+    row, principal = purchase.row, caller.principal
     parameters = json.loads(row["parameters"]) if row["parameters"] is not None else {}
     return {
         "time_zone": principal.time_zone,
@@ -75,51 +45,8 @@ def particulars(purchase: Purchase, rows: Rows, principal: Principal) -> dict[st
         "tariff_code": purchase.tariff.code,
         "tariff_title": purchase.tariff.title,
         "tariff_version": purchase.tariff_version,
-        "delivery": delivery_of(purchase),
-        **explanation(purchase),
-    }
-
-
-def explanation(purchase: Purchase) -> dict[str, Any]:
-    """Return what a receipt of today's format says beyond those of the first release."""
-    priced, situation = purchase.priced, purchase.situation
-    outlook = priced.outlook
-    said: dict[str, Any] = {
-        "format": FORMAT,
-        "prior_units": situation.prior_units,
-        "outlook": {
-            "block": outlook.block,
-            "left_in_block": outlook.left_in_block,
-            "next_price": outlook.next_price,
-            "first_of_month_units": outlook.first_of_month_units,
-        },
+        "terminal": caller.terminal,
         "tariff_since_us": purchase.tariff_since_us,
+        "delivery": delivery_of(purchase),
+        **particulars_of(purchase.priced, purchase.situation),
     }
-    if priced.free:
-        said["free"] = [
-            {
-                "code": free.code,
-                "label": free.label,
-                "period": free.period,
-                "quantity": free.units,
-            }
-            for free in priced.free
-        ]
-    if situation.debts:
-        taken = {each.debt_id: each.minor for each in priced.debts}
-        said["debts"] = [
-            {
-                "kind": debt.kind,
-                "label": debt.label,
-                "taken_minor": taken.get(debt.debt_id, 0),
-                "left_minor": debt.balance_minor - taken.get(debt.debt_id, 0),
-            }
-            for debt in situation.debts
-        ]
-    if priced.kept_minor:
-        said["kept_minor"] = priced.kept_minor
-    if priced.transfer_minor is not None:
-        said |= {"transfer": situation.transfer.value, "transfer_minor": priced.transfer_minor}
-    if priced.calorific_value is not None:
-        said["calorific_value"] = priced.calorific_value
-    return said

@@ -9,12 +9,12 @@ from typing import Any
 
 from slotmeter.ports import Row
 from slotmeter.services.pricing import Purchase
-from slotmeter.services.sale_particulars import receipt_lines
 from slotmeter.services.sold_tokens import FREE, paid_token
 from slotmeter.units import Commodity, Money, commodity_quantity
 from slotmeter.vending.accounts import masked_name
 from slotmeter.vending.pricing.priced import FreeGiven, Outlook
 from slotmeter.vending.receipts import ReceiptLine
+from slotmeter.vending.receipts.assembly import receipt_lines
 
 __all__ = ["QuoteView", "SaleView", "SoldToken", "quote_view", "sale_view"]
 

@@ -38,6 +38,7 @@ READS: dict[str, Select[Any]] = {
     # The one read that is not scoped by a utility: the key itself says which one it belongs to.
     "access_key": select(
         api_key.c.id.label("api_key_id"),
+        api_key.c.label.label("key_label"),
         api_key.c.rights,
         api_key.c.expires_us,
         api_key.c.revoked_us,

@@ -1,60 +1,64 @@
-"""From a priced purchase to what its receipt says of it."""
+"""From a priced purchase to what its receipt says of it, as it is stored with the sale.
+
+Plain mappings, because a sale stores them and most are never read again; ``Receipt.from_dict``
+makes values of them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, Final
 
-from slotmeter.vending.pricing.priced import Priced
+from slotmeter.vending.pricing.priced import Priced, PricedLine
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.receipts.document import FORMAT, ReceiptLine
 
-__all__ = ["lines_of", "particulars_of"]
+__all__ = ["line_dicts", "particulars_of", "receipt_lines"]
+
+_ALWAYS: Final = ("kind", "label", "account", "amount_minor", "quantity", "rate")
+"""What lines had from the first release on; the rest is left out where it says nothing."""
+
+_LATER: Final = tuple(
+    field.name
+    for field in fields(ReceiptLine)
+    if field.name not in _ALWAYS and field.name in {each.name for each in fields(PricedLine)}
+)
 
 
-def lines_of(priced: Priced) -> tuple[ReceiptLine, ...]:
-    """Return the lines of the receipt; stored by the first commit, with ``to_dict``."""
-    return tuple(
-        ReceiptLine(
-            kind=line.kind,
-            label=line.label,
-            account=line.account,
-            amount_minor=line.amount_minor,
-            quantity=line.quantity,
-            rate=line.rate,
-            code=line.code,
-            base_minor=line.base_minor,
-            period=line.period,
-            left_minor=line.left_minor,
-            gross_minor=line.gross_minor,
-            gross_rate=line.gross_rate,
-            tax_minor=line.tax_minor,
-        )
-        for line in priced.lines
-    )
+def line_dicts(lines: Iterable[PricedLine]) -> list[dict[str, Any]]:
+    """Return lines as they are stored with a sale and printed on its receipt."""
+    written = []
+    for line in lines:
+        body = {name: getattr(line, name) for name in _ALWAYS}
+        for name in _LATER:
+            value = getattr(line, name)
+            if value is not None:
+                body[name] = value
+        written.append(body)
+    return written
+
+
+def receipt_lines(lines: Iterable[PricedLine]) -> tuple[ReceiptLine, ...]:
+    """Return lines as a receipt has them."""
+    return tuple(ReceiptLine(**line) for line in line_dicts(lines))
 
 
 def particulars_of(priced: Priced, situation: Situation) -> dict[str, Any]:
-    """Return the fields of the receipt that the price decides, JSON-able.
-
-    They belong to the particulars that the first commit stores; ``Receipt.from_dict`` takes them
-    together with the rest. The tokens come with the second commit.
-    """
-    taken = {debt.debt_id: debt.minor for debt in priced.debts}
+    """Return what a receipt of today's format says of the price, beyond its lines."""
     outlook = priced.outlook
-    body: dict[str, Any] = {
+    said: dict[str, Any] = {
         "format": FORMAT,
-        "kept_minor": priced.kept_minor,
-        "transfer": situation.transfer.value,
-        "transfer_minor": priced.transfer_minor,
         "prior_units": situation.prior_units,
-        "calorific_value": priced.calorific_value,
         "outlook": {
             "block": outlook.block,
             "left_in_block": outlook.left_in_block,
             "next_price": outlook.next_price,
             "first_of_month_units": outlook.first_of_month_units,
         },
-        "free": [
+    }
+    if priced.free:
+        said["free"] = [
             {
                 "code": free.code,
                 "label": free.label,
@@ -62,8 +66,10 @@ def particulars_of(priced: Priced, situation: Situation) -> dict[str, Any]:
                 "quantity": free.units,
             }
             for free in priced.free
-        ],
-        "debts": [
+        ]
+    if situation.debts:
+        taken = {each.debt_id: each.minor for each in priced.debts}
+        said["debts"] = [
             {
                 "kind": debt.kind,
                 "label": debt.label,
@@ -71,6 +77,11 @@ def particulars_of(priced: Priced, situation: Situation) -> dict[str, Any]:
                 "left_minor": debt.balance_minor - taken.get(debt.debt_id, 0),
             }
             for debt in situation.debts
-        ],
-    }
-    return body
+        ]
+    if priced.kept_minor:
+        said["kept_minor"] = priced.kept_minor
+    if priced.transfer_minor is not None:
+        said |= {"transfer": situation.transfer.value, "transfer_minor": priced.transfer_minor}
+    if priced.calorific_value is not None:
+        said["calorific_value"] = priced.calorific_value
+    return said

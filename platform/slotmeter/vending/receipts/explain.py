@@ -63,10 +63,17 @@ def _sentences(receipt: Receipt, say: Words) -> Iterator[str]:
     yield from _bought_before(receipt, say)
     for line in rest:
         yield _line(receipt, line, say)
+    if not receipt.lines:
+        yield from _ending(receipt, say)
+        return
     whole = say.gettext("All these amounts together make {money}, exactly what you paid.")
     if receipt.mark == TRIAL:
         whole = say.gettext("All these amounts together make {money}.")
     yield whole.format(money=currency_and(receipt, receipt.tendered_minor))
+    yield from _ending(receipt, say)
+
+
+def _ending(receipt: Receipt, say: Words) -> Iterator[str]:
     yield from _result(receipt, say)
     yield from _outlook(receipt, say)
     yield say.gettext("The tariff was {tariff}.").format(tariff=tariff_text(receipt, say))
@@ -76,6 +83,8 @@ def _opening(receipt: Receipt, say: Words) -> str:
     text = say.gettext("On {when} you paid {money} for meter {meter}.")
     if receipt.mark == TRIAL:
         text = say.gettext("On {when} you asked what {money} would buy for meter {meter}.")
+    elif not receipt.lines:
+        text = say.gettext("On {when} you collected free units for meter {meter}.")
     return text.format(
         when=local_time(receipt),
         money=currency_and(receipt, receipt.tendered_minor),
@@ -251,7 +260,7 @@ def _result(receipt: Receipt, say: Words) -> Iterator[str]:
             got = say.gettext("So you would get {quantity}.")
         yield got.format(quantity=receipt.units(receipt.quantity))
     for free in receipt.free:
-        yield say.gettext('You also get {quantity} free: "{label}" for {period}.').format(
+        yield say.gettext('You get {quantity} free: "{label}" for {period}.').format(
             quantity=receipt.units(free.quantity),
             label=common_word(free.label, say),
             period=free.period,

@@ -37,8 +37,7 @@ tfoot th,tfoot td{font-weight:700;border-bottom:0}
 border-radius:.5rem;break-inside:avoid}
 .tokens li{padding:.6rem .25rem;text-align:center}
 .tokens li+li{border-top:1px solid #1c2430}
-.token{font:700 clamp(1.05rem,5.2vw,1.6rem)/1.4 ui-monospace,monospace}
-.token span{display:inline-block;margin:0 .18em}
+.token{font:700 clamp(1.05rem,5.2vw,1.6rem)/1.4 ui-monospace,monospace;word-spacing:.1em}
 .note{text-align:center;color:#4d5866;margin:.5rem 0}
 ol.why{margin:.25rem 0;padding-left:1.9rem}
 ol.why li{margin:.2rem 0}
@@ -68,8 +67,7 @@ def _table(caption: str, lines: Iterable[SlipLine], totals: Iterable[tuple[str, 
 
 def _token(token: SlipToken) -> str:
     caption = f"<div>{escape(token.caption)}</div>" if token.caption else ""
-    groups = " ".join(f"<span>{group}</span>" for group in token.grouped.split())
-    return f'<li>{caption}<div class="token" translate="no">{groups}</div></li>'
+    return f'<li>{caption}<div class="token" translate="no">{escape(token.grouped)}</div></li>'
 
 
 def _kept_together(sentence: str) -> str:
