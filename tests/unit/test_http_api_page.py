@@ -71,7 +71,7 @@ RAISED_THROUGH = {
     *("bad_drn", "wrong_check_digit"),
     *("key_expired", "after_last_tid"),
     *("tariff_invalid", "commodity_changed", "tax_number_missing"),
-    *("holidays_incomplete", "warnings_not_accepted"),
+    *("holiday_calendar_ends", "warnings_not_accepted"),
     *("bad_kind", "no_price_in_force"),
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""

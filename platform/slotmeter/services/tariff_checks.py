@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from slotmeter.errors import Refused
 from slotmeter.units import instant
+from slotmeter.vending.tariff.calendar import require_coming_year
 from slotmeter.vending.tariff.model import Tariff
 
 __all__ = ["Finding", "GoLive", "as_documents", "check_go_live", "findings"]
@@ -127,31 +128,10 @@ def _errors(live: GoLive) -> Iterator[Finding]:
             f"valid_until {tariff.valid_until} is not after {live.starts_on}, the day it begins",
             "valid_until",
         )
-    missing = _year_without_holidays(live)
-    if missing is not None:
-        yield Finding(
-            "holidays_incomplete",
-            "error",
-            f"the holiday calendar has no days of {missing}; add them and set calendar.holidays."
-            f"through to {missing}",
-            "calendar.holidays.through",
-        )
-
-
-def _year_without_holidays(live: GoLive) -> int | None:
-    """Return the first year that the own list of holidays must cover and does not.
-
-    That is the year in which the tariff begins and the one after it, unless it ends before.
-    """
-    calendar = live.tariff.calendar
-    holidays = None if calendar is None else calendar.holidays
-    if holidays is None or holidays.through is None:
-        return None
-    last = live.starts_on.year + 1
-    until = live.tariff.valid_until
-    if until is not None:
-        last = min(last, until.year if (until.month, until.day) != (1, 1) else until.year - 1)
-    return holidays.through + 1 if holidays.through < last else None
+    try:
+        require_coming_year(tariff, live.starts_on)
+    except Refused as error:
+        yield Finding(error.code, "error", error.message, "calendar.holidays.through")
 
 
 def _warnings(live: GoLive) -> Iterator[Finding]:

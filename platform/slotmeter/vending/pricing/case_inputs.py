@@ -9,7 +9,7 @@ input                     meaning
                           a later case of an ``order`` what the cases before it bought
 ``fixed_due``             whether fixed charges by month or day are open; unless said, they are
                           when nothing was bought before in the window
-``months_missed``         months without a purchase before this one; ``windows_missed`` is the same
+``months_missed``         months without a purchase before this one; ``months_due`` counts this too
 ``days``                  days since the purchase before, for charges by day
 ``taken``                 of the fixed charge of this month already, without tax
 ``tendered_before``       in this month, for charges that small purchases share
@@ -44,7 +44,7 @@ from slotmeter.units import parse_money
 from slotmeter.vending.sts.vector_inputs import VectorError
 from slotmeter.vending.tariff.model import PercentItem, Tariff
 
-__all__ = ["CaseInputs", "case_date", "same_name", "with_stated_rates", "words_of"]
+__all__ = ["INPUTS", "CaseInputs", "case_date", "same_name", "with_stated_rates", "words_of"]
 
 _NOTES: Final = frozenset(
     {"expect", "id", "kind", "match", "note", "notes", "recomputed", "source"}
@@ -56,6 +56,7 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "prior_units": (),
     "fixed_due": (),
     "months_missed": ("missed_months", "windows_missed"),
+    "months_due": ("months_since_last_purchase", "months_since_last"),
     "days": ("days_since_last", "days_since_last_purchase", "days_since_previous_purchase"),
     "taken": ("fixed_taken", "fixed_paid"),
     "tendered_before": ("tendered_this_month", "prior_tender"),
@@ -78,6 +79,9 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "block": (),
 }
 _KNOWN: Final = _NOTES | {name for key, more in _SYNONYMS.items() for name in (key, *more)}
+INPUTS: Final = tuple(_SYNONYMS)
+"""What a case may hold beside notes, the kind and what it expects."""
+
 _USUAL_DATE: Final = date(2026, 1, 15)
 _DATE: Final = re.compile(r"\b([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?\b")
 

@@ -20,6 +20,7 @@ expected                   meaning
 ``block1_cost``            its money with everything that lies on it; that of the last block is
                            what is left of the tender
 ``block1_rate``            its price
+``lifeline_units``         the same of units at the lifeline price
 ``average_c_per_kwh``      hundredths of the currency's unit; ``average_per_kwh`` is not times 100
 ``free_token_units``       free units
 ``free_token_amount``      what is paid for them: nothing
@@ -44,13 +45,13 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.vector_inputs import VectorError
 from slotmeter.vending.tariff.model import SplitBy, Tariff
 
-__all__ = ["Outcome", "Result", "rounded_like", "unknown_result"]
+__all__ = ["RESULTS", "Outcome", "Result", "rounded_like", "unknown_result"]
 
 CENTS: Final = 100
 ML_PER_M3: Final = 1_000_000
 _EXACT: Final = Context(prec=60)
 _TWO_DECIMALS: Final = 2
-_BLOCK: Final = re.compile(r"block([0-9]+)_(units|energy|cost|rate)")
+_BLOCK: Final = re.compile(r"(block[0-9]+|lifeline)_(units|energy|cost|rate)")
 _AVERAGE: Final = re.compile(r"average(_c)?_per_[a-z0-9]+")
 _WITH_TAX: Final = re.compile(r"(.+)_incl(?:uding)?_(?:vat|tax)")
 _WITHOUT_TAX: Final = re.compile(r"(.+)_excl(?:uding)?_(?:vat|tax)")
@@ -131,7 +132,7 @@ class Outcome:
         if (plain := _PLAIN.get(key)) is not None:
             return Result(plain(self))
         if (block := _BLOCK.fullmatch(key)) is not None:
-            return self._of_block(int(block[1]), block[2])
+            return self._of_block(block[1], block[2])
         if (average := _AVERAGE.fullmatch(key)) is not None:
             return self._average(CENTS if average[1] else 1)
         return Result(self._of_item(key))
@@ -140,8 +141,8 @@ class Outcome:
         codes = self._so_called(key)
         if codes:
             return self._codes(codes)
-        if key == "vat":
-            return self._kind("tax")
+        if (other := _OTHER_NAMES.get(key)) is not None:
+            return other(self)
         if (without := _WITHOUT_TAX.fullmatch(key)) is not None:
             return self._without_tax(without[1], key)
         if (with_tax := _WITH_TAX.fullmatch(key)) is not None:
@@ -226,8 +227,7 @@ class Outcome:
         lines = (e for e in self.priced.lines if e.kind == "energy" and e.code == code)
         return sum(e.quantity or 0 for e in lines)
 
-    def _of_block(self, number: int, what: str) -> Result:
-        code = f"block{number}"
+    def _of_block(self, code: str, what: str) -> Result:
         lines = [e for e in self.priced.lines if e.kind == "energy" and e.code == code]
         if what == "units":
             return Result(self._sold(self._units_of(code)))
@@ -236,22 +236,18 @@ class Outcome:
         if what == "rate":
             rates = {e.rate for e in lines if e.rate is not None}
             return Result(Decimal(rates.pop()) if len(rates) == 1 else Decimal("NaN"))
-        return Result(self.money(self._block_cost(number)))
+        return Result(self.money(self._block_cost(code)))
 
-    def _block_cost(self, number: int) -> int:
+    def _block_cost(self, code: str) -> int:
         """Return what the units of a block cost with everything on them, minor units."""
-        reached = [
-            int(e.code.removeprefix("block"))
-            for e in self.priced.lines
-            if e.kind == "energy" and e.code.startswith("block") and e.quantity
-        ]
-        if number not in reached:
+        reached = [e.code for e in self.priced.lines if e.kind == "energy" and e.quantity]
+        if code not in reached:
             return 0
-        before = sum(self._units_of(f"block{each}") for each in reached if each < number)
+        before = sum(self._units_of(each) for each in reached[: reached.index(code)])
         cost_before = self._cost(self._bare(), before)
-        if number == max(reached):
+        if code == reached[-1]:
             return self.priced.tender_minor - self._beside_energy() - cost_before
-        through = before + self._units_of(f"block{number}")
+        through = before + self._units_of(code)
         return self._cost(self._bare(), through) - cost_before
 
     def _average(self, scale: int) -> Result:
@@ -286,7 +282,24 @@ _PLAIN: Final[Mapping[str, Callable[[Outcome], Decimal | list[Decimal]]]] = {
     "correction": lambda out: out._kind("correction"),
     "kept": lambda out: out.money(out.priced.kept_minor),
     "debt": lambda out: out._kind("debt"),
-    "debts": lambda out: out._kind("debt"),
     "free_token_units": lambda out: out._sold(sum(each.units for each in out.priced.free)),
     "free_token_amount": lambda out: Decimal(0),
 }
+
+_OTHER_NAMES: Final[Mapping[str, Callable[[Outcome], Decimal]]] = {
+    "debts": lambda out: out._kind("debt"),
+    "vat": lambda out: out._kind("tax"),
+    "tax": lambda out: out._kind("tax"),
+    "energy_charge": lambda out: out._kind("energy"),
+    "energy_cost": lambda out: out._kind("energy"),
+    "fixed_charge": lambda out: out._kind("charge"),
+    "fixed_charges": lambda out: out._kind("charge"),
+    "kwh": lambda out: out._units(),
+    "subtotal": lambda out: out.money(out.priced.tender_minor) - out._kind("tax"),
+    "total_cost": lambda out: out.money(out.priced.tender_minor),
+    "total_due": lambda out: out.money(out.priced.tender_minor),
+}
+"""What these mean when no item of the tariff is called so."""
+
+RESULTS: Final = tuple(_PLAIN)
+"""Results that need no item of a tariff, other names apart."""

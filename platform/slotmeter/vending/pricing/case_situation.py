@@ -67,7 +67,7 @@ def situation_of(
         sts_grid=False,
         calorific_value=inputs.text("cv"),
         debts=_debts(tariff, inputs),
-        missed_windows=inputs.whole("months_missed") or 0,
+        missed_windows=_missed(inputs),
     )
     table = table_for(tariff, bare, day)
     lifeline = table.lifeline
@@ -130,8 +130,10 @@ def _charges(
 ) -> tuple[ChargeState, ...]:
     """Return the open charges of an account that began as many months before as were missed."""
     said = inputs.flag("fixed_due")
-    is_due = situation.prior_units <= 0 if said is None else said
-    started = _months_before(day, inputs.whole("months_missed") or 0)
+    months_due = inputs.whole("months_due")
+    is_due = situation.prior_units <= 0 if months_due is None else months_due > 0
+    is_due = is_due if said is None else said
+    started = _months_before(day, _missed(inputs))
     days_before = inputs.whole("days")
     last = None if days_before is None else day - timedelta(days=days_before)
     taken = inputs.money("taken", tariff.currency) or 0
@@ -153,6 +155,12 @@ def _charges(
             "vector_field_wrong", "the tariff has several charges open, or none", field="taken"
         )
     return (*charges[:-1], replace(charges[-1], taken_minor=taken))
+
+
+def _missed(inputs: CaseInputs) -> int:
+    """Return the months without a purchase before this one."""
+    due = inputs.whole("months_due")
+    return max(0, due - 1) if due is not None else inputs.whole("months_missed") or 0
 
 
 def _noon_us(day: date, time_zone: str) -> int:
