@@ -123,6 +123,24 @@ def test_debts_are_listed_with_what_is_left(run: Run) -> None:
     assert [each["account"] for each in json.loads(fines)] == ["C-2"]
 
 
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ((), "all at the next purchase"),
+        (("--plan", "percent", "--percent", "30"), "30 % of each purchase"),
+        (PLAN[:4], "20.00 each purchase"),
+        ((*PLAN, "--first", "2030-01-31"), "20.00 each month from 2030-01-31 (accumulate)"),
+    ],
+)
+def test_a_debt_shows_its_plan_in_words(run: Run, plan: tuple[str, ...], words: str) -> None:
+    run(*LOAN, *plan, "--number", "L-1", who="clerk")
+
+    _, out, _ = run("debt", "show", "L-1")
+
+    assert f": {words}\n" in out
+    assert "created    by clerk: test\n" in out
+
+
 def test_interest_is_posted_through_yesterday(run: Run) -> None:
     run(*LOAN, "--interest", "2", who="clerk")
 

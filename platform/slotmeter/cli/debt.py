@@ -338,9 +338,12 @@ async def _show(options: argparse.Namespace, desk: DebtDesk, books: Books) -> No
         print(json.dumps(document, indent=2, ensure_ascii=False))
         return
     print(_line(debt))
+    for plan in _document(debt)["plans"]:
+        print(f"    plan from {plan['starts_at'][:10]}: {_plan_words(plan)}")
     for line in history.log:
         done = _log_line(line)
-        print(f"    {done['at']}  {done['what']:10} by {done['by'] or 'the machine'}")
+        why = f": {done['reason']}" if done["reason"] else ""
+        print(f"    {done['at']}  {done['what']:10} by {done['by'] or 'the machine'}{why}")
     for row in history.movements:
         moved = _movement(row, debt["currency"])
         print(f"    {moved['at']}  {moved['what']:10} {moved['amount']:>14}  {moved['reason']}")
@@ -382,6 +385,15 @@ def _line(row: Row) -> str:
         f"{row['number']:14} {row['state']:10} {row['account']:14} {row['label'][:24]:24} "
         f"{left!s:>14} of {Money(row['amount_minor'], row['currency'])} {row['currency']}"
     )
+
+
+def _plan_words(plan: dict[str, Any]) -> str:
+    if plan["shape"] == "once":
+        return "all at the next purchase"
+    if plan["shape"] == "percent":
+        return f"{plan['percent']} % of each purchase"
+    words = f"{plan['amount']} each {plan['every']}"
+    return words if plan["first"] is None else f"{words} from {plan['first']} ({plan['missed']})"
 
 
 def _log_line(line: Row) -> dict[str, Any]:
