@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from slotmeter.errors import Refused
 from slotmeter.vending.pricing.fixed import fixed_taken
+from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.repaid import repaid
 from slotmeter.vending.pricing.settle import Purchase, settle
 from slotmeter.vending.tariff.model import Tariff
@@ -19,6 +20,10 @@ TENDER_MINOR_MAX = 10**15
 def too_small(purchase: Purchase, tender: int) -> Refused:
     """Return the refusal of a tender that buys nothing after what is due, with what would."""
     plan = purchase.plan
+    if purchase.situation.is_meter_credit:
+        room = plan.regimes[-1].high - purchase.counted.prior
+        if room < purchase.delivery.priced(purchase.delivery.smallest):
+            return _beyond(plan, 0)
     needed = _smallest(lambda amount: _buys(purchase, amount), tender)
     debts = repaid(purchase.debts, tender, purchase.cap)
     fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender)
@@ -37,7 +42,7 @@ def too_small(purchase: Purchase, tender: int) -> Refused:
     if needed is None:
         return Refused(
             "tender_too_small",
-            "no amount buys anything now: the limit of units is reached or debts take all",
+            "no amount buys anything now: debts or percentages take all of it",
             field="tendered",
             details=details,
         )
@@ -58,7 +63,10 @@ def beyond(purchase: Purchase, tender: int) -> Refused:
     """Return the refusal of a tender that would buy units without a price."""
     plan = purchase.plan
     smallest = _smallest(lambda amount: _is_beyond(purchase, amount), 0)
-    largest = tender if smallest is None else smallest - 1
+    return _beyond(plan, tender if smallest is None else smallest - 1)
+
+
+def _beyond(plan: Plan, largest: int) -> Refused:
     return Refused(
         "no_price_for_units",
         f"tariff {plan.tariff.code} has no price for so many units; at most "
