@@ -25,7 +25,7 @@ from slotmeter.testing.token_maker import TokenMaker
 from slotmeter.testing.virtual_meter import VirtualMeter
 from slotmeter.units import Commodity
 from slotmeter.vending.sts import minute_1993_of, tid_of_minute
-from slotmeter.vending.tariffs import parse_tariff
+from slotmeter.vending.tariff.reader import parse_tariff
 from slotmeter_drivers.slotmeter_virtual import DRIVER
 from slotmeter_nbiot.push_meter import decode_commands, encode_report
 from slotmeter_rules import RULES

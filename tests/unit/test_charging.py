@@ -22,16 +22,27 @@ from slotmeter.services.charging import (
 )
 from slotmeter.testing.small_utility import tariff_document
 from slotmeter.units import HOUR_US, Commodity
-from slotmeter.vending.tariffs import parse_tariff
+from slotmeter.vending.tariff.reader import parse_tariff
 
 WATER = tariff_document("water", price="3.3333")
 
 
 def rows_for(segment: Row | None, *, version: int = 5, account: int = 9) -> Rows:
     return {
-        "supply": [{"account_id": account, "account_number": "A1", "currency": "KES"}],
-        "tariff": [{"tariff_version_id": version}],
+        "supply": [
+            {
+                "account_id": account,
+                "account_number": "A1",
+                "currency": "KES",
+                "time_zone": "Africa/Nairobi",
+                "class_code": None,
+                "connection": None,
+                "load_w": None,
+            }
+        ],
+        "tariff": [{"tariff_version_id": version, "body": json.dumps(WATER)}],
         "segment": [] if segment is None else [segment],
+        "used_before": [],
         "accounts": [],
     }
 
@@ -49,6 +60,9 @@ def segment_row(**changes: Any) -> dict[str, Any]:
         "measured_us": 4,
         "doubted_register": None,
         "body": json.dumps(WATER),
+        "situation": None,
+        "from_us": 4,
+        "time_zone": "Africa/Nairobi",
         "currency": "KES",
         "customer_code": "customer:A1",
         **changes,

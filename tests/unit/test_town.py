@@ -12,7 +12,7 @@ from slotmeter.services.meter_file import read_meter_file
 from slotmeter.testing.town import CURRENCY, TARIFFS, Home, SaleFate, plan_town
 from slotmeter.testing.town_life import amount_for
 from slotmeter.units import Commodity, epoch_us
-from slotmeter.vending.tariffs import parse_tariff
+from slotmeter.vending.tariff.reader import parse_tariff
 
 NOW = datetime(2026, 3, 1, 20, 0, tzinfo=UTC)
 

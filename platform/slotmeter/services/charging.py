@@ -1,23 +1,41 @@
 """Charging what a register counted, where the platform holds the credit.
 
-A *segment* is the time in which one meter is charged to one account by one tariff version. What is
-owed is always computed from the segment's start: the price of all that was used since, rounded
-once, less what was charged already. So the charges of a segment add up to the price of its use,
-however often the meter reports.
+A *segment* is the time in which one meter is charged to one account by one list of prices. What is
+owed is always computed from the segment's start: the price of all that was used since, each line
+rounded once, less what was charged already. So the charges of a segment add up to the price of its
+use, however often the meter reports.
+
+A segment ends with the value that comes first after its prices ended: another account, tariff
+version or customer class, a date of the tariff, a new window of its blocks. What was used until
+that value goes by the old prices; blocks count on within a window, whatever ended the segment. A
+window of the last so many days begins with a segment and lasts that long. Fixed charges and
+percentages of a tender are not for use: they are taken with payments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Final
 
-from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
+from slotmeter.errors import Refused
+from slotmeter.ports import Derived, From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.booking import Entry, posting_steps
-from slotmeter.units import HOUR_US, Commodity, Rounding, commodity_quantity, round_to_int
-from slotmeter.vending.ledger import Posting, income_account, merge, tax_account
-from slotmeter.vending.tariffs import Tariff, stored_tariff
+from slotmeter.services.charged_buyer import (
+    begins_us,
+    buyer_now,
+    buyer_of,
+    is_expired,
+    is_over,
+    with_more_used,
+)
+from slotmeter.services.events import compact_json
+from slotmeter.units import HOUR_US, Commodity, commodity_quantity
+from slotmeter.vending.ledger import Posting, income_account, merge
+from slotmeter.vending.pricing.engine import use_by_account
+from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.tariff.model import Tariff
+from slotmeter.vending.tariff.reader import stored_tariff
 
 __all__ = [
     "PLAUSIBLE_OVER_US_MIN",
@@ -42,40 +60,49 @@ PLAUSIBLE_OVER_US_MIN: Final = HOUR_US
 """However shortly after the last charge a value comes, it may have risen by this long at the most
 rate: clocks differ, and meters round."""
 
+ANYBODY: Final = Situation(at_us=0, time_zone="UTC", is_meter_credit=False)
+"""For a tariff that is the same for everybody at any time."""
+
 REGISTER_HOURS_MAX: Final = 40 * 366 * 24
 """A first value is believed up to this many hours at the most rate: forty years."""
 
-_HUNDRED = Decimal(100)
+_TAX: Final = "tax:"
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What a use costs in minor units: without tax, and the tax."""
+    """What a use costs, minor units by the ledger account that earns it."""
 
-    net_minor: int
-    tax_minor: int
+    earned: Mapping[str, int]
+
+    @property
+    def tax_minor(self) -> int:
+        """The tax."""
+        return sum(minor for code, minor in self.earned.items() if code.startswith(_TAX))
+
+    @property
+    def net_minor(self) -> int:
+        """What is left without tax: income, and levies."""
+        return self.gross_minor - self.tax_minor
 
     @property
     def gross_minor(self) -> int:
         """What the customer owes."""
-        return self.net_minor + self.tax_minor
+        return sum(self.earned.values())
 
 
-def due_for(tariff: Tariff, used: int) -> Due:
+def due_for(tariff: Tariff, used: int, buyer: Situation | None = None) -> Due:
     """Return the price of all that was used since a segment began; pure.
 
     Args:
         tariff: the version that the segment is charged by.
         used: Wh or mL, not negative.
+        buyer: as of the start of the segment; anybody if not given.
 
-    Both parts are rounded half up once and never fall when the use grows.
+    Raises:
+        Refused: ``no_price_in_force``, ``no_price_in_advance`` or ``no_price_for_units``.
     """
-    exact = tariff.price.minor_for(commodity_quantity(tariff.commodity)(used))
-    percent = tariff.tax.percent if tariff.tax is not None else Decimal(0)
-    return Due(
-        net_minor=round_to_int(exact, Rounding.HALF_UP),
-        tax_minor=round_to_int(exact * percent / _HUNDRED, Rounding.HALF_UP),
-    )
+    return Due(use_by_account(tariff, buyer or ANYBODY, used))
 
 
 def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) -> list[Read]:
@@ -93,6 +120,15 @@ def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) 
             "tariff",
         ),
         Read("charging_segment", of_meter, "segment"),
+        Read(
+            "charging_used_before",
+            {
+                **of_meter,
+                "account_id": From("supply", "account_id"),
+                "from_us": Derived(lambda rows: begins_us(rows, now_us)),
+            },
+            "used_before",
+        ),
         Read(
             "charging_accounts",
             {
@@ -114,12 +150,14 @@ class Charged:
         minor: charged just now, with tax.
         went_backwards: the register is below what was charged already; nothing was charged.
         is_implausible: no use explains the value; nothing was charged.
+        unpriced: why there is no price for it; nothing was charged.
     """
 
     steps: list[Step] = field(default_factory=list)
     minor: int = 0
     went_backwards: bool = False
     is_implausible: bool = False
+    unpriced: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +228,9 @@ def _doubt(metered: Metered, segment: Row | None) -> list[Step]:
 def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
     """Decide what a new register value of a meter costs whom.
 
-    A value that no use explains does nothing. The first value begins a segment and costs nothing.
-    A new tariff version, or another account, begins a segment at this value; what was used until
-    here goes by the old one.
+    A value that no use explains does nothing, nor does one without a price in force: the register
+    is charged up to where it was, and the prices that come next go on from there. The first value
+    begins a segment and costs nothing.
 
     Args:
         metered: the value.
@@ -200,8 +238,6 @@ def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
         new_id: the unit's source of ids.
     """
     segment = rows["segment"][0] if rows["segment"] else None
-    supply = rows["supply"][0] if rows["supply"] else None
-    tariff = rows["tariff"][0] if rows["tariff"] else None
     charged = Charged()
     if segment is not None and metered.register < segment["register"]:
         charged.went_backwards = True
@@ -210,34 +246,47 @@ def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
         charged.is_implausible = True
         charged.steps += _doubt(metered, segment)
         return charged
-    if segment is not None:
-        over = (
-            supply is None
-            or tariff is None
-            or supply["account_id"] != segment["account_id"]
-            or tariff["tariff_version_id"] != segment["tariff_version_id"]
-        )
-        if metered.register > segment["register"] or over:
-            _charge(charged, metered, segment, rows["accounts"], over=over, new_id=new_id)
-        if not over:
-            return charged
-    if supply is not None and tariff is not None:
-        charged.steps.append(_segment(metered, supply, tariff, new_id))
+    try:
+        _charge_or_begin(charged, metered, rows, new_id)
+    except Refused as error:
+        return Charged(unpriced=error.message)
     return charged
 
 
+def _charge_or_begin(charged: Charged, metered: Metered, rows: Rows, new_id: NewId) -> None:
+    """Charge the open segment, and begin the next one where it is over.
+
+    Raises:
+        Refused: there is no price for what was used.
+    """
+    buyer = buyer_now(rows, metered.now_us)
+    start = metered.register
+    if rows["segment"]:
+        segment = rows["segment"][0]
+        over = is_over(segment, rows, buyer)
+        if over and is_expired(segment, metered.now_us):
+            # It has no price for what was used since it ended: the prices of now take over.
+            start = segment["register"]
+        if start > segment["register"] or over:
+            _charge(charged, metered, start, rows, over=over, new_id=new_id)
+        if not over:
+            return
+        if buyer is not None:
+            buyer = with_more_used(buyer, segment, rows, start - segment["register"])
+    if buyer is not None:
+        charged.steps.append(_segment(metered, rows, buyer, start, new_id))
+
+
 def _charge(
-    charged: Charged,
-    metered: Metered,
-    segment: Row,
-    accounts: Sequence[Row],
-    *,
-    over: bool,
-    new_id: NewId,
+    charged: Charged, metered: Metered, register: int, rows: Rows, *, over: bool, new_id: NewId
 ) -> None:
+    """Charge a segment up to a register value."""
+    segment = rows["segment"][0]
     tariff = stored_tariff(segment["body"])
-    due = due_for(tariff, metered.register - segment["start_register"])
-    tax_minor = due.tax_minor - segment["taxed_minor"]
+    buyer = buyer_of(segment)
+    start: int = segment["start_register"]
+    due = due_for(tariff, register - start, buyer)
+    before = due_for(tariff, segment["register"] - start, buyer)
     charged.minor = due.gross_minor - segment["charged_minor"]
     charged.steps.append(
         Update(
@@ -246,7 +295,7 @@ def _charge(
                 "of_utility": metered.utility_id,
                 "of_charge": segment["id"],
                 "of_register": segment["register"],
-                "to_register": metered.register,
+                "to_register": register,
                 "to_charged_minor": due.gross_minor,
                 "to_taxed_minor": due.tax_minor,
                 "to_charged_us": metered.now_us,
@@ -255,18 +304,17 @@ def _charge(
             },
         )
     )
-    tax_code = tax_account(tariff.tax.name if tariff.tax is not None else "none")
-    postings = merge(
-        (
-            Posting(segment["customer_code"], charged.minor),
-            Posting(income_account(tariff.commodity.value), tax_minor - charged.minor),
-            Posting(tax_code, -tax_minor),
-        )
-    )
+    earned = dict(due.earned)
+    for account, minor in before.earned.items():
+        earned[account] -= minor
+    income = income_account(tariff.commodity.value)
+    # Whatever an earlier program charged otherwise until now is income.
+    rest = charged.minor - sum(earned.values())
+    earned[income] = earned.get(income, 0) + rest
+    credits = (Posting(account, -minor) for account, minor in earned.items())
+    postings = merge((Posting(segment["customer_code"], charged.minor), *credits))
     if postings:
-        used = commodity_quantity(Commodity(tariff.commodity))(
-            metered.register - segment["register"]
-        )
+        used = commodity_quantity(Commodity(tariff.commodity))(register - segment["register"])
         entry = Entry(
             utility_id=metered.utility_id,
             kind="consumption",
@@ -276,25 +324,28 @@ def _charge(
             reason=f"{used} at meter {metered.meter_number}",
             frame_id=metered.frame_id,
         )
-        charged.steps += posting_steps(entry, accounts, new_id)
+        charged.steps += posting_steps(entry, rows["accounts"], new_id)
 
 
-def _segment(metered: Metered, supply: Row, tariff: Row, new_id: NewId) -> Insert:
+def _segment(
+    metered: Metered, rows: Rows, buyer: Situation, register: int, new_id: NewId
+) -> Insert:
     return Insert(
         "meter_charge",
         {
             "id": new_id(),
             "utility_id": metered.utility_id,
             "meter_id": metered.meter_id,
-            "account_id": supply["account_id"],
-            "tariff_version_id": tariff["tariff_version_id"],
-            "start_register": metered.register,
-            "register": metered.register,
+            "account_id": rows["supply"][0]["account_id"],
+            "tariff_version_id": rows["tariff"][0]["tariff_version_id"],
+            "start_register": register,
+            "register": register,
             "charged_minor": 0,
             "taxed_minor": 0,
             "charged_us": metered.now_us,
             "measured_us": metered.measured_us,
             "from_us": metered.now_us,
             "to_us": None,
+            "situation": compact_json(buyer.to_dict()),
         },
     )

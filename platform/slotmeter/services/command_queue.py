@@ -261,8 +261,8 @@ def sale_steps(
         now_us: our clock.
         new_id: the unit's source of ids.
     """
-    if row["sale_row_id"] is None:
-        return ()
+    if row["sale_row_id"] is None or row["sale_delivery"] is None:
+        return ()  # free units beside a paid token: that one tells how the delivery goes
     state, steps = delivery_steps(
         row["utility_id"], row["sale_row_id"], row["sale_delivery"], happening, now_us=now_us
     )

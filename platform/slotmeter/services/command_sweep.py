@@ -192,7 +192,7 @@ def _give_up(
     has_arrived = row["token_accepted_by"] is not None
     happening = Happening.ALREADY_USED if has_arrived else Happening.GAVE_UP
     steps += sale_steps(row, happening, why, now_us=now_us, new_id=new_id)
-    if row["sale_row_id"] is None:
+    if row["sale_row_id"] is None or row["sale_delivery"] is None:
         steps.append(_event(row, f"command_{state.value}", why, now_us, new_id))
     return after, steps
 

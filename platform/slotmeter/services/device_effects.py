@@ -18,6 +18,7 @@ from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, S
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
+from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, epoch_us, instant
 
 __all__ = [
@@ -341,6 +342,10 @@ def _charge(unit: ReportUnit) -> None:
         )
         return
     unit.clear_alarm("register_backwards", "The register counts on again", data=data)
+    if charged.unpriced is not None:
+        unit.raise_alarm(NO_PRICE, f"Use is not charged: {charged.unpriced}", data=data)
+        return
+    unit.clear_alarm(NO_PRICE, "There is a price for the meter again", data=data)
     if charged.is_implausible:
         unit.raise_alarm(
             "implausible_register",

@@ -1,15 +1,22 @@
-"""Joins that more than one subject's statements need."""
+"""Joins and columns that more than one subject's statements need."""
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, or_
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, func, null, or_, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["INSTALLED_NOW"]
+__all__ = ["CLASS_NOW", "FOLLOWS", "INSTALLED_NOW", "told_by_token"]
 
 _installation = METADATA.tables["installation"]
 _meter = METADATA.tables["meter"]
+_account = METADATA.tables["account"]
+_class = METADATA.tables["account_class"]
+_sale = METADATA.tables["sale"]
+_token = METADATA.tables["token"]
 
 INSTALLED_NOW = and_(
     _installation.c.meter_id == _meter.c.id,
@@ -17,3 +24,23 @@ INSTALLED_NOW = and_(
     or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
 )
 """Joins a meter to where it hangs at ``:now_us``."""
+
+CLASS_NOW = (
+    select(_class.c.class_code)
+    .where(_class.c.account_id == _account.c.id, _class.c.from_us <= bindparam("now_us"))
+    .order_by(_class.c.from_us.desc(), _class.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""The class of an account at ``:now_us``; NULL for none."""
+
+FOLLOWS = and_(
+    func.coalesce(_token.c.purpose, "credit") == "free",
+    or_(_sale.c.units > 0, _sale.c.transfer_minor > 0),
+)
+"""A token of free units beside a paid one, which alone tells how the sale's delivery goes."""
+
+
+def told_by_token(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column of a sale as far as a token tells of it: NULL for one that follows."""
+    return case((FOLLOWS, null()), else_=column)

@@ -248,7 +248,7 @@ token = Table(
     _int("tid"),
     _int("amount"),  # Wh or mL
     _text("digits", nullable=True),  # commit 2
-    _text("state"),  # reserved | issued | accepted | void
+    _text("state"),  # reserved | issued | accepted | verified | void
     _text("accepted_by", nullable=True),  # delivery | keypad
     _int("created_us"),
     _int("issued_us", nullable=True),
@@ -316,6 +316,7 @@ meter_charge = Table(
     _int("doubted_register", nullable=True),  # lowest value since that no use can explain
     _int("from_us"),
     _int("to_us", nullable=True),
+    _text("situation", nullable=True),  # JSON: the buyer as of the start; NULL for the oldest
     Index(None, "meter_id", "to_us"),
 )
 

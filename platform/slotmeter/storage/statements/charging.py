@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import INSTALLED_NOW
+from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -36,19 +36,25 @@ READS: dict[str, Select[Any]] = {
         _account.c.number.label("account_number"),
         _account.c.currency,
         _point.c.tariff_id,
+        _point.c.connection,
+        _point.c.load_w,
+        _utility.c.time_zone,
+        CLASS_NOW.label("class_code"),
     )
     .select_from(_meter)
     .join(_installation, INSTALLED_NOW)
     .join(_point, _point.c.id == _installation.c.supply_point_id)
     .join(_account, _account.c.id == _point.c.account_id)
+    .join(_utility, _utility.c.id == _meter.c.utility_id)
     .where(_meter.c.utility_id == bindparam("utility_id"), _meter.c.id == bindparam("meter_id"))
     .order_by(_installation.c.from_us.desc())
     .limit(1),
-    "charging_tariff": select(_version.c.id.label("tariff_version_id"))
+    "charging_tariff": select(_version.c.id.label("tariff_version_id"), _version.c.body)
     .where(
         _version.c.utility_id == bindparam("utility_id"),
         _version.c.tariff_id == bindparam("tariff_id"),
         _version.c.valid_from_us <= bindparam("now_us"),
+        _version.c.withdrawn_us.is_(None),
     )
     .order_by(_version.c.valid_from_us.desc(), _version.c.version.desc())
     .limit(1),
@@ -56,11 +62,13 @@ READS: dict[str, Select[Any]] = {
         _charge,
         _version.c.body,
         _account.c.currency,
+        _utility.c.time_zone,
         ("customer:" + _account.c.number).label("customer_code"),
     )
     .select_from(_charge)
     .join(_version, _version.c.id == _charge.c.tariff_version_id)
     .join(_account, _account.c.id == _charge.c.account_id)
+    .join(_utility, _utility.c.id == _charge.c.utility_id)
     .where(
         _charge.c.utility_id == bindparam("utility_id"),
         _charge.c.meter_id == bindparam("meter_id"),
@@ -68,8 +76,8 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_charge.c.id.desc())
     .limit(1),
-    # Taxes are few: which of them the segment's tariff names is known only when it was read. Each
-    # branch says its utility, so that each finds its rows by the index.
+    # Taxes and levies are few: which of them the segment's tariff names is known only when it was
+    # read. Each branch says its utility, so that each finds its rows by the index.
     "charging_accounts": select(
         _ledger.c.id,
         _ledger.c.code,
@@ -80,8 +88,18 @@ READS: dict[str, Select[Any]] = {
         or_(
             and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("customer_code")),
             and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("income_code")),
+            and_(_LEDGER_OF_UTILITY, _ledger.c.code >= "levy:", _ledger.c.code < "levy;"),
             and_(_LEDGER_OF_UTILITY, _ledger.c.code >= "tax:", _ledger.c.code < "tax;"),
         )
+    ),
+    # What one account used of a meter by other segments since an instant; blocks count on.
+    "charging_used_before": select(
+        func.coalesce(func.sum(_charge.c.register - _charge.c.start_register), 0).label("used")
+    ).where(
+        _charge.c.utility_id == bindparam("utility_id"),
+        _charge.c.meter_id == bindparam("meter_id"),
+        _charge.c.account_id == bindparam("account_id"),
+        _charge.c.from_us >= bindparam("from_us"),
     ),
     # A meter is known by its id alone here: the sale that paid is already in its utility's scope.
     "charging_meter": select(_meter.c.utility_id, _meter.c.credit_mode).where(

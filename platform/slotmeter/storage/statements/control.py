@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.devices.commands import CUTTING, ENDED, NOT_DONE, CommandState
-from slotmeter.storage.joins import INSTALLED_NOW
+from slotmeter.storage.joins import INSTALLED_NOW, told_by_token
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["OPEN_STATES", "READS", "UPDATES"]
@@ -71,7 +71,7 @@ _WHOLE = (
         _token.c.amount.label("token_amount"),
         _token.c.tid.label("token_tid"),
         _token.c.accepted_by.label("token_accepted_by"),
-        _sale.c.delivery.label("sale_delivery"),
+        told_by_token(_sale.c.delivery).label("sale_delivery"),
         _sale.c.receipt_number.label("sale_receipt_number"),
         _sale.c.principal_id.label("sale_principal_id"),
         _sale.c.verified_us.label("sale_verified_us"),

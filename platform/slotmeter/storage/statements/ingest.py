@@ -9,6 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.devices.frames import DeviceEventKind
+from slotmeter.storage.joins import FOLLOWS, told_by_token
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "TOLD_KINDS", "UPDATES"]
@@ -40,7 +41,7 @@ _TOKEN = (
         _token.c.state,
         _token.c.accepted_by,
         _token.c.accepted_us,
-        _sale.c.delivery.label("sale_delivery"),
+        told_by_token(_sale.c.delivery).label("sale_delivery"),
         _sale.c.verified_us.label("sale_verified_us"),
         _sale.c.receipt_number.label("sale_receipt_number"),
         _sale.c.principal_id.label("sale_principal_id"),
@@ -125,7 +126,9 @@ READS: dict[str, Select[Any]] = {
     .order_by(_token.c.tid_minute.desc())
     .limit(1),
     "ingest_unproven": _TOKEN.where(
-        _token.c.state == "accepted", _sale.c.verified_us.is_(None), _sale.c.id.is_not(None)
+        _token.c.state == "accepted",
+        or_(_sale.c.verified_us.is_(None), FOLLOWS),
+        _sale.c.id.is_not(None),
     ).order_by(_token.c.id),
     "ingest_alarms": select(_alarm.c.id, _alarm.c.kind).where(
         # The sum hides the scope from a planner that would take it for the better index.
@@ -192,6 +195,14 @@ UPDATES: dict[str, UpdateBase] = {
         accepted_by=bindparam("to_accepted_by"),
         accepted_us=bindparam("to_accepted_us"),
     ),
+    # Only for a token whose sale cannot tell that it was proven.
+    "ingest_token_prove": update(_token)
+    .where(
+        _token.c.utility_id == bindparam("of_utility"),
+        _token.c.id == bindparam("of_token"),
+        _token.c.state == "accepted",
+    )
+    .values(state="verified"),
     "ingest_alarm_clear": update(_alarm)
     .where(
         _alarm.c.utility_id == bindparam("of_utility"),

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, literal, or_, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import INSTALLED_NOW
+from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -29,7 +29,6 @@ _branch = _t["branch"]
 _ledger = _t["ledger_account"]
 _charge = _t["charge"]
 _sequence = _t["sequence"]
-_class = _t["account_class"]
 _terms = _t["account_terms"]
 _block = _t["account_block"]
 _debt = _t["debt"]
@@ -56,13 +55,6 @@ _SALE = (
 
 # --- what is agreed with an account, beside its meter's row: each of these finds nothing mostly ---
 
-_CLASS = (
-    select(_class.c.class_code)
-    .where(_class.c.account_id == _account.c.id, _class.c.from_us <= bindparam("now_us"))
-    .order_by(_class.c.from_us.desc(), _class.c.id.desc())
-    .limit(1)
-    .scalar_subquery()
-)
 _TERMS = (
     select(_terms.c.terms)
     .where(_terms.c.account_id == _account.c.id, _terms.c.from_us <= bindparam("now_us"))
@@ -183,7 +175,7 @@ READS: dict[str, Select[Any]] = {
         _utility.c.address.label("utility_address"),
         _utility.c.tax_number,
         _device.c.id.label("device_id"),
-        _CLASS.label("class_code"),
+        CLASS_NOW.label("class_code"),
         _TERMS.label("terms"),
         _BLOCKED.label("blocked"),
         _INDEBTED.label("indebted_account_id"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from slotmeter.vending.ledger import income_account
+from slotmeter.vending.ledger import income_account, levy_account
 from slotmeter.vending.pricing.amounts import Amounts, line_amounts
 from slotmeter.vending.pricing.by_tender import divides, taxes_of, with_taxes
 from slotmeter.vending.pricing.charges_due import open_charges
@@ -134,9 +134,8 @@ def use_by_account(tariff: Tariff, situation: Situation, used: int) -> dict[str,
     plan, amounts, total = _used(tariff, situation, used)
     earned = {income_account(plan.tariff.commodity.value): sum(amounts.energy) + amounts.correction}
     corrections = amounts.levy_corrections or [0] * len(plan.levies)
-    for account, levy, correction in zip(
-        plan.levy_accounts, amounts.levies, corrections, strict=True
-    ):
+    for item, levy, correction in zip(plan.levies, amounts.levies, corrections, strict=True):
+        account = levy_account(item.code)
         earned[account] = earned.get(account, 0) + levy + correction
     for each, amount in zip(plan.percents, amounts.percents, strict=True):
         earned[each.account] = earned.get(each.account, 0) + amount

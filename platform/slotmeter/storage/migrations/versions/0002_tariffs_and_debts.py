@@ -17,6 +17,7 @@ APPEND_ONLY = ("account_terms", "debt_log", "receipt_print")
 
 ADDED = (
     ("meter", sa.Column("transfer", sa.Text(), server_default="units", nullable=False)),
+    ("meter_charge", sa.Column("situation", sa.Text(), nullable=True)),
     ("sale", sa.Column("situation", sa.Text(), nullable=True)),
     ("sale", sa.Column("counted_units", sa.BigInteger(), server_default="0", nullable=False)),
     ("sale", sa.Column("lifeline_units", sa.BigInteger(), server_default="0", nullable=False)),
