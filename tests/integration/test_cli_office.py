@@ -238,3 +238,19 @@ def test_a_template_is_a_file_that_can_be_checked(
 ) -> None:
     assert main(["free-units", "template"]) == EXIT_OK
     assert capsys.readouterr().out.startswith("account,code,from,until,evidence\n")
+
+
+def test_a_preview_of_a_month_without_sales_says_so(run: Run, cheaper: str) -> None:
+    draft = drafted(run, cheaper)
+
+    code, _, err = run("tariff", "preview", draft, who="clerk")
+
+    assert code == EXIT_UNUSABLE
+    assert "no_sales_to_preview" in err
+
+
+def test_an_empty_database_has_nothing_that_differs(run: Run) -> None:
+    code, out, _ = run("tariff", "reprice", "--verify", "--json")
+
+    assert code == EXIT_OK
+    assert (json.loads(out)["sales"], json.loads(out)["different"]) == (0, 0)

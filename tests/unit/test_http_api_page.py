@@ -52,6 +52,7 @@ REACHED = (
             "tariff_admin",
             "tariff_approval",
             "tariff_draft",
+            "tariff_preview",
         )
     ),
     PLATFORM / "storage" / "database.py",

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from slotmeter.api.models import ROWS, ROWS_MAX, Body, Commodity, Instant, Out, Reason
+from slotmeter.api.models import (
+    ROWS,
+    ROWS_MAX,
+    Amount,
+    Body,
+    Commodity,
+    Instant,
+    Money,
+    Out,
+    Reason,
+)
 
 __all__ = [
     "ApproveBody",
@@ -19,6 +29,8 @@ __all__ = [
     "DraftState",
     "DraftsPage",
     "FindingAnswer",
+    "Preview",
+    "PreviewBody",
     "ReasonBody",
     "RevisionBody",
     "TariffDetail",
@@ -82,6 +94,18 @@ class ApproveBody(RevisionBody):
     accept_warnings: bool = Field(
         default=False, description="Go live although something deserves a second look."
     )
+
+
+class PreviewBody(Body):
+    """Which sales to price again under a draft."""
+
+    month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")] | None = Field(
+        default=None, description="Local month; the last whole one if not given."
+    )
+    sales_of: TariffCode | None = Field(
+        default=None, description="The tariff whose sales are taken; the draft's own if not given."
+    )
+    reason: Reason
 
 
 class ReasonBody(Body):
@@ -205,6 +229,56 @@ class DraftsPage(Out):
 
     items: list[TariffDraft]
     next: int | None = Field(description="Give it as `before` for the page that follows.")
+
+
+class PreviewSums(Out):
+    """Sums under the price of then and under the draft."""
+
+    sales: int
+    tender: Money
+    units_old: Amount
+    units_new: Amount
+
+
+class PreviewClass(PreviewSums):
+    """Sums of a customer class."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_code: str | None = Field(alias="class", serialization_alias="class")
+
+
+class PreviewBuyer(PreviewClass):
+    """Sums of one account at one place."""
+
+    account: str
+
+
+class PreviewMoney(Out):
+    """A ledger account; those of single debts and customers are taken together."""
+
+    account: str
+    old: Money
+    new: Money
+
+
+class Preview(PreviewSums):
+    """What the sales of a month would have been under a draft; nothing was booked."""
+
+    tariff: str
+    sales_of: str
+    month: str
+    revision: int
+    made_at: Instant
+    currency: str
+    unit: str
+    buyers: int
+    refused: dict[str, int] = Field(description="Sales that would have been refused, by code.")
+    refused_tender: Money
+    by_class: list[PreviewClass]
+    by_account: list[PreviewMoney]
+    winners: list[PreviewBuyer]
+    losers: list[PreviewBuyer]
 
 
 class Change(Out):

@@ -19,6 +19,8 @@ from slotmeter.api.tariff_models import (
     DraftQuery,
     DraftsPage,
     FindingAnswer,
+    Preview,
+    PreviewBody,
     ReasonBody,
     RevisionBody,
     TariffDetail,
@@ -147,6 +149,29 @@ async def draft_diff(call: Call[Nothing, Nothing]) -> Answer:
     return json_answer(
         DiffAnswer(version=version, same_meaning=diff.same_meaning, changes=changes, text=diff.text)
     )
+
+
+async def make_preview(call: Call[PreviewBody, Nothing]) -> Answer:
+    """Price the sales of a month again under a draft; kept with it, nothing is booked."""
+    body, principal, office = call.body, call.caller.principal, call.services.office
+    found = await _found(call)
+    made = await office.preview.preview(
+        principal.utility_id,
+        principal.time_zone,
+        found.body,
+        month=body.month,
+        sales_of=body.sales_of,
+    )
+    kept = await office.tariffs.keep_preview(call.caller, found, made, reason=body.reason)
+    return json_answer(Preview.model_validate(kept))
+
+
+async def draft_preview(call: Call[Nothing, Nothing]) -> Answer:
+    """Return the newest preview of a draft as it is now."""
+    found = await _found(call)
+    if found.preview is None:
+        raise NotFound("preview_unknown", f"there is no preview of draft {found.id} as it is now")
+    return json_answer(Preview.model_validate_json(found.preview))
 
 
 async def submit_draft(call: Call[RevisionBody, Nothing]) -> Answer:
@@ -322,6 +347,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         problems=(409,),
     ),
     get("/tariff-drafts/{draft_id}/diff", draft_diff, "tariffs", _DRAFTS, DiffAnswer),
+    post(
+        "/tariff-drafts/{draft_id}/preview",
+        make_preview,
+        "tariffs",
+        Right.TARIFF_DRAFT,
+        {OK: Preview},
+        body=PreviewBody,
+        problems=(409,),
+        timed=False,
+    ),
+    get("/tariff-drafts/{draft_id}/preview", draft_preview, "tariffs", _DRAFTS, Preview),
     post(
         "/tariff-drafts/{draft_id}/submit",
         submit_draft,

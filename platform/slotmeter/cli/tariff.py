@@ -20,6 +20,8 @@ from slotmeter.cli.acting import add_acting_options, add_looking_options, caller
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
 from slotmeter.cli.local_times import local_time, utc
 from slotmeter.cli.tariff_check import read_tariff_file, register_check
+from slotmeter.cli.tariff_example import register_example
+from slotmeter.cli.tariff_preview import register_preview
 from slotmeter.cli.tariff_reprice import register_reprice
 from slotmeter.errors import ConfigError
 from slotmeter.ports import Right
@@ -42,9 +44,11 @@ def register(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     _register_add(actions)
     register_check(actions)
+    register_example(actions)
     _register_drafting(actions)
     _register_deciding(actions)
     _register_looking(actions)
+    register_preview(actions).set_defaults(run=run_action)
     register_reprice(actions)
 
 

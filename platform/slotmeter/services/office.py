@@ -11,6 +11,7 @@ from slotmeter.services.classes import Classes
 from slotmeter.services.debt_desk import DebtDesk
 from slotmeter.services.free_units import FreeUnitsOffice
 from slotmeter.services.tariff_admin import TariffAdmin
+from slotmeter.services.tariff_preview import TariffPreview
 
 __all__ = ["Office"]
 
@@ -20,6 +21,7 @@ class Office:
     """The services behind the pages and commands of an office."""
 
     tariffs: TariffAdmin
+    preview: TariffPreview
     classes: Classes
     class_review: ClassReview
     free_units: FreeUnitsOffice
@@ -30,6 +32,7 @@ class Office:
         """Make all of them on one database."""
         return cls(
             tariffs=TariffAdmin(uow, clock),
+            preview=TariffPreview(uow, clock),
             classes=Classes(uow, clock),
             class_review=ClassReview(uow, clock),
             free_units=FreeUnitsOffice(uow, clock),

@@ -266,20 +266,22 @@ class TariffAdmin:
 
     async def keep_preview(
         self, caller: Caller, draft: Draft, preview: Mapping[str, object], *, reason: str
-    ) -> None:
-        """Store a preview with the revision it was made of.
+    ) -> Mapping[str, object]:
+        """Store a preview with the revision it was made of, and return it as it is stored.
 
         Raises:
             Conflict: ``changed_meanwhile``: the draft was edited while the preview was made.
         """
         now_us = self._now_us()
+        kept = {**preview, "revision": draft.revision, "made_at": iso_utc(now_us)}
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
-            params = {**guard_of(caller, draft), "to_preview": compact_json(preview)}
+            params = {**guard_of(caller, draft), "to_preview": compact_json(kept)}
             act = record_of(caller, new_id, now_us, "tariff.preview", draft.subject, reason)
             return Changes(None, [Update("tariff_draft_preview", params), act])
 
         await self._uow.run([], decide)
+        return kept
 
     # --- looking ----------------------------------------------------------------------------------
 

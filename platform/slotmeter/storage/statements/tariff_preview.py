@@ -1,0 +1,78 @@
+"""The sales of one tariff in order per supply point, a page at a time: to preview another price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, func, or_, select
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.selectable import Select
+
+from slotmeter.storage.schema import METADATA
+
+__all__ = ["READS", "UPDATES"]
+
+_t = METADATA.tables
+_sale = _t["sale"]
+_account = _t["account"]
+_tariff = _t["tariff"]
+_version = _t["tariff_version"]
+
+_POINT: BindParameter[int] = bindparam("after_point")
+_US: BindParameter[int] = bindparam("after_us")
+_ID: BindParameter[int] = bindparam("after_id")
+
+_WANTED = (
+    _sale.c.utility_id == bindparam("utility_id"),
+    _tariff.c.code == bindparam("code"),
+    _sale.c.state == "issued",
+    _sale.c.tender_minor > 0,
+    _sale.c.sold_us >= bindparam("from_us"),
+    _sale.c.sold_us < bindparam("to_us"),
+)
+
+READS: dict[str, Select[Any]] = {
+    "preview_sales": select(
+        _sale.c.id,
+        _sale.c.receipt_number,
+        _sale.c.supply_point_id,
+        _sale.c.tariff_version_id,
+        _sale.c.tender_minor,
+        _sale.c.sold_us,
+        _sale.c.units,
+        _sale.c.counted_units,
+        _sale.c.lifeline_units,
+        _sale.c.kept_minor,
+        _sale.c.transfer_minor,
+        _sale.c.priced,
+        _sale.c.situation,
+        case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
+        _sale.c.credit_mode,
+        _sale.c.state,
+        _account.c.number.label("account_number"),
+        _version.c.body,
+    )
+    .select_from(_sale)
+    .join(_version, _version.c.id == _sale.c.tariff_version_id)
+    .join(_tariff, _tariff.c.id == _version.c.tariff_id)
+    .join(_account, _account.c.id == _sale.c.account_id)
+    .where(
+        *_WANTED,
+        _sale.c.supply_point_id >= _POINT,
+        or_(
+            _sale.c.supply_point_id > _POINT,
+            _sale.c.sold_us > _US,
+            and_(_sale.c.sold_us == _US, _sale.c.id > _ID),
+        ),
+    )
+    .order_by(_sale.c.supply_point_id, _sale.c.sold_us, _sale.c.id)
+    .limit(bindparam("limit")),
+    "preview_count": select(func.count().label("count"))
+    .select_from(_sale)
+    .join(_version, _version.c.id == _sale.c.tariff_version_id)
+    .join(_tariff, _tariff.c.id == _version.c.tariff_id)
+    .where(*_WANTED),
+}
+
+UPDATES: dict[str, UpdateBase] = {}
