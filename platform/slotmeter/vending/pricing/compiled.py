@@ -256,16 +256,7 @@ def _plan(
         ),
         levies=tuple(levies),
         percents=tuple(_percentage(item, bases, levies, tariff.fixed_items) for item in items),
-        fixed={
-            code: Fixed(
-                weights=_over(denominator, shares),
-                all_in=denominator + sum(_over(denominator, shares)),
-                inside=_over(denominator, [inside[code]])[0],
-                with_included=1 + inside[code],
-                with_all=1 + sum(shares, Fraction(0)),
-            )
-            for code, shares in fixed.items()
-        },
+        fixed={code: _fixed(denominator, shares, inside[code]) for code, shares in fixed.items()},
         tender_weights={at: _over(denominator, shares) for at, shares in on_tender.items()},
         divide=DIVIDE[tariff.rounding.lines],
     )
@@ -280,6 +271,17 @@ def _sold_unit(tariff: Tariff) -> int:
 
 def _over(denominator: int, values: Iterable[Fraction]) -> tuple[int, ...]:
     return tuple(value.numerator * (denominator // value.denominator) for value in values)
+
+
+def _fixed(denominator: int, shares: Sequence[Fraction], inside: Fraction) -> Fixed:
+    weights = _over(denominator, shares)
+    return Fixed(
+        weights=weights,
+        all_in=denominator + sum(weights),
+        inside=_over(denominator, [inside])[0],
+        with_included=1 + inside,
+        with_all=1 + sum(shares, Fraction(0)),
+    )
 
 
 def _segment(prices: _Prices, denominator: int, tariff: Tariff, scale: int) -> Segment:
