@@ -221,3 +221,46 @@ async def test_a_receipt_stays_as_it_was_when_its_tariff_and_its_meter_change(
     api.clock.advance(days=365)
 
     assert [(await api.get(path, "till")).content for path in paths] == before
+
+
+@pytest.mark.parametrize("form", ["text58", "text80", "html", "message"])
+async def test_a_quote_is_a_trial_with_zeros_that_names_nobody_and_books_nothing(
+    api: ApiTown, form: str
+) -> None:
+    await api.join("till", "vendor")
+    meter = await api.utility.add_meter("electricity")
+    body = {"meter": meter.number, "tendered": "200.00", "form": form}
+
+    reply = await api.post("/api/v1/quotes/slip", "till", json=body)
+
+    slip = reply.json
+    assert reply.status == 200
+    assert "TRIAL" in slip["text"]
+    assert "0000 0000 0000 0000 0000" in slip["text"]
+    assert "8.6 kWh" in slip["text"]
+    assert "Amina" not in slip["text"]
+    assert "Lake Road" not in slip["text"]
+    assert "So you would get 8.6 kWh." in slip["sentences"]
+    assert api.sql("SELECT count(*) FROM sale") == [(0,)]
+
+
+async def test_a_quote_for_an_account_shows_no_token(api: ApiTown) -> None:
+    await api.join("till", "vendor")
+    meter = await api.utility.add_meter("water", credit_mode="platform")
+    body = {"meter": meter.number, "tendered": "200.00"}
+
+    slip = (await api.post("/api/v1/quotes/slip", "till", json=body)).json
+
+    assert "TRIAL" in slip["text"]
+    assert "0000 0000" not in slip["text"]
+
+
+async def test_a_quote_that_cannot_be_is_refused_as_a_sale_is(api: ApiTown) -> None:
+    await api.join("till", "vendor")
+    meter = await api.utility.add_meter("electricity")
+
+    reply = await api.post(
+        "/api/v1/quotes/slip", "till", json={"meter": meter.number, "tendered": "0"}
+    )
+
+    assert (reply.status, reply.code) == (422, "amount_not_positive")

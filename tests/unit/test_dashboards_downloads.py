@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slotmeter.vending.receipts import group_digits
+from slotmeter.i18n import LANGUAGES
+from slotmeter.testing.sample_receipts import SAMPLES
+from slotmeter.vending.receipts import group_digits, render_html
 from slotmeter_dashboards.downloads import csv_lines
 from slotmeter_dashboards.receipts import covered
 
@@ -24,6 +26,19 @@ def test_numbers_keep_their_sign_in_a_file() -> None:
 )
 def test_a_receipt_shows_only_the_end_of_its_token(token: str) -> None:
     assert covered(f"<p>{token}</p>") == "<p>**** **** **** **** 7890</p>"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_no_page_of_a_receipt_shows_a_whole_token(sample: str, language: str) -> None:
+    receipt = SAMPLES[sample]()
+
+    page = covered(render_html(receipt, language=language))
+
+    for token in receipt.typing_order:
+        assert token.digits not in page
+        assert group_digits(token.digits) not in page
+        assert f"**** {token.digits[-4:]}" in page
 
 
 def test_other_numbers_of_a_receipt_stay() -> None:

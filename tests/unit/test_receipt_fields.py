@@ -257,3 +257,12 @@ def test_every_field_of_the_receipt_reaches_the_document_or_is_named_here() -> N
         if under_another_name.get(field.name, field.name) not in document
     ]
     assert missing == []
+
+
+def test_a_purchase_that_only_paid_what_was_due_says_that_there_is_no_token() -> None:
+    charge = next(line for line in full_receipt().lines if line.kind == "charge")
+    receipt = replace(credit_to_the_account(), lines=(charge,))
+
+    assert receipt.document()["delivery_note"] == "There is no token with this purchase."
+    assert "There is no token with this purchase." in render_text(receipt, 80)
+    assert "The amount was added to your account." in render_text(credit_to_the_account(), 80)

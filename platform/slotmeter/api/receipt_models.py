@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slotmeter.api.models import Amount, Body, Instant, Money, Out
+from slotmeter.api.models import Amount, Body, Instant, Money, Out, QuoteBody
 from slotmeter.api.query_models import Language, ReceiptForm
 
 __all__ = [
@@ -15,13 +15,15 @@ __all__ = [
     "PrintLine",
     "PrintedReceipt",
     "PrintsPage",
+    "QuoteSlip",
+    "QuoteSlipBody",
     "ReceiptDocument",
     "ReceiptLine",
 ]
 
 
-class PrintBody(Body):
-    """A hand-out of a receipt."""
+class _FormBody(Body):
+    """In which form and language."""
 
     form: ReceiptForm = Field(
         default="text80", description="Paper of 58 or 80 mm, a page, or a short message."
@@ -32,6 +34,14 @@ class PrintBody(Body):
     letters: Literal["all", "ascii"] = Field(
         default="all", description="`ascii` for printers without a code page; for text."
     )
+
+
+class PrintBody(_FormBody):
+    """A hand-out of a receipt."""
+
+
+class QuoteSlipBody(_FormBody, QuoteBody):
+    """A quote in the form of a receipt."""
 
 
 class _Part(BaseModel):
@@ -132,19 +142,30 @@ class ExplanationDocument(Out):
     sentences: list[str]
 
 
-class PrintedReceipt(Out):
-    """What was handed out."""
+class _Rendered(Out):
+    """A receipt or a quote in one form."""
 
-    receipt_number: str
     form: ReceiptForm
     language: str
-    reprint: bool = Field(description="It is a copy, and says so.")
-    printed_at: Instant
     content_type: str
     text: str
     encoding: Literal["gsm7", "ucs2"] | None = Field(description="Of a message.")
     characters: int | None = Field(description="Of a message, as the network counts them.")
     parts: int | None = Field(description="Messages that it takes.")
+
+
+class PrintedReceipt(_Rendered):
+    """What was handed out."""
+
+    receipt_number: str
+    reprint: bool = Field(description="It is a copy, and says so.")
+    printed_at: Instant
+
+
+class QuoteSlip(_Rendered):
+    """A quote as it would be printed, marked as a trial."""
+
+    sentences: list[str] = Field(description="Why it would be so many units.")
 
 
 class PrintLine(Out):

@@ -14,9 +14,11 @@ from slotmeter.api.receipt_models import (
     PrintedReceipt,
     PrintLine,
     PrintsPage,
+    QuoteSlip,
+    QuoteSlipBody,
     ReceiptDocument,
 )
-from slotmeter.api.route import API, Route, get
+from slotmeter.api.route import API, Route, get, post
 from slotmeter.i18n import choose
 from slotmeter.ports import Right
 from slotmeter.services.receipts import HandedOut
@@ -54,6 +56,21 @@ async def print_receipt(call: Call[PrintBody, Nothing]) -> Answer:
     number = call.path("receipt_number")
     made = await call.services.receipts.hand_out(call.caller, number, call.body.form)
     return json_answer(_printed(call, made), HTTPStatus.CREATED)
+
+
+async def quote_slip(call: Call[QuoteSlipBody, Nothing]) -> Answer:
+    """Write the slip of a quote: a trial, with zeros in place of the token; books nothing."""
+    body = call.body
+    made = await call.services.selling.trial(call.caller, body.meter, body.tendered, body.channel)
+    language = _language(call, body.language)
+    return json_answer(
+        QuoteSlip(
+            form=body.form,
+            language=language,
+            sentences=list(explain(made, language)),
+            **_rendered(made, body, language),
+        )
+    )
 
 
 async def receipt_prints(call: Call[Nothing, Nothing]) -> Answer:
@@ -111,42 +128,56 @@ def _copy(call: Call[Nothing, ReceiptQuery], found: Receipt) -> Answer:
 
 def _printed(call: Call[PrintBody, Nothing], made: HandedOut) -> PrintedReceipt:
     language = _language(call, call.body.language)
-    fields: dict[str, Any] = {"encoding": None, "characters": None, "parts": None}
-    kind = TEXT
-    if made.form == "html":
-        kind = PAGE
-        text = render_html(made.receipt, language=language, reprint=made.is_reprint)
-    elif made.form == "message":
-        message = render_message(made.receipt, language=language, reprint=made.is_reprint)
-        text = message.text
-        fields = {
-            "encoding": message.encoding,
-            "characters": message.characters,
-            "parts": message.parts,
-        }
-    else:
-        text = render_text(
-            made.receipt,
-            PAPER_MM[made.form],
-            language=language,
-            reprint=made.is_reprint,
-            ascii_letters=call.body.letters == "ascii",
-        )
     return PrintedReceipt(
         receipt_number=made.receipt.receipt_number,
         form=call.body.form,
         language=language,
         reprint=made.is_reprint,
         printed_at=iso_utc(made.at_us),
-        content_type=kind,
-        text=text,
-        **fields,
+        **_rendered(made.receipt, call.body, language, reprint=made.is_reprint),
     )
+
+
+def _rendered(
+    receipt: Receipt, body: PrintBody | QuoteSlipBody, language: str, *, reprint: bool = False
+) -> dict[str, Any]:
+    """Write a receipt in the form that was asked for, with what it costs to send."""
+    if body.form == "message":
+        message = render_message(receipt, language=language, reprint=reprint)
+        return {
+            "content_type": TEXT,
+            "text": message.text,
+            "encoding": message.encoding,
+            "characters": message.characters,
+            "parts": message.parts,
+        }
+    if body.form == "html":
+        kind, text = PAGE, render_html(receipt, language=language, reprint=reprint)
+    else:
+        kind = TEXT
+        text = render_text(
+            receipt,
+            PAPER_MM[body.form],
+            language=language,
+            reprint=reprint,
+            ascii_letters=body.letters == "ascii",
+        )
+    nothing: dict[str, Any] = {"encoding": None, "characters": None, "parts": None}
+    return {"content_type": kind, "text": text, **nothing}
 
 
 _SALES: Final = frozenset({Right.SALES_OWN, Right.SALES_ALL})
 
 ROUTES: Final[tuple[Route, ...]] = (
+    post(
+        "/quotes/slip",
+        quote_slip,
+        "sales",
+        Right.QUOTE,
+        {HTTPStatus.OK: QuoteSlip},
+        body=QuoteSlipBody,
+        problems=(404,),
+    ),
     get(
         "/sales/{sale_id}/receipt",
         sale_receipt,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from slotmeter.ports import Caller, Rows
 from slotmeter.services.pricing import Purchase
-from slotmeter.vending.accounts import CreditMode
+from slotmeter.vending.accounts import CreditMode, masked_name
+from slotmeter.vending.receipts import Receipt, ReceiptToken
 from slotmeter.vending.receipts.assembly import line_dicts, particulars_of
 
-__all__ = ["delivery_of", "line_dicts", "particulars"]
+__all__ = ["delivery_of", "line_dicts", "particulars", "trial_receipt"]
 
 
 def delivery_of(purchase: Purchase) -> str:
@@ -50,3 +52,45 @@ def particulars(purchase: Purchase, rows: Rows, caller: Caller) -> dict[str, Any
         "delivery": delivery_of(purchase),
         **particulars_of(purchase.priced, purchase.situation),
     }
+
+
+def trial_receipt(purchase: Purchase, rows: Rows, caller: Caller, channel: str) -> Receipt:
+    """Return the receipt that a purchase would have: a trial, which names nobody.
+
+    Whoever knows a meter's number may ask for a quote, so that the customer's name is masked and
+    what else is known of the customer left out.
+    """
+    said = particulars(purchase, rows, caller)
+    priced = purchase.priced
+    has_credit = (
+        bool(priced.units or priced.transfer_minor)
+        and purchase.row["credit_mode"] == CreditMode.METER
+    )
+    credit = ReceiptToken(
+        "credit",
+        "",
+        quantity=None if priced.transfer_minor is not None else priced.units,
+        minor=priced.transfer_minor,
+    )
+    free = [
+        ReceiptToken("free", "", quantity=each.units, label=each.label, period=each.period)
+        for each in priced.free
+    ]
+    body = {
+        **said,
+        "receipt_number": "",
+        "sale_id": "",
+        "sold_us": purchase.situation.at_us,
+        "channel": channel,
+        "currency": purchase.tariff.currency,
+        "tendered_minor": priced.tender_minor,
+        "lines": line_dicts(priced.lines),
+        "quantity": priced.units,
+        "token": "" if has_credit else None,
+        "customer_name": masked_name(said["customer_name"]),
+        "customer_number": "",
+        "customer_address": "",
+        "account_number": "",
+    }
+    tokens = (*free, credit) if has_credit else tuple(free)
+    return replace(Receipt.from_dict(body), tokens=tokens).as_trial()

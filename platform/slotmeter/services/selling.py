@@ -28,9 +28,10 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
-from slotmeter.services.pricing import PurchaseReads, price
+from slotmeter.services.pricing import Purchase, PurchaseReads, price
 from slotmeter.services.sale_begin import SaleBegin, SellRequest
 from slotmeter.services.sale_issue import issue_reads, issue_sale
+from slotmeter.services.sale_particulars import trial_receipt
 from slotmeter.services.sale_views import QuoteView, SaleView, quote_view, sale_view
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
 from slotmeter.services.tid_allocator import stored_parameters
@@ -128,6 +129,24 @@ class Selling:
             NotFound: ``meter_unknown``.
             Refused: whatever :meth:`sell` would refuse of meter, amount and tariff.
         """
+        purchase, _ = await self._quoted(caller, meter, tendered, channel)
+        return quote_view(purchase)
+
+    async def trial(
+        self, caller: Caller, meter: str, tendered: str, channel: str = CHANNELS[0]
+    ) -> Receipt:
+        """Return what the receipt of a purchase would say, marked as a trial, without making it.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+            Refused: whatever :meth:`sell` would refuse of meter, amount and tariff.
+        """
+        purchase, rows = await self._quoted(caller, meter, tendered, channel)
+        return trial_receipt(purchase, rows, caller, channel)
+
+    async def _quoted(
+        self, caller: Caller, meter: str, tendered: str, channel: str
+    ) -> tuple[Purchase, Rows]:
         check_channel(channel)
         check_meter_number(meter)
         now_us = epoch_us(self._clock.now())
@@ -135,7 +154,7 @@ class Selling:
         asked = PurchaseReads(caller.principal, meter, now_us, channel)
         rows = await self._uow.read(asked.reads())
         try:
-            return quote_view(price(rows, asked, tender))
+            return price(rows, asked, tender), rows
         except Refused as error:
             await self._alarm(caller, meter, error, now_us)
             raise

@@ -277,6 +277,11 @@ class Receipt:
         return tuple(sorted(tokens, key=lambda token: token.purpose != KEY_CHANGE))
 
     @property
+    def has_nothing_to_load(self) -> bool:
+        """Say whether neither a meter nor an account got any credit: all went to what was due."""
+        return self.delivery == "none" and all(line.kind != "credit" for line in self.lines)
+
+    @property
     def debts_left(self) -> tuple[ReceiptDebt, ...]:
         """Every debt with its balance; from the lines where nothing better was stored."""
         if self.debts:
@@ -362,8 +367,12 @@ class Receipt:
     def _second_format(self) -> dict[str, object]:
         outlook = self.outlook or ReceiptOutlook()
         since_us = self.tariff_since_us
+        note = _DELIVERY_NOTE[self.delivery]
+        if self.has_nothing_to_load:
+            note = "There is no token with this purchase."
         return {
             "format": self.format,
+            "delivery_note": note,
             "mark": self.mark,
             "vendor": self.vendor or self.utility_name,
             "terminal": self.terminal,

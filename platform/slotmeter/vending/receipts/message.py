@@ -77,8 +77,9 @@ def message_of(receipt: Receipt, language: str, *, reprint: bool = False) -> Mes
     ending = [mark_of(code, say) for code in marks]
     extra = [
         say.gettext("Meter {number}").format(number=receipt.meter_number),
-        say.gettext("Receipt {number}").format(number=receipt.receipt_number),
     ]
+    if receipt.receipt_number:
+        extra.append(say.gettext("Receipt {number}").format(number=receipt.receipt_number))
     for count in range(len(extra), -1, -1):
         message = _joined([*needed, *extra[:count], *ending])
         if message.parts == 1:

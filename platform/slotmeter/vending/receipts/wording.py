@@ -200,7 +200,7 @@ def delivery_note(receipt: Receipt, say: Words) -> str:
         return say.gettext(_TRIAL_NOTE)
     if receipt.mark == "training":
         return say.gettext(_TRAINING_NOTE)
-    if receipt.delivery == "none" and all(line.kind != "credit" for line in receipt.lines):
+    if receipt.has_nothing_to_load:
         return say.gettext("There is no token with this purchase.")
     several = len(receipt.typing_order) > 1
     notes = _DELIVERY | _DELIVERY_OF_SEVERAL if several else _DELIVERY
