@@ -13,6 +13,17 @@ from slotmeter.services.selling import SellRequest
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.small_utility import tariff_document
 
+GENEROUS = {
+    "tariff": "generous",
+    "title": "Generous",
+    "commodity": "electricity",
+    "currency": "KES",
+    "energy": {"price": "3.00"},
+    "free_units": {"basic": {"label": "Basic", "units": "5", "registered": False}},
+    "rounding": {"units": "half_up"},
+}
+"""Free units for all, and units that are rounded up now and then, which the customer gains."""
+
 CHARGE = {"code": "service", "label": "Service", "amount": "10.00", "taxed": True}
 
 
@@ -74,6 +85,44 @@ async def test_the_figures_count_what_is_there(sold: ApiTown) -> None:
     assert figures["journals"] == 3
 
 
+@pytest.fixture
+async def generous(api: ApiTown) -> ApiTown:
+    """A small utility that gave free units with a purchase, and alone without one."""
+    await api.utility.add_tariff(GENEROUS)
+    buys, comes = [await api.utility.add_meter(tariff="generous") for _ in range(2)]
+    till = await api.utility.add_principal("till", "vendor")
+    await api.selling.sell(till, SellRequest("buys", buys.number, "100.10"))
+    await api.selling.sell(till, SellRequest("comes", comes.number, "0", claim_free=True))
+    return api
+
+
+async def test_free_units_and_roundings_that_customers_gain_are_honest(generous: ApiTown) -> None:
+    verdict = await verdict_of(generous)
+
+    assert [each.sentence for each in verdict.sentences if not each.holds] == []
+    assert verdict.figures["tokens"] == 3
+    assert generous.sql("SELECT balance_minor FROM ledger_account WHERE code = 'rounding'") == [
+        (10,)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("UPDATE token SET amount = amount + 100 WHERE purpose = 'free'", "free_units"),
+        ("UPDATE free_claim SET units = units + 1", "free_units"),
+        ("UPDATE token SET digits = NULL WHERE purpose = 'free'", "sales_tokens"),
+        ("DELETE FROM free_claim", "sales_tokens"),
+    ],
+)
+async def test_damage_to_free_units_is_named(generous: ApiTown, statement: str, name: str) -> None:
+    damage(generous, statement)
+
+    verdict = await verdict_of(generous)
+
+    assert name in {each.name for each in verdict.sentences if not each.holds}
+
+
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
@@ -107,7 +156,7 @@ async def test_the_figures_count_what_is_there(sold: ApiTown) -> None:
         ("UPDATE charge SET taken_minor = due_minor + 1", "charges"),
         (
             "INSERT INTO meter_charge "
-            "SELECT 1, m.utility_id, m.id, a.id, v.id, 0, 9, 7, 0, 1, 1, NULL, 1, NULL "
+            "SELECT 1, m.utility_id, m.id, a.id, v.id, 0, 9, 7, 0, 1, 1, NULL, 1, NULL, NULL "
             "FROM meter m, account a, tariff_version v LIMIT 1",
             "consumption",
         ),

@@ -28,6 +28,7 @@ charge = _t["charge"]
 meter = _t["meter"]
 meter_charge = _t["meter_charge"]
 customer_account = _t["account"]
+claim = _t["free_claim"]
 
 _UTILITY: BindParameter[int] = bindparam("utility_id")
 _LIMIT: BindParameter[int] = bindparam("limit")
@@ -50,8 +51,9 @@ def _zero() -> ColumnElement[int]:
 _posted = func.coalesce(func.sum(posting.c.amount_minor), 0)
 _journals = func.count(journal.c.id)
 _taken_in = func.coalesce(
-    func.sum(case((posting.c.amount_minor > 0, posting.c.amount_minor), else_=0)), 0
+    func.sum(case((account.c.code == literal("till:") + branch.c.code, posting.c.amount_minor))), 0
 )
+"""What the till was debited with; a rounding that the customer gains is a debit too."""
 _made = func.count(token.c.digits)
 _pending = func.coalesce(func.sum(sale.c.tender_minor), 0)
 _metered = (
@@ -69,7 +71,16 @@ _consumed = (
     )
     .scalar_subquery()
 )
-_tokens_due = case((sale.c.credit_mode == "meter", 1), else_=0)
+_is_booked = case((and_(sale.c.state == "issued", sale.c.tender_minor > 0), 1), else_=0)
+_buys = or_(sale.c.units > 0, func.coalesce(sale.c.transfer_minor, 0) > 0)
+_claims = select(func.count(claim.c.id)).where(claim.c.sale_row_id == sale.c.id).scalar_subquery()
+_tokens_due = case((sale.c.credit_mode == "meter", case((_buys, 1), else_=0) + _claims), else_=0)
+_claimed = (
+    select(func.coalesce(func.sum(claim.c.units), 0))
+    .where(claim.c.sale_row_id == sale.c.id)
+    .scalar_subquery()
+)
+_given = func.coalesce(func.sum(case((token.c.purpose == "free", token.c.amount))), 0)
 
 READS: dict[str, Select[Any]] = {
     "check_journals_balance": _difference(journal.c.id, _zero(), _posted)
@@ -106,18 +117,18 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by("subject")
     .limit(_LIMIT),
-    "check_sales_booked": _difference(
-        sale.c.receipt_number, case((sale.c.state == "issued", 1), else_=0), _journals
-    )
+    "check_sales_booked": _difference(sale.c.receipt_number, _is_booked, _journals)
     .outerjoin(journal, and_(journal.c.sale_row_id == sale.c.id, journal.c.kind == "sale"))
     .where(sale.c.utility_id == _UTILITY)
-    .group_by(sale.c.id, sale.c.receipt_number, sale.c.state)
-    .having(_journals != case((sale.c.state == "issued", 1), else_=0))
+    .group_by(sale.c.id, sale.c.receipt_number, sale.c.state, sale.c.tender_minor)
+    .having(_journals != _is_booked)
     .order_by("subject")
     .limit(_LIMIT),
     "check_sales_tender": _difference(sale.c.receipt_number, sale.c.tender_minor, _taken_in)
     .join(journal, and_(journal.c.sale_row_id == sale.c.id, journal.c.kind == "sale"))
     .join(posting, posting.c.journal_id == journal.c.id)
+    .join(account, account.c.id == posting.c.ledger_account_id)
+    .join(branch, branch.c.id == sale.c.branch_id)
     .where(sale.c.utility_id == _UTILITY)
     .group_by(sale.c.id, sale.c.receipt_number, sale.c.tender_minor)
     .having(_taken_in != sale.c.tender_minor)
@@ -126,7 +137,7 @@ READS: dict[str, Select[Any]] = {
     "check_sales_tokens": _difference(sale.c.receipt_number, _tokens_due, _made)
     .outerjoin(token, token.c.sale_row_id == sale.c.id)
     .where(sale.c.utility_id == _UTILITY, sale.c.state == "issued")
-    .group_by(sale.c.id, sale.c.receipt_number, sale.c.credit_mode)
+    .group_by(sale.c.id)
     .having(_made != _tokens_due)
     .order_by("subject")
     .limit(_LIMIT),
@@ -139,7 +150,18 @@ READS: dict[str, Select[Any]] = {
     .limit(_LIMIT),
     "check_token_amounts": _difference(sale.c.receipt_number, sale.c.units, token.c.amount)
     .join(token, token.c.sale_row_id == sale.c.id)
-    .where(sale.c.utility_id == _UTILITY, token.c.amount != sale.c.units)
+    .where(
+        sale.c.utility_id == _UTILITY,
+        token.c.purpose == "credit",
+        token.c.amount != sale.c.units,
+    )
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_free_units": _difference(sale.c.receipt_number, _claimed, _given)
+    .outerjoin(token, token.c.sale_row_id == sale.c.id)
+    .where(sale.c.utility_id == _UTILITY, sale.c.state == "issued")
+    .group_by(sale.c.id)
+    .having(_given != _claimed)
     .order_by("subject")
     .limit(_LIMIT),
     "check_tokens_once": _difference(
