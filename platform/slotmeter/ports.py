@@ -346,21 +346,13 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A principal in one request: what every act records.
-
-    Args:
-        principal: who.
-        api_key_id: by which key; None for the command line.
-        address: from where.
-        request_id: in which request.
-        terminal: what the key is labelled, such as the name of a till.
-    """
+    """A principal in one request: what every act records."""
 
     principal: Principal
     api_key_id: int | None
     address: str
     request_id: str
-    terminal: str = ""
+    terminal: str = ""  # what the key is labelled, such as the name of a till
 
 
 # --- rules ---------------------------------------------------------------------------------------
