@@ -241,3 +241,13 @@ def test_a_correction_of_a_levy_names_the_levy() -> None:
     told = explain(replace(short_receipt(), lines=(levy,)))
 
     assert any(sentence.startswith("Fuel levy: KES 5.00 corrects the price") for sentence in told)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_collection_of_free_units_speaks_of_no_money(language: str) -> None:
+    receipt = replace(full_receipt(), lines=(), tendered_minor=0, quantity=0, debts=())
+
+    told = explain(receipt, language)
+
+    assert "50.0 kWh" in told[1]
+    assert not any("0.00" in sentence for sentence in told)
