@@ -245,7 +245,7 @@ def test_a_correction_of_a_levy_names_the_levy() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_collection_of_free_units_speaks_of_no_money(language: str) -> None:
-    receipt = replace(full_receipt(), lines=(), tendered_minor=0, quantity=0, debts=())
+    receipt = replace(full_receipt(), lines=(), tendered_minor=0, quantity=0, outlook=None)
 
     told = explain(receipt, language)
 
