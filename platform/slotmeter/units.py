@@ -117,6 +117,12 @@ def _exponent(currency: str) -> int:
     return CURRENCY_EXPONENTS.get(currency, 2)
 
 
+def _with_point(number: int, decimals: int) -> str:
+    # Digits, not a Decimal: amounts are written many times for each sale.
+    digits = str(number).zfill(decimals + 1 + (number < 0))
+    return f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
+
+
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
     """An exact amount of one currency.
@@ -187,12 +193,7 @@ class Money:
 
     def __str__(self) -> str:
         """Write the amount in major units with all its decimals, as ``12.50``."""
-        exponent = _exponent(self.currency)
-        if not exponent:
-            return str(self.minor)
-        # Digits, not a Decimal: an amount is written many times for each sale.
-        digits = str(abs(self.minor)).rjust(exponent + 1, "0")
-        return f"{'-' if self.minor < 0 else ''}{digits[:-exponent]}.{digits[-exponent:]}"
+        return _with_point(self.minor, _exponent(self.currency))
 
 
 def parse_money(text: str, currency: str, field: str = "tendered") -> Money:
@@ -267,15 +268,11 @@ class Price:
         )
 
 
-_ZEROS = {10**zeros: zeros for zeros in range(7)}
-"""How many zeros a power of ten has; every ``per_sold_unit`` is one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """An integer amount of one base unit; see the subclasses.
 
-    ``per_sold_unit`` is how many base units make the unit that people read (1,000 Wh to a kWh).
+    ``per_sold_unit``, a power of ten, is how many make the unit that people read (1,000 for kWh).
     """
 
     amount: int
@@ -329,13 +326,9 @@ class Quantity:
     @property
     def sold_text(self) -> str:
         """The amount in the unit that people read, exact, with at least one decimal: ``5.0``."""
-        decimals = _ZEROS[self.per_sold_unit]
-        if not decimals:
-            return str(self.amount)
-        # Digits, not a Decimal: an amount is written many times for each sale.
-        digits = str(abs(self.amount)).rjust(decimals + 1, "0")
-        fraction = digits[-decimals:].rstrip("0") or "0"
-        return f"{'-' if self.amount < 0 else ''}{digits[:-decimals]}.{fraction}"
+        text = _with_point(self.amount, len(str(self.per_sold_unit)) - 1)
+        whole, point, fraction = text.partition(".")
+        return f"{whole}.{fraction.rstrip('0') or '0'}" if point else whole
 
     def __str__(self) -> str:
         """Write the amount in the unit that people read."""
@@ -504,5 +497,4 @@ def instant(us: int) -> datetime:
 def iso_utc(us: int) -> str:
     """Write UTC epoch microseconds as ISO 8601 with ``Z`` and six decimals."""
     text = (_EPOCH_PLAIN + us * _MICROSECOND).isoformat()
-    # Without a timespec it is four times as fast, and leaves out decimals that are all zero.
-    return f"{text}Z" if len(text) > 19 else f"{text}.000000Z"
+    return f"{text}Z" if len(text) > 19 else f"{text}.000000Z"  # four times as fast as a timespec
