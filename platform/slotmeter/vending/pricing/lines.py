@@ -16,7 +16,7 @@ from slotmeter.vending.ledger import (
     income_account,
     levy_account,
 )
-from slotmeter.vending.pricing.amounts import Amounts
+from slotmeter.vending.pricing.amounts import Amounts, nearest
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Plan
@@ -117,11 +117,17 @@ def _charges(
         )
         if percents is not None:
             own = [sum(parts) for parts in zip(*(percents[at] for at, _ in members), strict=True)]
-            for each, amount in zip(plan.percents, own, strict=True):
+            weights = plan.fixed[first.item.code].weights
+            for each, amount, weight in zip(plan.percents, own, weights, strict=True):
+                base = net
+                if each.numerator:
+                    base = nearest(
+                        net * weight * each.denominator, plan.denominator * each.numerator
+                    )
                 if amount:
                     yield PricedLine(
                         each.kind, each.code, each.label, each.account, amount,
-                        rate=each.rate, base_minor=net, period=period or None,
+                        rate=each.rate, base_minor=base, period=period or None,
                     )  # fmt: skip
 
 
