@@ -154,6 +154,8 @@ async def test_damage_to_free_units_is_named(generous: ApiTown, statement: str, 
         ("UPDATE token SET digits = '11111111111111111111'", "tokens_once"),
         ("UPDATE ledger_account SET reserved_minor = 5 WHERE code = 'till:head'", "reserved"),
         ("UPDATE charge SET taken_minor = due_minor + 1", "charges"),
+        ("UPDATE charge SET taken_minor = taken_minor - 1", "charges_earned"),
+        ("UPDATE sale SET kept_minor = 5 WHERE sale_id = 's0'", "kept"),
         (
             "INSERT INTO meter_charge "
             "SELECT 1, m.utility_id, m.id, a.id, v.id, 0, 9, 7, 0, 1, 1, NULL, 1, NULL, NULL "

@@ -45,6 +45,7 @@ class Needs:
 
     Args:
         window: what was bought in the block window.
+        split: what was tendered in the month of charges.
         last: when something was bought last.
         average: average use.
         charges_months: fixed charges of so many months back; None for no charge with periods.
@@ -52,6 +53,7 @@ class Needs:
     """
 
     window: bool
+    split: bool
     last: bool
     average: bool
     charges_months: int | None
@@ -67,6 +69,7 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
     adds_up = [item for item in periodic if item.missed is Missed.ACCUMULATE]
     needs = Needs(
         window=_has_window(tariff),
+        split=any(item.split is not None for item in tariff.fixed_items),
         last=keeps or bool(adds_up) or any(each.collect is Collection.DAY for each in periodic),
         average=any(
             when.average_above is not None or when.average_up_to is not None
@@ -88,7 +91,7 @@ def _has_window(tariff: Tariff) -> bool:
         or table.lifeline is not None
         or any(block.up_to is not None for block in table.blocks)
         for table in tariff.energy.tables.values()
-    ) or any(item.split is not None for item in tariff.fixed_items)
+    )
 
 
 def _conditions(tariff: Tariff) -> Iterator[Condition]:
@@ -122,6 +125,11 @@ def month_start_us(day: date, back: int, time_zone: str) -> int:
     return _month_day_us(month_of(day, back), 1, time_zone)
 
 
+def _first_day(counter: Counter) -> int:
+    """Return the day on which months of charges begin."""
+    return counter.start_day if counter.window is BlockWindow.BILLING_PERIOD else 1
+
+
 def _charge_month(counter: Counter, day: date) -> date:
     """Return a day of the month that the charge of a day is named by."""
     if counter.window is not BlockWindow.BILLING_PERIOD:
@@ -147,6 +155,11 @@ class BuyerReads:
                 "sold_in_window",
                 {"supply_point_id": point, "from_us": Derived(self._window_us)},
                 "window",
+            ),
+            Read(
+                "sold_in_window",
+                {"supply_point_id": point, "from_us": Derived(self._split_us)},
+                "month",
             ),
             Read(
                 "sold_last", {"supply_point_id": point, "before_us": Derived(self._last_us)}, "last"
@@ -196,6 +209,16 @@ class BuyerReads:
         if not needs.window:
             return None
         return window_start_us(tariff.energy.counter, self._now_us, self.zone(rows))
+
+    def _split_us(self, rows: Rows) -> int | None:
+        if not rows["tariff"]:
+            return None
+        tariff, needs = self.tariff(rows)
+        if not needs.split:
+            return None
+        counter = tariff.energy.counter
+        month = month_of(_charge_month(counter, self.day(rows)))
+        return _month_day_us(month, _first_day(counter), self.zone(rows))
 
     def _last_us(self, rows: Rows) -> int | None:
         return self._now_us if rows["tariff"] and self.tariff(rows)[1].last else None
@@ -289,7 +312,7 @@ def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[Charg
         taken,
         started_us=_charged_from_us(reads, rows),
         last_purchase_us=rows["last"][0]["sold_us"] if rows["last"] else None,
-        tendered_minor=rows["window"][0]["tender_minor"] if rows["window"] else 0,
+        tendered_minor=rows["month"][0]["tender_minor"] if rows["month"] else 0,
     )
 
 
@@ -304,7 +327,7 @@ def _charged_from_us(reads: BuyerReads, rows: Rows) -> int | None:
         return None
     zone = reads.zone(rows)
     counter = tariff.energy.counter
-    first_day = counter.start_day if counter.window is BlockWindow.BILLING_PERIOD else 1
+    first_day = _first_day(counter)
     from_us: int = max(
         rows["meter"][0]["supply_point_since_us"], rows["tariff"][0]["first_valid_from_us"]
     )

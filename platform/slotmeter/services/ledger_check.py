@@ -44,6 +44,8 @@ SENTENCES = (
     ("check_reserved", "count_ledger_accounts", "what is reserved is what pending sales need"),
     ("check_consumption", "count_accounts", "what meters used is what accounts were charged"),
     ("check_charges", "count_charges", "no charge was taken beyond what was due"),
+    ("check_charges_earned", "count_charges", "what was taken of charges is what they earned"),
+    ("check_kept", "count_accounts", "what is kept for customers is what sales kept"),
     ("check_debts_owed", "count_debts", "no debt is below zero, and what is repaid is closed"),
     ("check_debts_repaid", "count_debts", "what sales took of debts is what was posted to them"),
 )

@@ -62,6 +62,17 @@ class Shop:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute(text, values)
 
+    def rows_of(self, text: str, *values: object) -> list[dict[str, Any]]:
+        """Return what a query of one's own finds."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            cursor = connection.execute(text, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def column(self, text: str, *values: object) -> list[Any]:
+        """Return the first column of what a query of one's own finds."""
+        return [next(iter(row.values())) for row in self.rows_of(text, *values)]
+
     def code_meter(self, meter: SmallMeter, **changes: Any) -> None:
         """Change how the platform thinks a meter is coded; without changes, as it was."""
         assert meter.parameters is not None

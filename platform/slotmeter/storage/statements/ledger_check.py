@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, func, literal, or_, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import FromClause, ScalarSelect, Select
 
 from slotmeter.storage.schema import METADATA
 
@@ -81,6 +81,39 @@ _claimed = (
     .scalar_subquery()
 )
 _given = func.coalesce(func.sum(case((token.c.purpose == "free", token.c.amount))), 0)
+
+
+def _booked_by_sales(code: ColumnElement[str], of: FromClause) -> ScalarSelect[int]:
+    """Return what sales posted to the ledger account of a code."""
+    return (
+        select(func.coalesce(func.sum(posting.c.amount_minor), 0))
+        .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "sale"))
+        .join(account, account.c.id == posting.c.ledger_account_id)
+        .where(account.c.utility_id == of.c.utility_id, account.c.code == code)
+        .correlate(of)
+        .scalar_subquery()
+    )
+
+
+_kept_by_sales = (
+    select(func.coalesce(func.sum(sale.c.kept_minor), 0))
+    .where(sale.c.account_id == customer_account.c.id, sale.c.state == "issued")
+    .correlate(customer_account)
+    .scalar_subquery()
+)
+_advanced = _booked_by_sales(literal("advance:") + customer_account.c.number, customer_account)
+_is_pending = (
+    select(sale.c.id)
+    .where(sale.c.utility_id == bindparam("utility_id"), sale.c.state == "pending")
+    .exists()
+)
+_charge_sums = (
+    select(charge.c.utility_id, charge.c.code, func.sum(charge.c.taken_minor).label("taken"))
+    .where(charge.c.utility_id == bindparam("utility_id"))
+    .group_by(charge.c.utility_id, charge.c.code)
+    .subquery()
+)
+_earned_by_charge = _booked_by_sales(literal("income:charge:") + _charge_sums.c.code, _charge_sums)
 
 READS: dict[str, Select[Any]] = {
     "check_journals_balance": _difference(journal.c.id, _zero(), _posted)
@@ -207,6 +240,19 @@ READS: dict[str, Select[Any]] = {
         charge.c.utility_id == _UTILITY,
         or_(charge.c.taken_minor > charge.c.due_minor, charge.c.taken_minor < 0),
     )
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_charges_earned": _difference(
+        _charge_sums.c.code,
+        _charge_sums.c.taken,
+        -_earned_by_charge,
+    )
+    # A sale between its commits has taken its charges and not booked them yet.
+    .where(~_is_pending, _charge_sums.c.taken != -_earned_by_charge)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_kept": _difference(customer_account.c.number, _kept_by_sales, -_advanced)
+    .where(customer_account.c.utility_id == _UTILITY, _kept_by_sales != -_advanced)
     .order_by("subject")
     .limit(_LIMIT),
     "check_consumption": _difference(customer_account.c.number, _metered, _consumed)
