@@ -104,6 +104,32 @@ async def test_a_token_that_is_refused_for_good_voids_the_sale_and_gives_all_bac
     assert [row["taken_minor"] for row in charges] == [5000]
 
 
+async def test_a_voided_sale_gives_back_every_day_of_a_charge_by_day(shop: Shop) -> None:
+    document = {
+        "tariff": "by-day",
+        "title": "By day",
+        "commodity": "electricity",
+        "currency": "KES",
+        "energy": {"label": "Energy", "price": "20"},
+        "fixed": {"service": {"label": "Service", "amount": "5", "every": "day"}},
+    }
+    await shop.utility.add_tariff(document)
+    meter = await shop.utility.add_meter("electricity", tariff="by-day")
+    await shop.sell(meter.number, "100.00", sale_id="s0")
+    shop.clock.advance(days=10)
+    shop.code_meter(meter, table_set="nosuch")
+    with pytest.raises(Refused):
+        await shop.sell(meter.number, "100.00", sale_id="s1")
+    shop.code_meter(meter)
+
+    sale = await shop.sell(meter.number, "100.00", sale_id="s2")
+
+    receipt = await shop.selling.receipt(shop.till, sale.receipt_number)
+    charges = [line.amount_minor for line in receipt.lines if line.kind == "charge"]
+    assert charges == [5000]
+    assert await shop.ledger("income:charge:service") == {"income:charge:service": -5500}
+
+
 async def test_a_vending_key_that_has_expired_sells_nothing_whatever_the_meter_row_says(
     shop: Shop,
 ) -> None:

@@ -9,12 +9,14 @@ written for these.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from slotmeter.errors import Refused
 from slotmeter.ports import Changes, NewId, Read, Row, Rows, Step, Update
 from slotmeter.services.events import Event, compact_json, event_step
+from slotmeter.units import parse_money
 from slotmeter.vending.pricing.chosen import local_day
+from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.pricing.windows import month_of
 
 __all__ = ["refusal_of", "void_reads", "void_sale"]
@@ -67,20 +69,48 @@ def void_sale(
 
 
 def _charges_given_back(sale: Row) -> list[Step]:
-    zone = json.loads(sale["particulars"])["time_zone"]
     return [
         Update(
             "charge_return",
             {
                 "of_supply_point": sale["supply_point_id"],
-                "of_code": line["account"].removeprefix(_CHARGE),
-                # Lines of the first release do not say it: it was the month of the sale.
-                "of_period": line.get("period") or month_of(local_day(sale["sold_us"], zone)),
-                "amount": line["amount_minor"],
+                "of_code": code,
+                "of_period": period,
+                "amount": minor,
             },
-            # A charge with every purchase has no period and no item to give back to.
             rows=None,
         )
+        for code, period, minor in _charges_of(sale)
+    ]
+
+
+def _charges_of(sale: Row) -> Iterator[tuple[str, str, int]]:
+    """Yield code, period and minor units of what a sale took of each period's charge."""
+    lines = [
+        line
         for line in json.loads(sale["priced"])
         if line["kind"] == "charge" and line["account"].startswith(_CHARGE)
     ]
+    if sale["situation"] is None:
+        # Lines of the first release do not say their period: it was the month of the sale.
+        zone = json.loads(sale["particulars"])["time_zone"]
+        month = month_of(local_day(sale["sold_us"], zone))
+        for line in lines:
+            yield line["account"].removeprefix(_CHARGE), month, line["amount_minor"]
+        return
+    open_then = Situation.from_dict(json.loads(sale["situation"])).charges
+    for line in lines:
+        first, _, last = (line.get("period") or "").partition("/")
+        if not first:
+            continue  # It comes with every purchase: there is no item to give back to.
+        if not last:
+            yield line["code"], first, line["amount_minor"]
+            continue
+        # Days of one charge share a line: each was paid in full, the last with what was left.
+        left = line["amount_minor"]
+        of_day = parse_money(line["rate"], sale["currency"]).minor
+        for state in open_then:
+            if state.code == line["code"] and first <= state.period <= last:
+                minor = min(left, max(0, of_day - state.taken_minor))
+                left -= minor
+                yield line["code"], state.period, minor
