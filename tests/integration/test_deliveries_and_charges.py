@@ -322,6 +322,29 @@ async def test_platform_held_credit_follows_the_register(town: DeviceTown) -> No
     assert town.side.count("slotmeter_charges_total") == 1
 
 
+async def test_what_stepped_prices_round_is_booked_at_every_report(town: DeviceTown) -> None:
+    stepped = {
+        "tariff": "stepped",
+        "title": "Stepped",
+        "commodity": "electricity",
+        "currency": "KES",
+        "energy": {"label": "Energy", "price": "20.1234567"},
+        "taxes": {"vat": {"label": "VAT", "percent": "16", "on": ["energy"]}},
+        "rounding": {"price_step": "0.01"},
+    }
+    await town.utility.add_tariff(stepped)
+    meter = await town.utility.add_meter(credit_mode="platform", tariff="stepped")
+    await town.pay(meter, 1_000_000)
+    for register in (0, 100_000, 150_000):
+        town.side.clock.advance(days=1)
+        await town.side.report(meter, {"energy_import": register})
+
+    # 23.3432097 is 23.34 with VAT: 150 of them, though energy and VAT alone come to 48 cents more.
+    assert town.balance(meter) == 1_000_000 - 350_100
+    rounding = town.row("SELECT balance_minor FROM ledger_account WHERE code = 'rounding'")
+    assert rounding == {"balance_minor": 48}
+
+
 async def test_meter_held_credit_is_never_charged(town: DeviceTown, meter: SmallMeter) -> None:
     await town.side.report(meter, {"energy_import": 1_000})
     await town.side.report(meter, {"energy_import": 9_000})

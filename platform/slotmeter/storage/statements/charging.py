@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, null, or_, select, update
+from sqlalchemy import and_, bindparam, func, literal, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -88,6 +88,8 @@ READS: dict[str, Select[Any]] = {
         or_(
             and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("customer_code")),
             and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("income_code")),
+            # Prices that are rounded with everything on them leave something over or short.
+            and_(_LEDGER_OF_UTILITY, _ledger.c.code == literal("rounding")),
             and_(_LEDGER_OF_UTILITY, _ledger.c.code >= "levy:", _ledger.c.code < "levy;"),
             and_(_LEDGER_OF_UTILITY, _ledger.c.code >= "tax:", _ledger.c.code < "tax;"),
         )
