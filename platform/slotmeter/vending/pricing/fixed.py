@@ -14,7 +14,7 @@ from slotmeter.vending.pricing.chosen import holds
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.situation import ChargeState, Situation
-from slotmeter.vending.tariff.model import FixedItem, Measure
+from slotmeter.vending.tariff.model import Collection, FixedItem, Measure
 
 __all__ = [
     "FixedAmount",
@@ -55,6 +55,7 @@ class FixedTaken:
         due: the whole charge of the period.
         taken: the part taken now.
         left: minor units without tax that stay open.
+        exact: minor units without tax of a day, not rounded; None for charges not by day.
     """
 
     item: FixedItem
@@ -62,14 +63,34 @@ class FixedTaken:
     due: FixedAmount
     taken: FixedAmount
     left: int
+    exact: Fraction | None = None
 
 
-def fixed_amount(plan: Plan, item: FixedItem, situation: Situation) -> FixedAmount:
+def fixed_amount(plan: Plan, item: FixedItem, situation: Situation, number: int = 1) -> FixedAmount:
     """Return what a fixed item comes to for a buyer, for one period.
+
+    Args:
+        plan: the prices.
+        item: of the tariff.
+        situation: the buyer.
+        number: of the day among the days that are taken together. Each has what it adds to the
+            rounded amount of all, so that days together come to days times price.
 
     Raises:
         Refused: ``load_unknown``: it is per kW and no sanctioned load is on record.
     """
+    first = _amount(plan, *_asked(item, situation), days=number)
+    if number == 1:
+        return first
+    before = _amount(plan, *_asked(item, situation), days=number - 1)
+    return FixedAmount(
+        first.net - before.net,
+        first.with_included - before.with_included,
+        first.with_all - before.with_all,
+    )
+
+
+def _asked(item: FixedItem, situation: Situation) -> tuple[str, str | None, int]:
     measured_w = _W_PER_KW
     if item.measure is Measure.LOAD_KW:
         if situation.load_w is None:
@@ -81,11 +102,22 @@ def fixed_amount(plan: Plan, item: FixedItem, situation: Situation) -> FixedAmou
         measured_w = situation.load_w
     elif item.measure is Measure.DEMAND_KW:
         measured_w = situation.demand_w or 0
-    return _amount(plan, item.code, situation.connection if item.amounts else None, measured_w)
+    return item.code, situation.connection if item.amounts else None, measured_w
 
 
 @lru_cache(maxsize=10_000)
-def _amount(plan: Plan, code: str, connection: str | None, measured_w: int) -> FixedAmount:
+def _amount(
+    plan: Plan, code: str, connection: str | None, measured_w: int, *, days: int
+) -> FixedAmount:
+    net = _exact_net(plan, code, connection, measured_w)
+    bases = plan.fixed[code]
+    every = net, net * bases.with_included, net * bases.with_all
+    return FixedAmount(*(_rounded(plan, days * each) for each in every))
+
+
+@lru_cache(maxsize=10_000)
+def _exact_net(plan: Plan, code: str, connection: str | None, measured_w: int) -> Fraction:
+    """Return a charge of one period without tax, minor units."""
     item = next(each for each in plan.tariff.fixed_items if each.code == code)
     major = item.amount
     if item.amounts is not None and connection is not None:
@@ -93,15 +125,14 @@ def _amount(plan: Plan, code: str, connection: str | None, measured_w: int) -> F
     published = Fraction(major) * plan.scale * measured_w / _W_PER_KW
     bases = plan.fixed[code]
     net = published / (bases.with_all if item.includes_tax else bases.with_included)
-    with_all = net * bases.with_all
     step = plan.tariff.rounding.fixed_step
     if step is not None:
+        with_all = net * bases.with_all
         minor_step = Fraction(step) * plan.scale
         steps = with_all / minor_step
         with_all = _half_up(steps.numerator, steps.denominator) * minor_step
         net = with_all / bases.with_all
-    with_included = net * bases.with_included
-    return FixedAmount(*(_rounded(plan, each) for each in (net, with_included, with_all)))
+    return net
 
 
 def _rounded(plan: Plan, value: Fraction) -> int:
@@ -131,8 +162,13 @@ def fixed_taken(
     """
     taken = []
     split_minor: dict[str, int] = {}
+    days: dict[str, int] = {}
     for item, state in items:
-        due = fixed_amount(plan, item, situation)
+        exact = None
+        if item.collect is Collection.DAY:
+            exact = _exact_net(plan, *_asked(item, situation))
+            days[item.code] = days.get(item.code, 0) + 1
+        due = fixed_amount(plan, item, situation, days.get(item.code, 1))
         net = left = due.net - state.taken_minor
         if left <= 0:
             continue
@@ -146,7 +182,7 @@ def fixed_taken(
             split_minor[item.code] = max(0, money - -(-net * below // due.net))
         if net > 0:
             part = part_of(plan, item.code, due, net)
-            taken.append(FixedTaken(item, state.period, due, part, left - net))
+            taken.append(FixedTaken(item, state.period, due, part, left - net, exact))
     return taken
 
 

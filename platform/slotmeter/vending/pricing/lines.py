@@ -27,6 +27,9 @@ from slotmeter.vending.tariff.model import Collection
 
 __all__ = ["lines_of"]
 
+DAY_PRICE_DECIMALS_MORE = 2
+"""Decimals that a price by day has beyond the coins, where a day is no whole number of them."""
+
 
 def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
     """Return every line; they add up to the tender."""
@@ -111,7 +114,7 @@ def _charges(
             label=first.item.label,
             account=income_account(f"charge:{first.item.code}"),
             amount_minor=net,
-            rate=plan.major(first.due.net) if is_daily else None,
+            rate=_day_price(plan, taken) if is_daily else None,
             period=period or None,
             left_minor=sum(each.left for each in taken),
         )
@@ -129,6 +132,16 @@ def _charges(
                         each.kind, each.code, each.label, each.account, amount,
                         rate=each.rate, base_minor=base, period=period or None,
                     )  # fmt: skip
+
+
+def _day_price(plan: Plan, days: Sequence[FixedTaken]) -> str:
+    """Return the price of a day; with more decimals when days are not all equal in coins."""
+    exact = days[0].exact
+    if exact is None or len({each.due.net for each in days}) == 1:
+        return plan.major(days[0].due.net)
+    more = 10**DAY_PRICE_DECIMALS_MORE
+    parts = DIVIDE[Rounding.HALF_UP](exact.numerator * more, exact.denominator)
+    return f"{Decimal(parts) / (more * plan.scale):f}"
 
 
 def _same_line(number: int, taken: FixedTaken) -> tuple[str, str | int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -224,7 +224,7 @@ def _affordable(
     def total(net: int) -> tuple[FixedTaken, int]:
         part: FixedAmount = part_of(plan, each.item.code, each.due, net)
         open_net = each.left + each.taken.net - net
-        whole = FixedTaken(each.item, each.period, each.due, part, open_net)
+        whole = replace(each, taken=part, left=open_net)
         if divides(plan):
             every = [*taken, whole]
             top = line_amounts(plan, [], [], (), of_tender).total
