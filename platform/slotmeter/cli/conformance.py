@@ -170,7 +170,7 @@ def _document(path: Path) -> Mapping[str, object]:
     if len(content) > FILE_BYTES_MAX:
         raise Refused("file_too_large", f"{path} has more than {FILE_BYTES_MAX} bytes")
     try:
-        document = json.loads(content)
+        document = json.loads(content, parse_float=str)  # each digit as published
     except (ValueError, RecursionError) as error:
         raise Refused("file_not_json", f"{path} is not JSON: {error}") from error
     return document if isinstance(document, dict) else {}

@@ -160,10 +160,10 @@ class Outcome:
     def _so_called(self, name: str) -> set[str]:
         """Return the codes of the items, or debts, that have this name."""
         asked = words_of(name)
+        items = tuple(self._items())
         for codes in (
-            {code for code, _ in self._items() if same_name(code, name)},
-            {code for code, label in self._items() if same_name(label, name)},
-            {code for code, _ in self._items() if words_of(code)[: len(asked)] == asked},
+            {code for code, label in items if same_name(code, name) or same_name(label, name)},
+            {code for code, _ in items if words_of(code)[: len(asked)] == asked},
         ):
             if codes:
                 return codes
@@ -290,14 +290,28 @@ _OTHER_NAMES: Final[Mapping[str, Callable[[Outcome], Decimal]]] = {
     "debts": lambda out: out._kind("debt"),
     "vat": lambda out: out._kind("tax"),
     "tax": lambda out: out._kind("tax"),
+    "total_tax": lambda out: out._kind("tax"),
     "energy_charge": lambda out: out._kind("energy"),
+    "energy_charges": lambda out: out._kind("energy"),
     "energy_cost": lambda out: out._kind("energy"),
+    "energy_amount": lambda out: out._kind("energy"),
+    "consumption_charge": lambda out: out._kind("energy"),
+    "gas": lambda out: out._kind("energy"),
+    "water": lambda out: out._kind("energy"),
+    "electricity": lambda out: out._kind("energy"),
     "fixed_charge": lambda out: out._kind("charge"),
     "fixed_charges": lambda out: out._kind("charge"),
+    "fixed_total": lambda out: out._kind("charge"),
     "kwh": lambda out: out._units(),
+    "kl": lambda out: out._units(),
+    "m3": lambda out: out._units(),
+    "token_units": lambda out: out._units(),
     "subtotal": lambda out: out.money(out.priced.tender_minor) - out._kind("tax"),
     "total_cost": lambda out: out.money(out.priced.tender_minor),
     "total_due": lambda out: out.money(out.priced.tender_minor),
+    "total_amount": lambda out: out.money(out.priced.tender_minor),
+    "total_bill": lambda out: out.money(out.priced.tender_minor),
+    "amount_due": lambda out: out.money(out.priced.tender_minor),
 }
 """What these mean when no item of the tariff is called so."""
 
