@@ -24,10 +24,17 @@ from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Percentage, Plan, Segment
-from slotmeter.vending.pricing.solve import Bought, Counted, Exact, buy, exactly
+from slotmeter.vending.pricing.solve import Bought, Counted, Exact, buy, exactly, units_at_once
 from slotmeter.vending.tariff.model import SplitBy
 
-__all__ = ["Divided", "buy_by_division", "divides", "fixed_percents", "with_taxes"]
+__all__ = [
+    "Divided",
+    "buy_by_division",
+    "divides",
+    "fixed_percents",
+    "units_by_division",
+    "with_taxes",
+]
 
 _half_up = DIVIDE[Rounding.HALF_UP]
 
@@ -147,6 +154,26 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
     exact_taxes = dict(zip(plan.taxes, taxes, strict=True))
     whole = _with(plan, lines, amounts, exact_taxes, denominator)
     return Divided(replace(bought, amounts=whole), net, lines_sum(lines, ()))
+
+
+def units_by_division(plan: Plan, delivery: Delivery, money: int) -> int | None:
+    """Return what money buys of a window in which nothing was bought, without its lines.
+
+    Args:
+        plan: the prices.
+        delivery: how units are counted out.
+        money: what is left for units, with tax, over the plan's denominator.
+
+    Returns:
+        None when only the lines can tell, as :func:`~.solve.units_at_once`.
+    """
+    if len(plan.regimes) != 1 or money <= 0:
+        return None
+    counted = Counted(0, 0)
+    exact = next(exactly(plan, counted, money))
+    taxes, denominator = _exact_taxes(plan, counted, exact)
+    net = _half_up(money * exact.denominator - sum(taxes), denominator)
+    return units_at_once(_without_taxes(plan), delivery, net * plan.denominator)
 
 
 def with_taxes(plan: Plan, parts: list[Part], taken_back: list[Part]) -> tuple[Amounts, int]:

@@ -13,9 +13,10 @@ from typing import Final
 from slotmeter.errors import Refused
 from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
 from slotmeter.vending.ledger import levy_account, tax_account
+from slotmeter.vending.pricing.by_tender import divides, fixed_percents
 from slotmeter.vending.pricing.chosen import holds, table_for
 from slotmeter.vending.pricing.delivery import Delivery, delivery_for
-from slotmeter.vending.pricing.fixed import constant, fixed_taken, items_due
+from slotmeter.vending.pricing.fixed import FixedTaken, constant, fixed_taken, items_due
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import ENDLESS, Fixed, Percentage, Plan, Regime, Segment
 from slotmeter.vending.pricing.situation import ChargeState, Situation
@@ -353,6 +354,13 @@ def _percentage(
     )
 
 
+def _constant(plan: Plan, taken: Sequence[FixedTaken]) -> int:
+    if not divides(plan):
+        return constant(plan, taken, [0] * len(plan.percents))
+    minor = sum(each.taken.net + sum(fixed_percents(plan, each)) for each in taken)
+    return minor * plan.denominator
+
+
 # --- kept ready ---------------------------------------------------------------------------------
 
 
@@ -424,7 +432,7 @@ class Compiled:
         found = self._new_constants.get(key)
         if found is None or self._is_fixed_conditional:
             items = items_due(plan, situation, self.new_charges(situation, day), day)
-            found = constant(plan, fixed_taken(plan, items, situation, 0), [0] * len(plan.percents))
+            found = _constant(plan, fixed_taken(plan, items, situation, 0))
             if len(self._new_constants) >= CONSTANTS_MAX:
                 self._new_constants.clear()
             self._new_constants[key] = found

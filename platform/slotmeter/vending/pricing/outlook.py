@@ -8,8 +8,8 @@ from datetime import date
 from decimal import Decimal
 
 from slotmeter.errors import Refused
-from slotmeter.vending.pricing.amounts import percents_of_tender
-from slotmeter.vending.pricing.by_tender import divides
+from slotmeter.vending.pricing.amounts import line_amounts, percents_of_tender
+from slotmeter.vending.pricing.by_tender import divides, units_by_division
 from slotmeter.vending.pricing.chosen import cap_percent, in_force
 from slotmeter.vending.pricing.compiled import compiled
 from slotmeter.vending.pricing.fixed import constant, items_due
@@ -71,9 +71,11 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
         if purchase.debts:
             cap = cap_percent(ready.tariff.debt_caps, situation, day)
         money = _money(plan, purchase, tender, cap, before, day)
-        units = None if money is None else units_at_once(plan, purchase.delivery, money)
-        if units is not None:
-            return units
+        if money is not None:
+            at_once = units_by_division if divides(plan) else units_at_once
+            units = at_once(plan, purchase.delivery, money)
+            if units is not None:
+                return units
         later = replace(
             purchase,
             plan=plan,
@@ -103,16 +105,20 @@ def _money(
     """Return what is left for units on the 1st, over the plan's denominator.
 
     Returns:
-        None where charges depend on the tender, or the tax is divided out of it.
+        None where charges depend on the tender.
     """
-    if divides(plan) or plan.has_split:
+    if plan.has_split:
         return None
     left = tender
     if purchase.debts:
         left -= sum([minor for _, minor in repaid(purchase.debts, tender, cap, before)])
     due = compiled(plan.tariff).new_constant(plan, purchase.situation, day)
     if plan.on_tender:
-        due += constant(plan, (), percents_of_tender(plan, tender))
+        of_tender = percents_of_tender(plan, tender)
+        if divides(plan):
+            due += line_amounts(plan, [], [], (), of_tender).total * plan.denominator
+        else:
+            due += constant(plan, (), of_tender)
     return left * plan.denominator - due
 
 
