@@ -216,6 +216,24 @@ async def test_missed_months_add_up_and_a_small_tender_says_what_is_missing(shop
     await assert_ledger_holds(shop)
 
 
+async def test_cheap_units_of_missed_months_are_there_for_every_purchase_of_the_month(
+    shop: Shop,
+) -> None:
+    blocks = [{"to": "15", "price": "10"}, {"price": "100"}]
+    counter = {"missed": "accumulate", "months_max": "6"}
+    energy = {"blocks": blocks, "counter": counter}
+    await shop.utility.add_tariff({**BLOCKS, "energy": energy})
+    one, other = [await shop.utility.add_meter(tariff="blocks") for _ in range(2)]
+    shop.clock.set(datetime(2027, 1, 20, tzinfo=UTC))
+
+    at_once = await units(shop, one, "300", "a")
+    in_parts = [await units(shop, other, "100", sale_id) for sale_id in "bcd"]
+
+    # Nothing was bought in December: 15 more kWh at 10.
+    assert at_once == "30.0"
+    assert in_parts == ["10.0", "10.0", "10.0"]
+
+
 async def test_a_charge_that_a_later_version_brings_is_not_taken_for_months_before(
     shop: Shop,
 ) -> None:

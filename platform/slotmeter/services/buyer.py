@@ -47,6 +47,7 @@ class Needs:
         window: what was bought in the block window.
         split: what was tendered in the month of charges.
         last: when something was bought last.
+        before_window: when something was bought last before the block window.
         average: average use.
         charges_months: fixed charges of so many months back; None for no charge with periods.
         free_months: free units of so many months back; None for none.
@@ -55,6 +56,7 @@ class Needs:
     window: bool
     split: bool
     last: bool
+    before_window: bool
     average: bool
     charges_months: int | None
     free_months: int | None
@@ -65,12 +67,12 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
     """Return a stored tariff with what it asks about a buyer."""
     tariff = stored_tariff(body)
     periodic = [item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE]
-    keeps = tariff.energy.counter.missed is Missed.ACCUMULATE
     adds_up = [item for item in periodic if item.missed is Missed.ACCUMULATE]
     needs = Needs(
         window=_has_window(tariff),
         split=any(item.split is not None for item in tariff.fixed_items),
-        last=keeps or bool(adds_up) or any(each.collect is Collection.DAY for each in periodic),
+        last=bool(adds_up) or any(each.collect is Collection.DAY for each in periodic),
+        before_window=tariff.energy.counter.missed is Missed.ACCUMULATE,
         average=any(
             when.average_above is not None or when.average_up_to is not None
             for when in _conditions(tariff)
@@ -165,6 +167,11 @@ class BuyerReads:
                 "sold_last", {"supply_point_id": point, "before_us": Derived(self._last_us)}, "last"
             ),
             Read(
+                "sold_last",
+                {"supply_point_id": point, "before_us": Derived(self._before_window_us)},
+                "before_window",
+            ),
+            Read(
                 "sold_between",
                 {
                     "supply_point_id": point,
@@ -223,6 +230,11 @@ class BuyerReads:
     def _last_us(self, rows: Rows) -> int | None:
         return self._now_us if rows["tariff"] and self.tariff(rows)[1].last else None
 
+    def _before_window_us(self, rows: Rows) -> int | None:
+        if not rows["tariff"] or not self.tariff(rows)[1].before_window:
+            return None
+        return window_start_us(self.tariff(rows)[0].energy.counter, self._now_us, self.zone(rows))
+
     def average_months(self, rows: Rows) -> int:
         """Return how many whole months, before this one, average use is taken over."""
         if not rows["tariff"] or not self.tariff(rows)[1].average:
@@ -270,8 +282,10 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
     window = rows["window"][0] if rows["window"] else _NOTHING_BOUGHT
     months = reads.average_months(rows)
     missed = 0
-    if tariff.energy.counter.missed is Missed.ACCUMULATE:
-        before_us = rows["last"][0]["sold_us"] if rows["last"] else meter["supply_point_since_us"]
+    if needs.before_window:
+        # The longer first block is the window's: every purchase in it counts from there.
+        before = rows["before_window"]
+        before_us = before[0]["sold_us"] if before else meter["supply_point_since_us"]
         missed = windows_missed(tariff.energy.counter, before_us, now_us, zone)
     situation = Situation(
         at_us=now_us,
