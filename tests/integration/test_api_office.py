@@ -255,3 +255,58 @@ async def test_who_has_not_come_for_free_units_is_listed(office: ApiTown) -> Non
     reply = await office.get("/api/v1/free-units-not-collected", "clerk")
 
     assert [each["account"] for each in reply.json["items"]] == [account]
+
+
+# --- terms ----------------------------------------------------------------------------------------
+
+
+async def test_an_account_pays_afterwards_and_in_advance_again(office: ApiTown) -> None:
+    meter = await office.utility.add_meter(online=False)
+    sold = {"sale_id": "1", "meter": meter.number, "tendered": "116.00"}
+    await office.post("/api/v1/sales", "till", json=sold)
+    office.clock.advance(seconds=60)
+    path = f"/api/v1/accounts/{meter.account_number}/terms"
+    reading = {"meter": meter.number, "register": "100.0", "credit_left": "2.5"}
+
+    there = await office.post(
+        path, "clerk", json={"terms": "postpaid", "readings": [reading], "reason": "contract"}
+    )
+    refused = await office.post("/api/v1/sales", "till", json={**sold, "sale_id": "2"})
+    office.clock.advance(seconds=60)
+    back = await office.post(
+        path,
+        "clerk",
+        json={
+            "terms": "prepaid",
+            "readings": [{"meter": meter.number, "register": "101.0"}],
+            "reason": "ended",
+        },
+    )
+
+    assert (there.status, there.json["terms"]) == (200, "postpaid")
+    assert there.json["items"][0]["settlement"]["after"] == {"credit": "0.00", "owed": "-58.00"}
+    assert refused.code == "account_postpaid"
+    assert back.json["items"][0]["settlement"]["after"] == {"credit": "34.80", "owed": "0.00"}
+
+
+async def test_a_reading_that_is_no_number_is_422(office: ApiTown) -> None:
+    meter = await office.utility.add_meter(online=False)
+    reading = {"meter": meter.number, "register": "much", "credit_left": "0"}
+
+    reply = await office.post(
+        f"/api/v1/accounts/{meter.account_number}/terms",
+        "clerk",
+        json={"terms": "postpaid", "readings": [reading], "reason": "contract"},
+    )
+
+    assert (reply.status, reply.code, reply.json["field"]) == (422, "bad_reading", "register")
+
+
+async def test_a_vendor_does_not_change_terms(office: ApiTown) -> None:
+    account = (await office.utility.add_meter()).account_number
+
+    reply = await office.post(
+        f"/api/v1/accounts/{account}/terms", "till", json={"terms": "postpaid", "reason": "x"}
+    )
+
+    assert (reply.status, reply.code) == (403, "right_missing")

@@ -11,6 +11,7 @@ import pytest
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, main
 from slotmeter.testing.office_folder import OFFICE_TARIFF, make_office_folder
+from slotmeter.testing.small_utility import meter_number
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -254,3 +255,24 @@ def test_an_empty_database_has_nothing_that_differs(run: Run) -> None:
 
     assert code == EXIT_OK
     assert (json.loads(out)["sales"], json.loads(out)["different"]) == (0, 0)
+
+
+# --- terms ----------------------------------------------------------------------------------------
+
+
+def test_an_account_is_switched_and_the_settlement_is_printed(run: Run) -> None:
+    reading = ("--reading", f"{meter_number(1)}=12.5")
+    code, slip, _ = run("account", "switch", "C-1", "postpaid", *reading, who="clerk")
+    _, shown, _ = run("account", "terms", "C-1", "--json")
+
+    assert code == EXIT_OK
+    assert "SETTLEMENT" in slip
+    assert "12.5 kWh" in slip
+    assert json.loads(shown)["terms"] == "postpaid"
+
+
+def test_a_switch_without_the_reading_of_a_meter_is_refused(run: Run) -> None:
+    code, _, err = run("account", "switch", "C-1", "postpaid", who="clerk")
+
+    assert code == EXIT_UNUSABLE
+    assert "reading_missing" in err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ __all__ = [
     "AccountClassBody",
     "AccountClassLine",
     "AccountClasses",
+    "AccountTerms",
     "ClassBody",
     "ClassLine",
     "ClassReviewAnswer",
@@ -20,10 +21,13 @@ __all__ = [
     "ClassesPage",
     "NotCollectedQuery",
     "ProposalLine",
+    "ReadingBody",
     "RegistrationBody",
     "RegistrationLine",
     "RegistrationQuery",
     "RegistrationsPage",
+    "TermsBody",
+    "TermsLine",
 ]
 
 RULES_CHARACTERS_MAX: Final = 20_000
@@ -82,6 +86,32 @@ class RegistrationBody(Body):
     from_day: Day | None = Field(default=None, alias="from", description="Today if not given.")
     until_day: Day | None = Field(
         default=None, alias="until", description="The first day without; null has no end."
+    )
+    reason: Reason
+
+
+class ReadingBody(Body):
+    """What a meter shows: kWh or m³; money for a meter that counts money."""
+
+    meter: Annotated[str, Field(min_length=1, max_length=64)]
+    register_value: Annotated[str, Field(min_length=1, max_length=30)] | None = Field(
+        default=None,
+        alias="register",
+        description="Not needed where the platform holds the credit and has charged up to now.",
+        examples=["1234.5"],
+    )
+    credit_left: Annotated[str, Field(min_length=1, max_length=30)] | None = Field(
+        default=None, description="On a meter that holds its own credit."
+    )
+
+
+class TermsBody(Body):
+    """Other terms for an account, with the readings that it is settled at."""
+
+    terms: Literal["prepaid", "postpaid"]
+    readings: list[ReadingBody] = Field(default_factory=list, max_length=50)
+    at: From | None = Field(
+        default=None, description="When the meters were read; now if not given, never to come."
     )
     reason: Reason
 
@@ -192,3 +222,21 @@ class RegistrationsPage(Out):
 
     items: list[RegistrationLine]
     next: int | None = Field(description="Give it as `before` (or `after`) for the page after.")
+
+
+class TermsLine(Out):
+    """One change of terms with its settlement."""
+
+    terms: Literal["prepaid", "postpaid"]
+    at: Instant
+    by: str
+    reason: str
+    settlement: dict[str, Any] | None
+
+
+class AccountTerms(Out):
+    """When an account pays, and every change, newest first."""
+
+    account: str
+    terms: Literal["prepaid", "postpaid"]
+    items: list[TermsLine]

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from slotmeter.api import (
+    accounts,
     classes,
     commands,
     debts,
@@ -134,6 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         query=query.AlarmsQuery,
     ),
     get("/overview", overview.overview, "events", _ALL_SALES, device.Overview),
+    *accounts.ROUTES,
     *tariffs.ROUTES,
     *classes.ROUTES,
     *free_units.ROUTES,

@@ -43,6 +43,7 @@ COMMANDS = {
     "tariff": "tariff",
     "class": "customer_class",
     "free-units": "free_units",
+    "account": "account",
     "debt": "debt",
     "report": "report",
     "vending-key": "setup",

@@ -51,6 +51,7 @@ from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.protection import Policy, readable_policy
 from slotmeter.services.report_unit import notice_steps
 from slotmeter.units import DAY_US, Commodity, epoch_us
+from slotmeter.vending.accounts import Terms
 
 __all__ = ["SWEEP_EVERY_S", "CreditControl"]
 
@@ -72,6 +73,8 @@ def credit_view(rows: Rows, now_us: int) -> CreditView | None:
     row = rows["facts"][0] if rows["facts"] else None
     if row is None or row["credit_mode"] != "platform" or row["device_id"] is None:
         return None
+    if row["terms"] == Terms.POSTPAID:
+        return None  # what is owed is billed; a person may cut, the rule does not
     balance = balance_of(row)
     if balance is None:
         return None

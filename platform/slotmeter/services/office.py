@@ -8,6 +8,7 @@ from typing import Self
 from slotmeter.ports import Clock, UnitOfWork
 from slotmeter.services.class_review import ClassReview
 from slotmeter.services.classes import Classes
+from slotmeter.services.credit_terms import CreditTerms
 from slotmeter.services.debt_desk import DebtDesk
 from slotmeter.services.free_units import FreeUnitsOffice
 from slotmeter.services.tariff_admin import TariffAdmin
@@ -25,6 +26,7 @@ class Office:
     classes: Classes
     class_review: ClassReview
     free_units: FreeUnitsOffice
+    terms: CreditTerms
     debts: DebtDesk
 
     @classmethod
@@ -36,5 +38,6 @@ class Office:
             classes=Classes(uow, clock),
             class_review=ClassReview(uow, clock),
             free_units=FreeUnitsOffice(uow, clock),
+            terms=CreditTerms(uow, clock),
             debts=DebtDesk.of(uow, clock),
         )

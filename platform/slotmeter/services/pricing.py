@@ -9,7 +9,7 @@ from slotmeter.ports import From, Principal, Read, Row, Rows, SqlValue
 from slotmeter.services.buyer import BuyerReads, situation_of
 from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, Money
-from slotmeter.vending.accounts import CreditMode, Supply, check_may_buy
+from slotmeter.vending.accounts import CreditMode, Supply, Terms, check_may_buy
 from slotmeter.vending.pricing.engine import free_given, price_tender
 from slotmeter.vending.pricing.limits import check_currency
 from slotmeter.vending.pricing.priced import Priced
@@ -17,8 +17,6 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.tariff.model import Tariff
 
 __all__ = ["Purchase", "PurchaseReads", "price", "price_claim"]
-
-POSTPAID = "postpaid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ def _found(rows: Rows) -> tuple[Row, Row, Supply]:
 
 def _check_account(row: Row, *, claims_only: bool) -> None:
     """Refuse an account that pays afterwards, and to take money for one that is blocked."""
-    if row["terms"] == POSTPAID:
+    if row["terms"] == Terms.POSTPAID:
         raise Refused(
             "account_postpaid",
             f"account {row['account_number']} pays its bills afterwards; nothing is sold to it "

@@ -9,12 +9,13 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["CLASS_NOW", "FOLLOWS", "INSTALLED_NOW", "told_by_token"]
+__all__ = ["CLASS_NOW", "FOLLOWS", "INSTALLED_NOW", "TERMS_NOW", "told_by_token"]
 
 _installation = METADATA.tables["installation"]
 _meter = METADATA.tables["meter"]
 _account = METADATA.tables["account"]
 _class = METADATA.tables["account_class"]
+_terms = METADATA.tables["account_terms"]
 _sale = METADATA.tables["sale"]
 _token = METADATA.tables["token"]
 
@@ -33,6 +34,15 @@ CLASS_NOW = (
     .scalar_subquery()
 )
 """The class of an account at ``:now_us``; NULL for none."""
+
+TERMS_NOW = (
+    select(_terms.c.terms)
+    .where(_terms.c.account_id == _account.c.id, _terms.c.from_us <= bindparam("now_us"))
+    .order_by(_terms.c.from_us.desc(), _terms.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""The terms of an account at ``:now_us``; NULL for one that always paid in advance."""
 
 FOLLOWS = and_(
     func.coalesce(_token.c.purpose, "credit") == "free",

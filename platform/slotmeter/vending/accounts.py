@@ -8,7 +8,7 @@ from enum import StrEnum
 from slotmeter.errors import Refused
 from slotmeter.units import Commodity
 
-__all__ = ["CreditMode", "Supply", "check_may_buy", "masked_name"]
+__all__ = ["CreditMode", "Supply", "Terms", "check_may_buy", "masked_name"]
 
 
 class CreditMode(StrEnum):
@@ -16,6 +16,13 @@ class CreditMode(StrEnum):
 
     METER = "meter"  # the meter; credit goes by token
     PLATFORM = "platform"  # the ledger; the platform decides on relay and valve
+
+
+class Terms(StrEnum):
+    """When an account pays."""
+
+    PREPAID = "prepaid"
+    POSTPAID = "postpaid"
 
 
 @dataclass(frozen=True, slots=True)

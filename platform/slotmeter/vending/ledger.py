@@ -39,6 +39,7 @@ __all__ = [
     "income_account",
     "levy_account",
     "merge",
+    "receivable_account",
     "tax_account",
     "till_account",
 ]
@@ -98,6 +99,11 @@ def advance_account(number: str) -> str:
 def customer_account(number: str) -> str:
     """Return the account of the credit held for a customer account."""
     return f"customer:{number}"
+
+
+def receivable_account(number: str) -> str:
+    """Return the account of what a customer account owes that pays afterwards."""
+    return f"receivable:{number}"
 
 
 def debt_account(number: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.devices.commands import CUTTING, ENDED, NOT_DONE, CommandState
-from slotmeter.storage.joins import INSTALLED_NOW, told_by_token
+from slotmeter.storage.joins import INSTALLED_NOW, TERMS_NOW, told_by_token
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["OPEN_STATES", "READS", "UPDATES"]
@@ -162,6 +162,7 @@ READS: dict[str, Select[Any]] = {
         _NOTICED.label("noticed_us"),
         _PAID_BY_SALE.label("paid_by_sale_us"),
         _PAID_TO_ACCOUNT.label("paid_to_account_us"),
+        TERMS_NOW.label("terms"),
     )
     .select_from(_meter)
     .join(_utility, _utility.c.id == _meter.c.utility_id)
