@@ -250,6 +250,23 @@ async def test_a_charge_that_a_later_version_brings_is_not_taken_for_months_befo
     assert shop.column("SELECT period FROM charge ORDER BY period") == ["2026-12", "2027-01"]
 
 
+async def test_a_withdrawn_version_begins_no_charge(shop: Shop) -> None:
+    fixed = {"service": {"label": "Service", "amount": "30", "missed": "accumulate"}}
+    document = {**BLOCKS, "energy": {"price": "10"}, "fixed": fixed}
+    december, march = (
+        epoch_us(datetime(*day, tzinfo=UTC)) for day in ((2026, 12, 1), (2027, 3, 1))
+    )
+    withdrawn = await shop.utility.add_tariff(document, valid_from_us=december)
+    shop.sql("UPDATE tariff_version SET withdrawn_us = 1 WHERE id = ?", withdrawn)
+    await shop.utility.add_tariff(document, version=2, valid_from_us=march)
+    meter = await shop.utility.add_meter(tariff="blocks")
+    shop.clock.set(datetime(2027, 3, 5, tzinfo=UTC))
+
+    await shop.sell(meter.number, "100", "a")
+
+    assert shop.column("SELECT period FROM charge") == ["2027-03"]
+
+
 async def test_small_purchases_share_a_charge_until_enough_was_tendered(shop: Shop) -> None:
     split = {"label": "Service", "amount": "200", "split": {"below": "400"}}
     await shop.utility.add_tariff({**BLOCKS, "energy": {"price": "2"}, "fixed": {"service": split}})

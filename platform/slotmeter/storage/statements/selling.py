@@ -101,7 +101,10 @@ _UNPRICED = (
 _first_version = _version.alias("first_version")
 _FIRST_VALID = (
     select(func.min(_first_version.c.valid_from_us))
-    .where(_first_version.c.tariff_id == _version.c.tariff_id)
+    .where(
+        _first_version.c.tariff_id == _version.c.tariff_id,
+        _first_version.c.withdrawn_us.is_(None),
+    )
     .scalar_subquery()
 )
 _advance = _ledger.alias("advance")
