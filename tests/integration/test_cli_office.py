@@ -134,6 +134,19 @@ def test_the_list_shows_what_is_in_force(run: Run) -> None:
     assert [(each["tariff"], each["version"]) for each in json.loads(out)] == [("DOM-E", 1)]
 
 
+def test_a_utility_gets_its_tax_number_before_tax_invoices_go_live(run: Run, cheaper: str) -> None:
+    draft = drafted(run, cheaper)
+    run("tariff", "submit", draft, who="clerk")
+    run("utility", "particulars", "--tax-number", "")
+    without, _, err = run("tariff", "approve", draft, who="boss")
+    run("utility", "particulars", "--tax-number", "P051234567X")
+
+    approved, _, _ = run("tariff", "approve", draft, who="boss")
+
+    assert (without, approved) == (EXIT_UNUSABLE, EXIT_OK)
+    assert "tax_number_missing" in err
+
+
 # --- classes --------------------------------------------------------------------------------------
 
 

@@ -121,6 +121,14 @@ def _register_utility(subparsers: Subparsers) -> None:
     policy.add_argument("--file", type=Path, metavar="FILE", help="the new policy; shows it if not")
     _add_reason(policy)
     policy.set_defaults(run=_run_in_folder, action=_policy)
+    particulars = actions.add_parser(
+        "particulars", help="what receipts print of the utility: name, tax number, address"
+    )
+    particulars.add_argument("--name")
+    particulars.add_argument("--tax-number")
+    particulars.add_argument("--address")
+    _add_reason(particulars)
+    particulars.set_defaults(run=_run_in_folder, action=_particulars)
     branch = actions.add_parser("add-branch", help="add a branch that people and tills belong to")
     branch.add_argument("branch", metavar="CODE", help="lower-case letters, digits and hyphens")
     branch.add_argument("--name", required=True, help="for receipts")
@@ -279,6 +287,23 @@ async def _policy(options: argparse.Namespace, folder: OpenFolder, utility: Util
         print(json.dumps({"utility": utility.code, "policy": document}))
     else:
         print(f"{utility.code} has a new policy")
+
+
+async def _particulars(
+    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
+) -> None:
+    await folder.registry.set_particulars(
+        folder.origin,
+        utility,
+        name=options.name,
+        tax_number=options.tax_number,
+        address=options.address,
+        reason=options.reason,
+    )
+    if options.json:
+        print(json.dumps({"utility": utility.code}))
+    else:
+        print(f"{utility.code}: receipts print it from now on")
 
 
 async def _add_branch(

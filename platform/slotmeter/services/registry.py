@@ -236,6 +236,45 @@ class Registry:
 
         await self._uow.run([Read("registry_utility_by_code", {"code": utility.code})], decide)
 
+    async def set_particulars(
+        self,
+        origin: Origin,
+        utility: UtilityInfo,
+        *,
+        name: str | None = None,
+        tax_number: str | None = None,
+        address: str | None = None,
+        reason: str,
+    ) -> None:
+        """Change what receipts print of a utility from now on; None leaves a part as it is.
+
+        Raises:
+            Refused: ``bad_name``.
+        """
+        at_us = epoch_us(self._clock.now())
+        wanted = {"name": name, "tax_number": tax_number, "address": address}
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[None]:
+            row = rows["registry_utility_by_code"][0]
+            before = {key: row[key] for key in wanted}
+            after = {key: row[key] if value is None else value for key, value in wanted.items()}
+            _check_texts(after["name"], tuple(after.values()))
+            params: dict[str, SqlValue] = {f"to_{key}": value for key, value in after.items()}
+            step = Update("registry_set_particulars", {"of_utility": utility.id, **params})
+            act = act_row(
+                new_id,
+                origin,
+                utility.id,
+                at_us,
+                what="utility.particulars",
+                subject=utility.code,
+                reason=reason,
+                data={"before": before, "after": after},
+            )
+            return Changes(None, [step, act])
+
+        await self._uow.run([Read("registry_utility_by_code", {"code": utility.code})], decide)
+
     async def add_tariff(
         self,
         origin: Origin,
@@ -314,16 +353,7 @@ def _check_utility(new: NewUtility) -> None:
                 f"expected 1 to 32 lower-case letters, digits and hyphens, got {code!r}",
                 field=field,
             )
-    texts = (new.name, new.tax_number, new.address, new.branch_name)
-    if not new.name.strip() or any(
-        len(text) > TEXT_CHARACTERS_MAX or not text.isprintable() for text in texts
-    ):
-        raise Refused(
-            "bad_name",
-            f"name, tax number and address are single lines of at most {TEXT_CHARACTERS_MAX} "
-            "characters, and the name is not empty",
-            field="name",
-        )
+    _check_texts(new.name, (new.name, new.tax_number, new.address, new.branch_name))
     if re.fullmatch(r"[A-Z]{3}", new.currency) is None:
         raise Refused(
             "bad_currency",
@@ -338,6 +368,18 @@ def _check_utility(new: NewUtility) -> None:
             f"expected an IANA name such as Africa/Nairobi, got {new.time_zone!r}",
             field="time_zone",
         ) from error
+
+
+def _check_texts(name: str, texts: tuple[str, ...]) -> None:
+    if not name.strip() or any(
+        len(text) > TEXT_CHARACTERS_MAX or not text.isprintable() for text in texts
+    ):
+        raise Refused(
+            "bad_name",
+            f"name, tax number and address are single lines of at most {TEXT_CHARACTERS_MAX} "
+            "characters, and the name is not empty",
+            field="name",
+        )
 
 
 def _utility_row(utility_id: int, new: NewUtility, at_us: int) -> Mapping[str, str | int]:

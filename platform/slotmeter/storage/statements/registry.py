@@ -94,4 +94,11 @@ UPDATES: dict[str, UpdateBase] = {
     "registry_set_policy": update(utility)
     .where(utility.c.id == bindparam("of_utility"))
     .values(policy=bindparam("policy")),
+    "registry_set_particulars": update(utility)
+    .where(utility.c.id == bindparam("of_utility"))
+    .values(
+        name=bindparam("to_name"),
+        tax_number=bindparam("to_tax_number"),
+        address=bindparam("to_address"),
+    ),
 }
