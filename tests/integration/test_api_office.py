@@ -18,6 +18,17 @@ currency: KES
 energy: {label: Energy, price: 21.50}
 taxes: {vat: {label: VAT, percent: 16, on: [energy]}}
 """
+BY_CLASS = {
+    "tariff": "by-class",
+    "title": "By class",
+    "commodity": "electricity",
+    "currency": "KES",
+    "energy": {
+        "label": "Energy",
+        "tables": {"cheap": {"price": "10"}, "dear": {"price": "40"}},
+        "use": [{"class": ["shops"], "table": "dear"}, {"table": "cheap"}],
+    },
+}
 
 
 @pytest.fixture
@@ -191,6 +202,47 @@ async def test_a_class_that_does_not_exist_is_404(office: ApiTown) -> None:
     )
 
     assert (reply.status, reply.code) == (404, "class_unknown")
+
+
+async def test_a_preview_shows_a_purchase_under_both_classes(office: ApiTown) -> None:
+    for code in ("homes", "shops"):
+        await office.post(
+            "/api/v1/classes", "clerk", json={"code": code, "title": code, "reason": "new"}
+        )
+    await office.utility.add_tariff(BY_CLASS)
+    meter = await office.utility.add_meter(tariff="by-class")
+    path = f"/api/v1/accounts/{meter.account_number}/classes"
+    await office.post(path, "clerk", json={"class": "homes", "reason": "new"})
+    body = {"meter": meter.number, "tendered": "200", "class": "shops"}
+    before = office.sql("SELECT count(*) FROM sale")
+
+    reply = await office.post("/api/v1/class-previews", "clerk", json=body)
+
+    both = [(each["class"], each["units"]) for each in (reply.json["now"], reply.json["then"])]
+    assert both == [("homes", "20.0"), ("shops", "5.0")]
+    assert office.sql("SELECT count(*) FROM sale") == before
+
+
+async def test_purchases_before_and_after_a_change_of_class_have_their_own_price(
+    office: ApiTown,
+) -> None:
+    for code in ("homes", "shops"):
+        await office.post(
+            "/api/v1/classes", "clerk", json={"code": code, "title": code, "reason": "new"}
+        )
+    await office.utility.add_tariff(BY_CLASS)
+    meter = await office.utility.add_meter(tariff="by-class")
+    path = f"/api/v1/accounts/{meter.account_number}/classes"
+    at = (office.clock.now() + timedelta(days=10)).isoformat()
+    await office.post(path, "clerk", json={"class": "homes", "reason": "new"})
+    await office.post(path, "clerk", json={"class": "shops", "from": at, "reason": "a shop"})
+    sold = {"meter": meter.number, "tendered": "200"}
+
+    first = await office.post("/api/v1/sales", "till", json={**sold, "sale_id": "1"})
+    office.clock.advance(days=10)
+    second = await office.post("/api/v1/sales", "till", json={**sold, "sale_id": "2"})
+
+    assert (first.json["units"], second.json["units"]) == ("20.0", "5.0")
 
 
 async def test_a_review_proposes_classes_by_average_use(office: ApiTown) -> None:

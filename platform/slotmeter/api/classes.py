@@ -14,15 +14,20 @@ from slotmeter.api.office_models import (
     ClassBody,
     ClassesPage,
     ClassLine,
+    ClassPreviewAnswer,
+    ClassPreviewBody,
     ClassReviewAnswer,
     ClassReviewBody,
+    PreviewLine,
     ProposalLine,
+    UnderClassAnswer,
 )
 from slotmeter.api.route import OK, Route, get, post
 from slotmeter.ports import Right, Row
+from slotmeter.services.class_preview import UnderClass
 from slotmeter.services.class_review import average_text
 from slotmeter.services.class_rules import read_class_rules
-from slotmeter.units import iso_utc
+from slotmeter.units import Money, iso_utc
 
 __all__ = ["ROUTES"]
 
@@ -58,6 +63,36 @@ async def assign_class(call: Call[AccountClassBody, Nothing]) -> Answer:
         reason=body.reason,
     )
     return await _classes_of(call)
+
+
+async def preview_class(call: Call[ClassPreviewBody, Nothing]) -> Answer:
+    """Show a purchase under the class that an account has and under another one."""
+    body = call.body
+    now, then = await call.services.office.class_preview.preview(
+        call.caller, body.meter, body.tendered, body.class_code
+    )
+    currency = call.caller.principal.currency
+    return json_answer(ClassPreviewAnswer(now=_under(now, currency), then=_under(then, currency)))
+
+
+def _under(found: UnderClass, currency: str) -> UnderClassAnswer:
+    code, detail = found.refused or (None, None)
+    return UnderClassAnswer(
+        class_code=found.class_code,
+        units=found.units or None,
+        unit=found.unit,
+        refused=code,
+        detail=detail,
+        lines=[
+            PreviewLine(
+                kind=line.kind,
+                label=line.label,
+                rate=line.rate,
+                amount=str(Money(line.amount_minor, currency)),
+            )
+            for line in found.lines
+        ],
+    )
 
 
 async def review_classes(call: Call[ClassReviewBody, Nothing]) -> Answer:
@@ -134,6 +169,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         Right.CLASSES_WRITE,
         {OK: AccountClasses},
         body=AccountClassBody,
+    ),
+    post(
+        "/class-previews",
+        preview_class,
+        "classes",
+        Right.CLASSES_WRITE,
+        {OK: ClassPreviewAnswer},
+        body=ClassPreviewBody,
+        problems=(404,),
     ),
     post(
         "/class-reviews",

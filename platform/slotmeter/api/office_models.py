@@ -7,7 +7,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from slotmeter.api.models import ROWS, ROWS_MAX, Amount, Body, Instant, Out, Reason
+from slotmeter.api.models import (
+    ROWS,
+    ROWS_MAX,
+    Amount,
+    Body,
+    Instant,
+    Money,
+    MoneyIn,
+    Out,
+    Reason,
+)
 
 __all__ = [
     "AccountClassBody",
@@ -16,10 +26,13 @@ __all__ = [
     "AccountTerms",
     "ClassBody",
     "ClassLine",
+    "ClassPreviewAnswer",
+    "ClassPreviewBody",
     "ClassReviewAnswer",
     "ClassReviewBody",
     "ClassesPage",
     "NotCollectedQuery",
+    "PreviewLine",
     "ProposalLine",
     "ReadingBody",
     "RegistrationBody",
@@ -28,6 +41,7 @@ __all__ = [
     "RegistrationsPage",
     "TermsBody",
     "TermsLine",
+    "UnderClassAnswer",
 ]
 
 RULES_CHARACTERS_MAX: Final = 20_000
@@ -73,6 +87,16 @@ class ClassReviewBody(Body):
     apply: bool = Field(default=False, description="Set the classes; else they are proposed only.")
     from_at: From | None = Field(default=None, alias="from", description="Now if not given.")
     reason: Reason
+
+
+class ClassPreviewBody(Body):
+    """A purchase to look at under another class; nothing is booked."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    meter: Annotated[str, Field(min_length=1, max_length=64)]
+    tendered: MoneyIn
+    class_code: ClassCode | None = Field(alias="class", description="Null for no class.")
 
 
 class RegistrationBody(Body):
@@ -177,6 +201,35 @@ class AccountClasses(Out):
     account: str
     class_code: str | None = Field(serialization_alias="class", description="Now.")
     items: list[AccountClassLine]
+
+
+class PreviewLine(Out):
+    """One line of how a tender is used."""
+
+    kind: str
+    label: str
+    rate: str | None
+    amount: Money
+
+
+class UnderClassAnswer(Out):
+    """What a purchase gives under a class."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_code: str | None = Field(serialization_alias="class")
+    units: Amount | None = Field(description="Null when it would be refused.")
+    unit: str
+    refused: str | None = Field(description="Code of the refusal.")
+    detail: str | None
+    lines: list[PreviewLine]
+
+
+class ClassPreviewAnswer(Out):
+    """The same purchase under the class of now and under another one."""
+
+    now: UnderClassAnswer
+    then: UnderClassAnswer
 
 
 class ProposalLine(Out):

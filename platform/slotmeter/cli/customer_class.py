@@ -49,6 +49,13 @@ def register(subparsers: Subparsers) -> None:
     setting.add_argument("class_code", metavar="CLASS", help="none takes the class away")
     _add_from(setting)
     setting.set_defaults(action=_set)
+    previewing = actions.add_parser(
+        "preview", help="one purchase under the class of now and under another"
+    )
+    previewing.add_argument("meter", metavar="METER")
+    previewing.add_argument("amount", metavar="AMOUNT")
+    previewing.add_argument("class_code", metavar="CLASS", help="or none")
+    previewing.set_defaults(action=_preview)
     reviewing = actions.add_parser(
         "review",
         help="propose or set classes by average use",
@@ -63,7 +70,7 @@ def register(subparsers: Subparsers) -> None:
     importing = actions.add_parser("import", help="classes of accounts from a file")
     add_import_options(importing)
     importing.set_defaults(action=_import)
-    for each in (adding, setting, reviewing, importing):
+    for each in (adding, setting, previewing, reviewing, importing):
         add_acting_options(each)
     listing = actions.add_parser("list", help="list classes")
     listing.set_defaults(action=_list)
@@ -135,6 +142,40 @@ async def _set(options: argparse.Namespace, folder: OpenFolder, utility: Utility
     if not done.is_new:
         sentence += "; it was so already, nothing was changed"
     _say(options, {"account": options.account, "class": wanted, "new": done.is_new}, sentence)
+    return EXIT_OK
+
+
+async def _preview(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:
+    from slotmeter.services.class_preview import ClassPreview
+    from slotmeter.units import Money
+
+    caller = await caller_of(options, folder, Right.CLASSES_WRITE)
+    wanted = None if options.class_code == "none" else options.class_code
+    both = await ClassPreview(folder.database, folder.clock).preview(
+        caller, options.meter, options.amount, wanted
+    )
+    if options.json:
+        document = [
+            {
+                "class": each.class_code,
+                "units": each.units or None,
+                "unit": each.unit,
+                "refused": each.refused and each.refused[0],
+                "lines": [
+                    {"label": line.label, "amount": str(Money(line.amount_minor, utility.currency))}
+                    for line in each.lines
+                ],
+            }
+            for each in both
+        ]
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return EXIT_OK
+    for each in both:
+        gives = f"{each.units} {each.unit}" if each.refused is None else each.refused[1]
+        print(f"{each.class_code or 'no class'}: {gives}")
+        for line in each.lines:
+            amount = Money(line.amount_minor, utility.currency)
+            print(f"  {line.label:<36} {amount!s:>12}")
     return EXIT_OK
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.services.class_preview import ClassPreview
 from slotmeter.services.class_review import ClassReview
 from slotmeter.services.classes import Classes
 from slotmeter.services.credit_terms import CreditTerms
@@ -25,6 +26,7 @@ class Office:
     preview: TariffPreview
     classes: Classes
     class_review: ClassReview
+    class_preview: ClassPreview
     free_units: FreeUnitsOffice
     terms: CreditTerms
     debts: DebtDesk
@@ -37,6 +39,7 @@ class Office:
             preview=TariffPreview(uow, clock),
             classes=Classes(uow, clock),
             class_review=ClassReview(uow, clock),
+            class_preview=ClassPreview(uow, clock),
             free_units=FreeUnitsOffice(uow, clock),
             terms=CreditTerms(uow, clock),
             debts=DebtDesk.of(uow, clock),
