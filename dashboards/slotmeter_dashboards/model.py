@@ -232,6 +232,7 @@ class Token:
     accepted_by: str | None
     accepted_at: datetime | None
     masked: str
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +390,7 @@ def parse_token(row: Row) -> Token:
         accepted_by=row.get("accepted_by"),
         accepted_at=_time(row, "accepted_at"),
         masked=_text(row, "token_masked", ""),
+        is_free=row.get("purpose") == "free",
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
 from slotmeter.services.meter_file import read_meter_file
-from slotmeter.testing.town import CURRENCY, TARIFFS, Home, SaleFate, plan_town
+from slotmeter.testing.town import CURRENCY, TARIFFS, TIME_ZONE, Home, SaleFate, plan_town
 from slotmeter.testing.town_life import amount_for
+from slotmeter.testing.town_prices import debt_share, tariff_of
 from slotmeter.units import Commodity, epoch_us
+from slotmeter.vending.pricing.engine import price_tender
+from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.tariff.reader import parse_tariff
 
 NOW = datetime(2026, 3, 1, 20, 0, tzinfo=UTC)
@@ -83,6 +87,34 @@ def test_whatever_the_speed_a_purchase_is_one_that_the_tariff_allows(
     amount = Decimal(amount_for(home, speed, NOW))
 
     assert 20 <= amount <= 50_000
+
+
+def test_a_later_purchase_of_the_month_has_no_charge_to_pay() -> None:
+    [home] = plan_town(1, 1).homes
+
+    assert Decimal(amount_for(home, 600, NOW)) > Decimal(amount_for(home, 600, NOW, before=1_000))
+
+
+def test_a_purchase_is_enough_for_the_use_it_is_meant_for() -> None:
+    home = replace(plan_town(1, 1).homes[0], debt=100)
+    money = Decimal(amount_for(home, 600, NOW, before=60_000))
+    used = home.use_of(home.purchase_s, 600, epoch_us(NOW))
+
+    left_minor = int((money - debt_share(money)) * 100)
+    situation = Situation(epoch_us(NOW), TIME_ZONE, prior_units=60_000)
+    got = price_tender(tariff_of(home.commodity), situation, left_minor).units
+
+    assert used <= got <= used + 600, "enough, and not more than 10 shillings buy beyond it"
+
+
+def test_some_households_owe_and_some_have_free_units_and_none_pays_into_an_account() -> None:
+    homes = plan_town(30, 1).homes
+    owing = [home for home in homes if home.debt]
+    given = [home for home in homes if home.has_free_units]
+
+    assert 0 < len(owing) < len(homes) / 2
+    assert 0 < len(given) < len(homes) / 2
+    assert {home.credit_mode for home in (*owing, *given)} == {"meter"}
 
 
 def test_the_use_of_a_time_is_the_sum_of_the_uses_of_its_parts() -> None:

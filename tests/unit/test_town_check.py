@@ -13,7 +13,7 @@ import pytest
 from slotmeter.testing.consumption import Household
 from slotmeter.testing.till import SaleRecord
 from slotmeter.testing.token_maker import TokenMaker
-from slotmeter.testing.town import SaleFate
+from slotmeter.testing.town import FREE_UNITS, Home, SaleFate, Town, plan_town
 from slotmeter.testing.town_check import (
     Finding,
     Platform,
@@ -34,8 +34,13 @@ def stamp(seconds: float) -> str:
 
 @dataclass
 class Rest:
-    """A town at rest: one electricity meter with two tokens, one water meter paid for once."""
+    """A town at rest: one electricity meter with two tokens, one water meter paid for once.
 
+    Who lives at the electricity meter has free units, which came with the first token, and an old
+    bill.
+    """
+
+    home: Home
     records: list[SaleRecord]
     meters: list[VirtualMeter]
     platform: Platform
@@ -44,6 +49,7 @@ class Rest:
 
     def findings(self) -> dict[str, Finding]:
         found = check_town(
+            Town(1, (self.home,)),
             self.records,
             self.meters,
             self.platform,
@@ -57,8 +63,15 @@ class Rest:
         return {sentence for sentence, finding in self.findings().items() if not finding.held}
 
 
-def record(at: int, meter: str, token: str | None, units: str) -> SaleRecord:
+def record(
+    at: int, meter: str, token: str | None, units: str, free: str | None = None
+) -> SaleRecord:
     sale = {
+        "tokens": [
+            {"purpose": purpose, "digits": digits}
+            for purpose, digits in (("free", free), ("credit", token))
+            if digits is not None
+        ],
         "sale_id": f"s{at}",
         "receipt_number": f"R{at}",
         "token": token,
@@ -95,6 +108,10 @@ def meter_of(meter: VirtualMeter, mode: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def accepted(*units: str) -> list[dict[str, Any]]:
+    return [{"units": each, "state": "accepted"} for each in units]
+
+
 def event(at: int, kind: str, text: str) -> dict[str, Any]:
     return {"id": at, "kind": kind, "text": text}
 
@@ -103,8 +120,10 @@ def event(at: int, kind: str, text: str) -> dict[str, Any]:
 def rest() -> Rest:
     lamp = MAKER.meter(1, "electricity", made_at=NOW - timedelta(days=1))
     lamp.run_to(NOW)
+    home = replace(plan_town(1, 1).homes[0], number=lamp.number, debt=100, has_free_units=True)
+    free = MAKER.credit(lamp, FREE_UNITS * 10, at=NOW - timedelta(minutes=10))
     tokens = [MAKER.credit(lamp, 10, at=NOW - timedelta(minutes=after)) for after in (9, 8)]
-    for token in tokens:
+    for token in (free, *tokens):
         lamp.type_token(token)
     lamp.acknowledge(lamp.report())
     tap = VirtualMeter.create(
@@ -115,7 +134,7 @@ def rest() -> Rest:
         made_at=NOW,
     )
     records = [
-        record(0, lamp.number, tokens[0], "1.0"),
+        record(0, lamp.number, tokens[0], "1.0", free),
         record(1, lamp.number, tokens[1], "1.0"),
         record(2, PAYER, None, "0"),
     ]
@@ -124,11 +143,11 @@ def rest() -> Rest:
     platform = Platform(
         sales=[sale_of(made, state) for made, state in zip(records, states, strict=True)],
         meters=[
-            meter_of(lamp, "meter", credit_total="2"),
-            meter_of(tap, "platform", account_balance="37.00", register="0.1"),
+            meter_of(lamp, "meter", credit_total="7"),
+            meter_of(tap, "platform", account_balance="37.00", register="0.3"),
         ],
         tokens={
-            lamp.number: [{"units": "1.0", "state": "accepted"}] * 2,
+            lamp.number: accepted("5.0", "1.0", "1.0"),
             PAYER: [],
         },
         commands=[
@@ -140,8 +159,9 @@ def rest() -> Rest:
             event(2, "supply_restored", "Supply given back by command (rule: there is credit)"),
         ],
         quarantined=0,
+        debts=[{"account": home.account, "left": "70.00"}],
     )
-    return Rest(records, [lamp, tap], platform)
+    return Rest(home, records, [lamp, tap], platform)
 
 
 def test_an_honest_town_holds(rest: Rest) -> None:
@@ -158,10 +178,11 @@ def sell_beside_the_till(rest: Rest) -> None:
         rest.platform,
         sales=[*rest.platform.sales, token, payment],
         meters=[
-            meter_of(lamp, "meter", credit_total="3"),
-            meter_of(rest.meters[1], "platform", account_balance="87.00", register="0.1"),
+            meter_of(lamp, "meter", credit_total="8"),
+            meter_of(rest.meters[1], "platform", account_balance="87.00", register="0.3"),
         ],
-        tokens={lamp.number: [{"units": "1.0", "state": "accepted"}] * 3, PAYER: []},
+        tokens={lamp.number: accepted("5.0", "1.0", "1.0", "1.0"), PAYER: []},
+        debts=[{"account": rest.home.account, "left": "55.00"}],
         by_number={},
     )
 
@@ -178,7 +199,7 @@ def test_the_credit_of_anothers_sale_is_expected_of_the_meter(rest: Rest) -> Non
     sales = [sale for sale in rest.platform.sales if sale["sale_id"] != "mine-1"]
     rest.platform = replace(rest.platform, sales=sales)
 
-    assert rest.broken() == {CREDITED}
+    assert rest.broken() == {CREDITED, OWED}
 
 
 def test_cuts_by_the_meter_and_by_the_rule_are_told_apart(rest: Rest) -> None:
@@ -203,6 +224,7 @@ SAME = "a repeated request gets the same receipt and the same token"
 TOKEN_EACH = "every sale has its own token, or is a payment"  # noqa: S105  a sentence, not a secret
 ARRIVED = "every token reached its meter, typed or sent"
 CREDITED = "every token was credited once"
+OWED = "debts fell by their share of each purchase, and never below zero"
 CHARGED = "nobody was charged for more than was used"
 CAUSES = "every cut and reconnection has its cause"
 SHOWN = "the platform shows every supply as it is"
@@ -247,6 +269,31 @@ def forget_the_token(rest: Rest) -> None:
     rest.records[0].answers[0] = (201, {**rest.records[0].sale, "token": None})
 
 
+def give_free_units_to_nobody_registered(rest: Rest) -> None:
+    rest.home = replace(rest.home, has_free_units=False)
+
+
+def forget_the_free_units(rest: Rest) -> None:
+    paid = [rest.records[0].sale["tokens"][-1]]
+    rest.records[0].answers[0] = (201, {**rest.records[0].sale, "tokens": paid})
+    lamp = rest.meters[0]
+    rest.platform = replace(
+        rest.platform,
+        tokens={lamp.number: accepted("1.0", "1.0"), PAYER: []},
+        by_number={},
+    )
+
+
+def take_too_little_of_a_debt(rest: Rest) -> None:
+    rest.platform = replace(
+        rest.platform, debts=[{"account": rest.home.account, "left": "85.00"}], by_number={}
+    )
+
+
+def forget_a_debt(rest: Rest) -> None:
+    rest.platform = replace(rest.platform, debts=[], by_number={})
+
+
 def leave_a_token_on_its_way(rest: Rest) -> None:
     sales = [sale_of(rest.records[0], "sent"), *rest.platform.sales[1:]]
     rest.platform = replace(rest.platform, sales=sales)
@@ -265,12 +312,12 @@ def credit_twice(rest: Rest) -> None:
 
 def report_another_total(rest: Rest) -> None:
     rest.platform.by_number[rest.meters[0].number] = meter_of(
-        rest.meters[0], "meter", credit_total="3"
+        rest.meters[0], "meter", credit_total="8"
     )
 
 
 def charge_too_much(rest: Rest) -> None:
-    tap = meter_of(rest.meters[1], "platform", account_balance="36.00", register="0.1")
+    tap = meter_of(rest.meters[1], "platform", account_balance="36.00", register="0.3")
     rest.platform = replace(rest.platform, meters=[rest.platform.meters[0], tap], by_number={})
 
 
@@ -324,6 +371,11 @@ def never_hear_a_meter(rest: Rest) -> None:
         (forget_the_token, TOKEN_EACH),
         (leave_a_token_on_its_way, ARRIVED),
         (call_a_typed_token_delivered, ARRIVED),
+        (give_free_units_to_nobody_registered, TOKEN_EACH),
+        (give_free_units_to_nobody_registered, CREDITED),
+        (forget_the_free_units, CREDITED),
+        (take_too_little_of_a_debt, OWED),
+        (forget_a_debt, OWED),
         (credit_twice, CREDITED),
         (report_another_total, CREDITED),
         (charge_too_much, CHARGED),

@@ -278,12 +278,22 @@ def _token_badge(token: Token) -> html.Span:
 
 def _token_note(token: Token, view: View) -> str:
     """Return how the token came in, or how it is to come in."""
+    if token.is_free and token.accepted_by:  # the delivery is that of the paid one
+        return f"{ACCEPTED_BY.get(token.accepted_by, '')} {_accepted_when(token, view)}".strip()
     delivered = words.state("delivery", token.delivery).label
     how = ACCEPTED_BY.get(token.accepted_by or "")
     if not how:
         return delivered
     outcome = "delivery not needed" if token.delivery == "already_used" else delivered.lower()
     return f"{how} {_accepted_when(token, view)}, {outcome}"
+
+
+def _token_units(token: Token) -> Piece:
+    """Return the units; of those that were given, that they are free."""
+    units = words.quantity(token.units, token.unit)
+    if not token.is_free:
+        return units
+    return html.Div([html.Span(units), html.Span("free", className="note")], className="stack")
 
 
 def token_table(tokens: Sequence[Token], view: View) -> Piece:
@@ -303,7 +313,7 @@ def token_table(tokens: Sequence[Token], view: View) -> Piece:
                 moment(token.sold_at, view),
                 receipt_link(token.receipt_number, view, issued=token.state != "reserved"),
                 token.masked or words.MISSING,
-                words.quantity(token.units, token.unit),
+                _token_units(token),
                 html.Div(parts, className="stack"),
             ]
         )

@@ -116,14 +116,15 @@ class Readings(Out):
 class MeterToken(Out):
     """A token sold for a meter, without its digits."""
 
+    purpose: Literal["credit", "free"] = Field(description="What was paid for, or free units.")
     receipt_number: str
     sold_at: Instant
-    tendered: Money
+    tendered: Money = Field(description="For its sale; 0 for free units.")
     currency: str
     units: Amount
     unit: str
     state: Literal["reserved", "issued", "accepted", "void"]
-    delivery: str
+    delivery: str = Field(description="Of its sale.")
     accepted_by: Literal["delivery", "keypad"] | None
     accepted_at: Instant | None
     token_masked: str | None

@@ -22,6 +22,7 @@ from slotmeter.devices.entities import REGISTERS
 from slotmeter.errors import Refused
 from slotmeter.ports import Principal, Right, Row
 from slotmeter.services.queries import MeterFilter
+from slotmeter.services.sold_tokens import FREE
 from slotmeter.units import (
     DAY_US,
     SECOND_US,
@@ -36,6 +37,9 @@ from slotmeter.vending.accounts import masked_name
 __all__ = ["meter", "meter_commands", "meter_tokens", "meters", "readings"]
 
 BUCKETS_MAX: Final = 1_000
+ACCEPTED: Final = "accepted"
+PROVEN: Final = "verified"
+"""How the store notes that a token whose sale tells of another one is in the meter's credit."""
 SPAN_DAYS_MAX: Final = 731
 """Buckets are made of every value in the span; two years bound the work of one question."""
 
@@ -221,14 +225,16 @@ def _account_balance(row: Row, principal: Principal) -> str | None:
 def _token(row: Row, commodity: str) -> MeterToken:
     units, unit = sold_units(commodity, row["amount"])
     digits = row["digits"]
+    paid_minor = 0 if row["purpose"] == FREE else row["tender_minor"]
     return MeterToken(
+        purpose=row["purpose"],
         receipt_number=row["receipt_number"],
         sold_at=iso_utc(row["sold_us"]),
-        tendered=str(Money(row["tender_minor"], row["currency"])),
+        tendered=str(Money(paid_minor, row["currency"])),
         currency=row["currency"],
         units=units,
         unit=unit,
-        state=row["state"],
+        state=ACCEPTED if row["state"] == PROVEN else row["state"],
         delivery=row["delivery"],
         accepted_by=row["accepted_by"],
         accepted_at=instant_text(row["accepted_us"]),

@@ -184,9 +184,10 @@ def _empty(folder: Path) -> None:
 
 def _make_site(options: argparse.Namespace, town: Town) -> Site:
     from datetime import UTC, datetime, timedelta
+    from zoneinfo import ZoneInfo
 
-    from slotmeter.testing.site import make_site
-    from slotmeter.testing.town import POLICY, TARIFFS, TILL
+    from slotmeter.testing.site import bring_in, make_site
+    from slotmeter.testing.town import POLICY, TARIFFS, TILL, TIME_ZONE
 
     asked = (options.http_port, options.dashboards_port, options.nbiot_port)
     ports = [
@@ -196,19 +197,24 @@ def _make_site(options: argparse.Namespace, town: Town) -> Site:
     if options.no_dashboards:
         ports[1] = -1
     print(f"making a town of {len(town.homes)} homes in {options.data}", flush=True)
-    return make_site(
+    now = datetime.now(UTC)
+    site = make_site(
         options.data,
-        meter_file=town.meter_file((datetime.now(UTC) - timedelta(days=30)).date()),
+        meter_file=town.meter_file((now - timedelta(days=30)).date()),
         tariffs=TARIFFS,
         principals={
             TILL: ("service", "vendor"),
             "till": ("service", "vendor"),  # for whoever wants to sell in the town too
+            "office": ("person", "office"),
             "auditor": ("service", "auditor"),
             "supervisor": ("person", "supervisor"),
         },
         policy=POLICY,
         ports=(ports[0], ports[1], ports[2]),
     )
+    today = now.astimezone(ZoneInfo(TIME_ZONE)).date()
+    bring_in(site, debt_file=town.debt_file(), free_file=town.free_file(today), who="office")
+    return site
 
 
 def _usable(port: int) -> int:

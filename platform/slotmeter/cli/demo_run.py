@@ -106,6 +106,7 @@ class DemoRun:
                 platform = await self._ask()
                 view.count(platform.events)
             self._findings += check_town(
+                self._town,
                 till.records,
                 meters,
                 platform,
@@ -249,6 +250,7 @@ class DemoRun:
                 tokens=tokens,
                 commands=await self._all(session, "commands", "before"),
                 events=await self._events(session),
+                debts=await self._all(session, "debts", "before"),
                 quarantined=overview["quarantined"],
             )
 

@@ -17,7 +17,7 @@ import yaml
 from slotmeter.cli import EXIT_OK, main
 from slotmeter.vending.sts import VendingKey
 
-__all__ = ["Site", "SiteBroken", "free_ports", "make_site"]
+__all__ = ["Site", "SiteBroken", "bring_in", "free_ports", "make_site"]
 
 SGC: Final = "600727"
 KRN: Final = 1
@@ -147,6 +147,24 @@ def make_site(
     with _file(folder / "meters.csv", meter_file) as path:
         _run("import", "meters", str(path), "--data", str(folder))
     return Site(folder, http_port, dashboards_port, nbiot_port, key)
+
+
+def bring_in(site: Site, *, debt_file: str, free_file: str, who: str) -> None:
+    """Bring debts and registrations for free units into a site.
+
+    Args:
+        site: where.
+        debt_file: CSV text.
+        free_file: CSV text.
+        who: a person in the office, with a key; see :func:`make_site`.
+
+    Raises:
+        SiteBroken: a command failed; the text says why.
+    """
+    acting = ("--data", str(site.folder), "--key-file", str(site.folder / f"{who}.key"))
+    for text, command in ((debt_file, ("import", "debts")), (free_file, ("free-units", "import"))):
+        with _file(site.folder / "office.csv", text) as path:
+            _run(*command, str(path), *acting, "--reason", "setting up")
 
 
 def _add_principal(folder: Path, name: str, kind: str, role: str) -> None:

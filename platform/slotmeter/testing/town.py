@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -22,11 +22,14 @@ from slotmeter.vending.sts import KeyParameters, luhn_digit, pan_of_drn
 
 __all__ = [
     "CURRENCY",
+    "DEBT_PERCENT",
     "DEVICE_DRIVER",
+    "FREE_UNITS",
     "HOMES_MAX",
     "POLICY",
     "TARIFFS",
     "TILL",
+    "TIME_ZONE",
     "Habit",
     "Home",
     "SaleFate",
@@ -40,7 +43,13 @@ DEVICE_MEDIUM: Final = "nbiot"
 HOMES_MAX: Final = 5_000
 TILL: Final = "town-till"
 """The principal that the households buy from."""
+TIME_ZONE: Final = "Africa/Nairobi"
 UTC_OFFSET_MINUTES: Final = 180
+FREE_CODE: Final = "basic"
+FREE_UNITS: Final = 5
+"""kWh a month for a household that is registered."""
+DEBT_PERCENT: Final = 30
+"""What each purchase repays of a household's old bill, in percent."""
 FATES_PER_BLOCK: Final = 20
 
 TARIFFS: Final[tuple[Mapping[str, Any], ...]] = (
@@ -49,29 +58,65 @@ TARIFFS: Final[tuple[Mapping[str, Any], ...]] = (
         "title": "Domestic electricity",
         "commodity": "electricity",
         "currency": CURRENCY,
-        "price": "21.50",
-        "tax": {"name": "VAT", "percent": "16"},
-        "fixed_charge": {"code": "service", "label": "Service", "amount": "10.00", "taxed": True},
-        "purchase": {"minimum": "20.00", "maximum": "50000.00"},
+        "time_zone": TIME_ZONE,
+        "energy": {
+            "label": "Energy",
+            "blocks": [
+                {"to": "50", "price": "2.50"},
+                {"to": "1500", "price": "13.68"},
+                {"price": "20.57"},
+            ],
+        },
+        "levies": {
+            "fuel": {"label": "Fuel cost", "per_unit": "5.71"},
+            "forex": {"label": "Forex adjustment", "per_unit": "0.17"},
+            "warma": {"label": "WARMA levy", "per_unit": "0.05"},
+            "inflation": {"label": "Inflation adjustment", "per_unit": "0.18"},
+            "erc": {"label": "ERC levy", "per_unit": "0.03"},
+        },
+        "percentages": {
+            "rep": {"label": "Rural electrification levy", "percent": "5", "on": ["energy"]}
+        },
+        "taxes": {
+            "vat": {"label": "VAT", "percent": "16", "on": ["fixed", "energy", "fuel", "forex"]}
+        },
+        "fixed": {"service": {"label": "Service charge", "amount": "10.00"}},
+        "free_units": {FREE_CODE: {"label": "Free basic electricity", "units": str(FREE_UNITS)}},
+        "purchase": {"minimum": "20", "maximum": "50000"},
+        "rounding": {"units": "half_up", "percent_of": "exact"},
     },
     {
         "tariff": "DOM-W",
         "title": "Domestic water",
         "commodity": "water",
         "currency": CURRENCY,
-        "price": "130.00",
-        "purchase": {"minimum": "20.00", "maximum": "50000.00"},
+        "time_zone": TIME_ZONE,
+        "energy": {
+            "label": "Water",
+            "blocks": [
+                {"to": "0.2", "price": "0"},
+                {"to": "6", "price": "130.00"},
+                {"price": "180.00"},
+            ],
+        },
+        "purchase": {"minimum": "20", "maximum": "50000"},
     },
     {
         "tariff": "DOM-G",
         "title": "Domestic gas",
         "commodity": "gas",
         "currency": CURRENCY,
-        "price": "95.00",
-        "tax": {"name": "VAT", "percent": "16"},
-        "purchase": {"minimum": "20.00", "maximum": "50000.00"},
+        "time_zone": TIME_ZONE,
+        "energy": {"label": "Gas", "price": "95.00"},
+        "taxes": {"vat": {"label": "VAT", "percent": "16", "on": ["energy"]}},
+        "purchase": {"minimum": "20", "maximum": "50000"},
     },
 )
+"""Electricity by Kenya's blocks and levies of 2017, water with a free first step, gas by one price.
+
+What is small is so on purpose: a demo's month has minutes, so that the monthly charge is 10.00 in
+place of 150.00, and the free step of water 0.2 m³ in place of 6.
+"""
 _TARIFF_OF: Final = {
     Commodity.ELECTRICITY: "DOM-E",
     Commodity.WATER: "DOM-W",
@@ -121,6 +166,8 @@ class Home:
         offline_from_s: second of each cycle at which the meter loses the network; None for never.
         offline_for_s: how long it stays away.
         tamper_at_s: when somebody opens the cover; None for never.
+        debt: an old bill in whole shillings that purchases repay by ``DEBT_PERCENT``; 0 for none.
+        has_free_units: whether it is registered for the free units of the month.
     """
 
     index: int
@@ -136,6 +183,13 @@ class Home:
     offline_from_s: float | None
     offline_for_s: float
     tamper_at_s: float | None
+    debt: int = 0
+    has_free_units: bool = False
+
+    @property
+    def account(self) -> str:
+        """The number of its account."""
+        return f"C-{self.index + 1:05d}"
 
     @property
     def address_on_medium(self) -> str:
@@ -184,12 +238,29 @@ class Town:
 
     def meter_file(self, installed_on: date) -> str:
         """Return the meter file of the town."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_HEADINGS)
-        for home in self.homes:
-            writer.writerow(_row(home, installed_on))
-        return text.getvalue()
+        return _table(_HEADINGS, [_row(home, installed_on) for home in self.homes])
+
+    def debt_file(self) -> str:
+        """Return the file of the old bills, as ``slotmeter import debts`` takes it."""
+        rows = [
+            (f"OLD-{home.index + 1}", home.account, "arrears", home.debt, "Old bill")
+            for home in self.homes
+            if home.debt
+        ]
+        plan = ("percent", DEBT_PERCENT)
+        headings = ("number", "account", "kind", "amount", "label", "plan", "percent")
+        return _table(headings, [(*row, *plan) for row in rows])
+
+    def free_file(self, first_day: date) -> str:
+        """Return the file of who gets free units, as ``slotmeter free-units import`` takes it."""
+        return _table(
+            ("account", "code", "from", "evidence"),
+            [
+                (home.account, FREE_CODE, first_day.isoformat(), "list of the council")
+                for home in self.homes
+                if home.has_free_units
+            ],
+        )
 
     def fate(self, sale: int) -> SaleFate:
         """Return what happens to the sale with this number: in each twenty one of both kinds."""
@@ -205,6 +276,14 @@ _HEADINGS: Final[Sequence[str]] = (
 )
 
 
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(headings)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def _row(home: Home, installed_on: date) -> list[str]:
     by_token = home.credit_mode == "meter"
     area = _AREAS[home.index % len(_AREAS)]
@@ -212,7 +291,7 @@ def _row(home: Home, installed_on: date) -> list[str]:
         home.number,
         home.commodity.value,
         home.credit_mode,
-        f"C-{home.index + 1:05d}",
+        home.account,
         home.customer,
         f"+2547000{home.index:05d}",
         f"Nairobi/{area}",
@@ -275,4 +354,8 @@ def _home(index: int, commodity: Commodity, credit_mode: str, random: Random) ->
         offline_from_s=random.uniform(2, 8) if offline else None,
         offline_for_s=random.uniform(10, 20),
         tamper_at_s=random.uniform(8, 25) if tamper else None,
+        debt=random.randrange(20, 200)
+        if by_token and (index in (0, 1, 4) or index % 5 == 2)
+        else 0,
+        has_free_units=commodity is Commodity.ELECTRICITY and index % 4 in (0, 1),
     )

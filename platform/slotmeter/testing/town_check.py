@@ -10,11 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 from statistics import median
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from slotmeter.testing.till import SaleRecord
-from slotmeter.testing.town import TARIFFS, SaleFate
+from slotmeter.testing.town import FREE_UNITS, TIME_ZONE, Home, SaleFate, Town
+from slotmeter.testing.town_prices import debt_share, use_price
 from slotmeter.testing.virtual_meter import VirtualMeter
-from slotmeter.units import commodity_quantity
+from slotmeter.units import Commodity, commodity_quantity
 
 __all__ = [
     "BACK_EVENT",
@@ -29,6 +31,7 @@ __all__ = [
 Json = Mapping[str, Any]
 
 SHOWN_MAX: Final = 3
+TOKEN_DIGITS: Final = 20
 TIMED_HOMES_MAX: Final = 60
 """Beyond it, how fast tokens arrive says more of the machine than of the product."""
 IN_WORK: Final = frozenset({"queued", "sent", "acknowledged"})
@@ -73,6 +76,7 @@ class Platform:
         commands: every command.
         events: every event.
         quarantined: frames that could not be used.
+        debts: every debt.
     """
 
     sales: Sequence[Json]
@@ -81,6 +85,7 @@ class Platform:
     commands: Sequence[Json]
     events: Sequence[Json]
     quarantined: int
+    debts: Sequence[Json] = ()
     by_number: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,6 +94,7 @@ class Platform:
 
 
 def check_town(
+    town: Town,
     records: Sequence[SaleRecord],
     meters: Sequence[VirtualMeter],
     platform: Platform,
@@ -100,6 +106,7 @@ def check_town(
     """Check a town at rest: every meter online, nothing on its way.
 
     Args:
+        town: who owes an old bill, and who has free units.
         records: what the till knows.
         meters: the virtual meters themselves.
         platform: what the platform says.
@@ -109,13 +116,15 @@ def check_town(
     """
     # Whoever has a key may sell in the town too; those sales are known from the platform only.
     others = [sale for sale in platform.sales if sale["sold_by"] != asked_by_till]
+    answered = [record for record in records if record.answers]
     return [
         _sold_once(records, platform, asked_by_till),
         _same_answer(records),
-        _one_token(records),
-        _arrived(records, platform),
-        _credited_once(records, others, meters, platform),
-        _charged_for_use(records, others, platform),
+        _one_paid_token(town, answered),
+        _arrived(answered, platform),
+        _credited_once(town, answered, others, meters, platform),
+        _debts_fell(town, platform),
+        _charged_for_use(answered, others, platform),
         _cuts_have_causes(platform, dark=dark, back=back),
         _cuts_were_seen(meters, platform),
         _nothing_waits(platform),
@@ -208,23 +217,34 @@ def _same_answer(records: Sequence[SaleRecord]) -> Finding:
     return _finding("a repeated request gets the same receipt and the same token", wrong, seen)
 
 
-def _one_token(records: Sequence[SaleRecord]) -> Finding:
+def _one_paid_token(town: Town, records: Sequence[SaleRecord]) -> Finding:
+    """One token of what was paid for, and those of free units only for who is registered."""
+    registered = {home.number for home in town.homes if home.has_free_units}
     wrong: list[str] = []
     tokens: Counter[str] = Counter()
-    payments = 0
+    payments = free = 0
     for record in records:
         sale, token = record.sale, record.token
+        paid = [each["digits"] for each in sale["tokens"] if each["purpose"] == "credit"]
+        given = [each["digits"] for each in sale["tokens"] if each["purpose"] == "free"]
+        free += len(given)
+        if given and record.meter not in registered:
+            wrong.append(f"{record.sale_id} has free units, but nobody is registered for them")
         if sale["credit_mode"] == "platform":
             payments += 1
-            if token is not None:
+            if sale["tokens"] or token is not None:
                 wrong.append(f"{record.sale_id} has a token but pays into an account")
-        elif token is None or len(token) != 20 or not token.isdigit():
+        elif paid != [token] or not all(map(_is_token, (token, *given))):
             wrong.append(f"{record.sale_id} has no token")
         else:
-            tokens[token] += 1
+            tokens.update((*paid, *given))
     wrong += [f"a token was sold {count} times" for count in tokens.values() if count > 1]
-    seen = f"{len(tokens)} tokens, {payments} payments into accounts"
+    seen = f"{len(tokens)} tokens, {free} of them free, {payments} payments into accounts"
     return _finding("every sale has its own token, or is a payment", wrong, seen)
+
+
+def _is_token(digits: str | None) -> bool:
+    return digits is not None and len(digits) == TOKEN_DIGITS and digits.isdigit()
 
 
 def _arrived(records: Sequence[SaleRecord], platform: Platform) -> Finding:
@@ -245,6 +265,7 @@ def _arrived(records: Sequence[SaleRecord], platform: Platform) -> Finding:
 
 
 def _credited_once(
+    town: Town,
     records: Sequence[SaleRecord],
     others: Sequence[Json],
     meters: Sequence[VirtualMeter],
@@ -257,6 +278,8 @@ def _credited_once(
     for sale in others:
         if sale["credit_mode"] != "platform":
             sold[sale["meter"]] += Decimal(sale["units"])
+    for home in town.homes:
+        sold[home.number] += _free_units(home, platform)
     wrong: list[str] = []
     for meter in meters:
         if meter.credit_total is None:
@@ -276,6 +299,37 @@ def _credited_once(
     return _finding("every token was credited once", wrong, seen)
 
 
+def _free_units(home: Home, platform: Platform) -> Decimal:
+    """Return the free units of a household: once in each month in which anybody bought for it."""
+    if not home.has_free_units:
+        return Decimal(0)
+    zone = ZoneInfo(TIME_ZONE)
+    days = [
+        _at(sale["sold_at"]).astimezone(zone)
+        for sale in platform.sales
+        if sale["meter"] == home.number
+    ]
+    return Decimal(FREE_UNITS * len({(day.year, day.month) for day in days}))
+
+
+def _debts_fell(town: Town, platform: Platform) -> Finding:
+    """Each old bill fell by its share of every purchase of its household, until it was paid."""
+    tendered: dict[str, list[Decimal]] = defaultdict(list)
+    for sale in platform.sales:
+        tendered[sale["meter"]].append(Decimal(sale["tendered"]))
+    left = {debt["account"]: Decimal(debt["left"]) for debt in platform.debts}
+    wrong: list[str] = []
+    repaid = Decimal(0)
+    owing = [home for home in town.homes if home.debt]
+    for home in owing:
+        due = max(Decimal(0), home.debt - sum(map(debt_share, tendered[home.number])))
+        if left.get(home.account) != due:
+            wrong.append(f"account {home.account} owes {left.get(home.account)}, expected {due}")
+        repaid += home.debt - due
+    seen = f"{repaid} of {sum(home.debt for home in owing)} repaid by {len(owing)} households"
+    return _finding("debts fell by their share of each purchase, and never below zero", wrong, seen)
+
+
 def _charged_for_use(
     records: Sequence[SaleRecord], others: Sequence[Json], platform: Platform
 ) -> Finding:
@@ -293,20 +347,16 @@ def _charged_for_use(
         if meter["credit_mode"] != "platform":
             continue
         count += 1
-        price = _price(meter["commodity"])
         charged = paid[meter["number"]] - Decimal(meter["account_balance"] or 0)
         # The use before the first report is nobody's; so charges may be less, never more.
-        most = (Decimal(meter["register"] or 0) * price).quantize(MINOR) + MINOR
+        commodity = Commodity(meter["commodity"])
+        kind = commodity_quantity(commodity)
+        used = int(Decimal(meter["register"] or 0) * kind.per_sold_unit)
+        most = use_price(commodity, used) + MINOR
         if not 0 <= charged <= most:
             wrong.append(f"meter {meter['number']}: charged {charged}, used for at most {most}")
     seen = f"{count} meters whose credit the platform holds"
     return _finding("nobody was charged for more than was used", wrong, seen)
-
-
-def _price(commodity: str) -> Decimal:
-    tariff = next(each for each in TARIFFS if each["commodity"] == commodity)
-    tax = Decimal(tariff.get("tax", {}).get("percent", 0))
-    return Decimal(tariff["price"]) * (100 + tax) / 100
 
 
 def _cuts_have_causes(platform: Platform, *, dark: int, back: int) -> Finding:

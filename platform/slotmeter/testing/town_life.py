@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Final
+from typing import Final
 
 from slotmeter.devices.entities import SupplyState
 from slotmeter.testing.meter_clock import MeterClock
 from slotmeter.testing.simulators import MeterLink
 from slotmeter.testing.till import SaleRecord, Till
-from slotmeter.testing.town import TARIFFS, Habit, Home, Town
+from slotmeter.testing.town import Habit, Home, Town
+from slotmeter.testing.town_prices import money_for
 from slotmeter.testing.virtual_meter import VirtualMeter
 from slotmeter.units import Commodity, commodity_quantity, epoch_us
 from slotmeter.vending.sts import VendingKey, derive_decoder_key
@@ -35,8 +37,6 @@ LOW_SHARE: Final = 4
 AMOUNT_STEP: Final = Decimal(10)
 AMOUNT_MIN: Final = Decimal(30)
 AMOUNT_MAX: Final = Decimal(20_000)
-FIRST_CHARGE: Final = Decimal("11.60")
-"""The month's fixed charge with tax, which the first purchase of an electricity meter pays."""
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class Happened:
     Args:
         sold: sales answered.
         money: tendered in all.
+        free: tokens of free units that came with sales.
         typed: tokens typed on keypads.
         dark: times that a household found its supply gone.
         back: times that it came back.
@@ -55,11 +56,17 @@ class Happened:
 
     sold: int = 0
     money: Decimal = Decimal(0)
+    free: int = 0
     typed: int = 0
     dark: int = 0
     back: int = 0
     offline: int = 0
     covers: int = 0
+
+
+def sold_amount(commodity: Commodity, units: str) -> int:
+    """Return units as they are sold, such as ``5.2``, in Wh or mL."""
+    return int(Decimal(units) * commodity_quantity(commodity).per_sold_unit)
 
 
 class TownClock:
@@ -109,17 +116,19 @@ def _make_meter(home: Home, key: VendingKey, speed: int, made_at: datetime) -> V
     return meter
 
 
-def amount_for(home: Home, speed: int, at: datetime) -> str:
-    """Return the money that lasts a household about as long as it wants, in major units."""
-    tariff: Mapping[str, Any] = next(
-        each for each in TARIFFS if each["commodity"] == home.commodity.value
-    )
-    kind = commodity_quantity(home.commodity)
-    units = Decimal(home.use_of(home.purchase_s, speed, epoch_us(at))) / kind.per_sold_unit
-    tax = Decimal(tariff.get("tax", {}).get("percent", 0))
-    price = Decimal(tariff["price"]) * (100 + tax) / 100
-    charge = FIRST_CHARGE if home.commodity is Commodity.ELECTRICITY else Decimal(0)
-    steps = ((units * price + charge) / AMOUNT_STEP).to_integral_value(ROUND_CEILING)
+def amount_for(home: Home, speed: int, at: datetime, *, before: int = 0) -> str:
+    """Return the money that lasts a household about as long as it wants, in major units.
+
+    Args:
+        home: who buys.
+        speed: meter seconds per real second.
+        at: the meter's time.
+        before: what it bought in this month already, Wh or mL.
+    """
+    at_us = epoch_us(at)
+    used = home.use_of(home.purchase_s, speed, at_us)
+    money = money_for(home.commodity, used, at_us=at_us, before=before, owes=home.debt > 0)
+    steps = (money / AMOUNT_STEP).to_integral_value(ROUND_CEILING)
     return f"{min(max(steps * AMOUNT_STEP, AMOUNT_MIN), AMOUNT_MAX):.2f}"
 
 
@@ -148,6 +157,7 @@ class TownLife:
         self._till = till
         self._speed = speed
         self._tell = tell
+        self._bought: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self.happened = Happened()
 
@@ -176,13 +186,19 @@ class TownLife:
     async def buy(self, home: Home) -> SaleRecord:
         """Buy for a household."""
         link = self._links[home.number]
-        amount = amount_for(home, self._speed, link.clock.now())
+        before = self._bought[home.number]
+        amount = amount_for(home, self._speed, link.clock.now(), before=before)
         online = link.online
         record = await self._till.sell(home.number, amount)
         record.online = online
+        self._bought[home.number] += sold_amount(home.commodity, record.sale["units"])
         self.happened.sold += 1
         self.happened.money += Decimal(amount)
         got = f"bought {record.sale['units']} {record.sale['unit']} for" if record.token else "paid"
+        free = sum(each["purpose"] == "free" for each in record.sale["tokens"])
+        if free:
+            self.happened.free += free
+            self._tell(f"{home.customer} got the free units of the month")
         self._tell(f"{home.customer} {got} {amount}")
         return record
 
@@ -290,19 +306,28 @@ class _Household:
 
     async def _buy(self) -> None:
         meter, link = self._link.meter, self._link
-        before = meter.credit_total
+        before = meter.credit_total or 0
         record = await self._life.buy(self._home)
         if record.token is None:
             await self._until(lambda: meter.supply is SupplyState.ON)
             return
+        wanted = before + sum(
+            sold_amount(self._home.commodity, each["units"]) for each in record.sale["tokens"]
+        )
+
+        def is_there() -> bool:
+            return (meter.credit_total or 0) >= wanted
+
         if record.online:
-            await self._until(lambda: meter.credit_total != before or not link.online)
-        if meter.credit_total != before or link.online:
+            await self._until(lambda: is_there() or not link.online)
+        if is_there() or link.online:
             return
         record.online = False
-        await asyncio.sleep(TYPING_S)
-        entry = link.type_token(record.token)
-        record.typed = entry.amount > 0
+        for each in record.sale["tokens"]:
+            await asyncio.sleep(TYPING_S)
+            entry = link.type_token(each["digits"])
+            if each["purpose"] == "credit":
+                record.typed = entry.amount > 0
         if record.typed:
             self._life.happened.typed += 1
             self._life.tell(f"{self._home.customer} typed the token")

@@ -216,6 +216,7 @@ READS: dict[str, Select[Any]] = {
         _sale.c.receipt_number,
         _sale.c.sold_us,
         _token.c.amount,
+        _token.c.purpose,
         _token.c.state,
         _token.c.accepted_by,
         _token.c.accepted_us,
