@@ -74,7 +74,7 @@ def diff_text(old: str, new: str) -> str:
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
-        if not value:
+        if not value and path:
             yield path, "{}"
         for key, each in value.items():
             yield from _leaves(each, f"{path}.{key}" if path else str(key))
