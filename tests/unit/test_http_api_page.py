@@ -56,6 +56,7 @@ REACHED = (
             "tariff_approval",
             "tariff_draft",
             "tariff_preview",
+            "tariff_prices",
         )
     ),
     PLATFORM / "storage" / "database.py",

@@ -25,6 +25,7 @@ __all__ = [
     "FreeUnits",
     "Instant",
     "Money",
+    "MoneyIn",
     "Out",
     "Outlook",
     "PriceLine",
@@ -230,6 +231,9 @@ class Quote(Out):
     tendered: Money
     units: Amount
     unit: str
+    priced_unit: str = Field(
+        description="Of quantities of lines, blocks and `bought_before`: kWh for gas by energy."
+    )
     credit: Money | None = Field(description="The money that a token of money would carry.")
     kept: Money = Field(description="Would be kept for the next purchase.")
     lines: list[PriceLine]

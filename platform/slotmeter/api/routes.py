@@ -16,6 +16,7 @@ from slotmeter.api import (
     overview,
     receipts,
     sales,
+    tariff_prices,
     tariffs,
 )
 from slotmeter.api import device_models as device
@@ -137,6 +138,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     get("/overview", overview.overview, "events", _ALL_SALES, device.Overview),
     *accounts.ROUTES,
     *tariffs.ROUTES,
+    *tariff_prices.ROUTES,
     *classes.ROUTES,
     *free_units.ROUTES,
     *debts.ROUTES,

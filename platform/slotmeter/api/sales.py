@@ -74,10 +74,11 @@ def _quote(made: QuoteView) -> Quote:
             )
             for free in made.free
         ],
-        bought_before=sold_units(commodity, made.prior_units)[0],
+        priced_unit=made.priced_kind.sold_symbol,
+        bought_before=made.priced_kind(made.prior_units).sold_text,
         outlook=Outlook(
             block=made.outlook.block,
-            left_in_block=_sold(made.outlook.left_in_block, commodity),
+            left_in_block=_priced(made.outlook.left_in_block, made),
             next_price=made.outlook.next_price,
             first_of_month_units=_sold(made.outlook.first_of_month_units, commodity),
         ),
@@ -90,7 +91,7 @@ def _line(line: ReceiptLine, made: QuoteView) -> PriceLine:
     return PriceLine(
         code=line.code,
         label=line.label,
-        quantity=_sold(line.quantity, made.commodity),
+        quantity=_priced(line.quantity, made),
         rate=line.rate,
         amount=str(Money(line.amount_minor, made.currency)),
         base=_money(line.base_minor, made.currency),
@@ -100,6 +101,10 @@ def _line(line: ReceiptLine, made: QuoteView) -> PriceLine:
         gross=_money(line.gross_minor, made.currency),
         **fields,
     )
+
+
+def _priced(amount: int | None, made: QuoteView) -> str | None:
+    return None if amount is None else made.priced_kind(amount).sold_text
 
 
 def _sold(amount: int | None, commodity: str) -> str | None:

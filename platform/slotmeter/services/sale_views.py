@@ -10,7 +10,7 @@ from typing import Any
 from slotmeter.ports import Row
 from slotmeter.services.pricing import Purchase
 from slotmeter.services.sold_tokens import FREE, paid_token
-from slotmeter.units import Commodity, Money, commodity_quantity
+from slotmeter.units import Commodity, Energy, Money, Quantity, commodity_quantity
 from slotmeter.vending.accounts import masked_name
 from slotmeter.vending.pricing.priced import FreeGiven, Outlook
 from slotmeter.vending.receipts import ReceiptLine
@@ -28,6 +28,7 @@ class QuoteView:
         transfer_minor: money of a currency token, or None.
         free: free units that would come with it, each by a token of its own.
         kept_minor: what would be kept for the next purchase.
+        priced_kind: of what lines and blocks count: energy for gas that is priced by energy.
     """
 
     meter: str
@@ -42,6 +43,7 @@ class QuoteView:
     outlook: Outlook
     kept_minor: int
     prior_units: int
+    priced_kind: type[Quantity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ def quote_view(purchase: Purchase) -> QuoteView:
         outlook=priced.outlook,
         kept_minor=priced.kept_minor,
         prior_units=purchase.situation.prior_units,
+        priced_kind=Energy
+        if priced.calorific_value is not None
+        else commodity_quantity(purchase.supply.commodity),
     )
 
 
