@@ -175,6 +175,20 @@ async def test_a_lifeline_that_is_crossed_takes_its_price_back(shop: Shop) -> No
     assert shop.column("SELECT lifeline_units FROM sale ORDER BY id") == [20_000, -20_000, 0]
 
 
+async def test_a_lifeline_takes_back_no_price_that_was_never_paid(shop: Shop) -> None:
+    dear = {"label": "Energy", "price": "100", "lifeline": {"to": "30", "price": "50"}}
+    await shop.utility.add_tariff({**BLOCKS, "energy": dear})
+    meter = await shop.utility.add_meter(tariff="blocks")
+    await shop.sell(meter.number, "1000", "a")
+    shop.clock.advance(hours=1)
+    cheaper = {**dear, "lifeline": {"to": "30", "price": "10"}}
+    now_us = epoch_us(shop.clock.now())
+    await shop.utility.add_tariff({**BLOCKS, "energy": cheaper}, version=2, valid_from_us=now_us)
+
+    # The 20 kWh of before were 50 each: no 90 each are due for them on top.
+    assert await units(shop, meter, "2000", "b") == "20.0"
+
+
 async def test_the_class_of_the_moment_chooses_the_prices(shop: Shop) -> None:
     energy = {
         "label": "Energy",

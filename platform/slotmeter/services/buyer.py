@@ -155,12 +155,20 @@ class BuyerReads:
         return [
             Read(
                 "sold_in_window",
-                {"supply_point_id": point, "from_us": Derived(self._window_us)},
+                {
+                    "supply_point_id": point,
+                    "from_us": Derived(self._window_us),
+                    "tariff_version_id": From("tariff", "tariff_version_id"),
+                },
                 "window",
             ),
             Read(
                 "sold_in_window",
-                {"supply_point_id": point, "from_us": Derived(self._split_us)},
+                {
+                    "supply_point_id": point,
+                    "from_us": Derived(self._split_us),
+                    "tariff_version_id": From("tariff", "tariff_version_id"),
+                },
                 "month",
             ),
             Read(

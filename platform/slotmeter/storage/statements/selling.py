@@ -226,7 +226,19 @@ READS: dict[str, Select[Any]] = {
     # What was sold at a supply point from an instant on, also by sales between their commits.
     "sold_in_window": select(
         func.coalesce(func.sum(_sale.c.counted_units), 0).label("counted_units"),
-        func.coalesce(func.sum(_sale.c.lifeline_units), 0).label("lifeline_units"),
+        # Only what was bought under this version has a price in it that can be taken back.
+        func.coalesce(
+            func.sum(
+                case(
+                    (
+                        _sale.c.tariff_version_id == bindparam("tariff_version_id"),
+                        _sale.c.lifeline_units,
+                    ),
+                    else_=0,
+                )
+            ),
+            0,
+        ).label("lifeline_units"),
         func.coalesce(func.sum(_sale.c.tender_minor), 0).label("tender_minor"),
     ).where(*_COUNTED),
     "sold_last": select(_sale.c.sold_us)
