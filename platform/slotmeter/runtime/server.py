@@ -27,6 +27,7 @@ from slotmeter.runtime.plugins import consoles, load_medium, missing_requirement
 from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
+from slotmeter.services.holiday_watch import HolidayWatch
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
@@ -141,6 +142,7 @@ class Runtime:
         await self._recover(selling, tasks)
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
+        tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
         await devices.check()
         devices.start()
         for entry in self.config.entries:
