@@ -32,7 +32,6 @@ __all__ = [
     "Commands",
     "CreditRule",
     "CreditView",
-    "Derived",
     "Frames",
     "From",
     "Insert",
@@ -45,6 +44,7 @@ __all__ = [
     "Read",
     "ReadingRow",
     "ReadingStore",
+    "Reads",
     "Right",
     "Row",
     "Rows",
@@ -55,6 +55,7 @@ __all__ = [
     "StoreStats",
     "SupplyWish",
     "Tasks",
+    "Then",
     "UnitOfWork",
     "Update",
     "Wish",
@@ -95,25 +96,28 @@ class From:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """A parameter that a pure function makes of earlier reads; from None the read is empty."""
-
-    of: Callable[[Rows], SqlValue]
-
-
-@dataclass(frozen=True, slots=True)
 class Read:
     """One named statement of ``storage.statements`` with its parameters.
 
     Args:
         statement: the name in the catalogue.
-        params: values, or what earlier reads of the same unit say.
+        params: values, or references to earlier reads of the same unit.
         key: the name of its rows in ``Rows``; the statement's name if not given.
     """
 
     statement: str
-    params: Mapping[str, SqlValue | From | Derived] = field(default_factory=dict)
+    params: Mapping[str, SqlValue | From] = field(default_factory=dict)
     key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """Further reads, which a pure function chooses by the rows that are there already."""
+
+    of: Callable[[Rows], Sequence[Read]]
+
+
+Reads = Sequence[Read | Then]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class UnitOfWork(Protocol):
     it raises is handed to the caller and nothing is written. Ids grow with time.
     """
 
-    async def run(self, reads: Sequence[Read], decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
         """Read, decide, write, commit.
 
         Raises:
@@ -167,7 +171,7 @@ class UnitOfWork(Protocol):
         """
         ...
 
-    async def read(self, reads: Sequence[Read]) -> Rows:
+    async def read(self, reads: Reads) -> Rows:
         """Make reads that see one committed state, without writing."""
         ...
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from slotmeter.ports import Derived, From, Principal, Read, Row, Rows
+from slotmeter.ports import Principal, Read, Row, Rows, SqlValue
 from slotmeter.services.debt_states import debt_reads, debt_states
 from slotmeter.units import epoch_us
 from slotmeter.vending.accounts import CreditMode
@@ -51,6 +51,7 @@ class Needs:
         average: average use.
         charges_months: fixed charges of so many months back; None for no charge with periods.
         free_months: free units of so many months back; None for none.
+        is_plain: none of these.
     """
 
     window: bool
@@ -60,6 +61,7 @@ class Needs:
     average: bool
     charges_months: int | None
     free_months: int | None
+    is_plain: bool = False
 
 
 @lru_cache(maxsize=1_000)
@@ -83,7 +85,16 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
             default=None,
         ),
     )
-    return tariff, needs
+    plain = Needs(
+        window=False,
+        split=False,
+        last=False,
+        before_window=False,
+        average=False,
+        charges_months=None,
+        free_months=None,
+    )
+    return tariff, replace(needs, is_plain=needs == plain)
 
 
 def _has_window(tariff: Tariff) -> bool:
@@ -140,7 +151,7 @@ def _charge_month(counter: Counter, day: date) -> date:
 
 
 class BuyerReads:
-    """The reads about one buyer at one instant; each says by the tariff whether it is made."""
+    """The reads about one buyer at one instant, chosen by the tariff."""
 
     def __init__(self, principal: Principal, now_us: int) -> None:
         """Hold who asks, and when."""
@@ -149,57 +160,59 @@ class BuyerReads:
         self._known: tuple[Tariff, Needs] | None = None
         self._day: date | None = None
 
-    def reads(self) -> list[Read]:
-        """Return the reads, to be made after those of the meter and its tariff."""
-        point = From("meter", "supply_point_id")
-        return [
-            Read(
-                "sold_in_window",
-                {
-                    "supply_point_id": point,
-                    "from_us": Derived(self._window_us),
-                    "tariff_version_id": From("tariff", "tariff_version_id"),
-                },
-                "window",
-            ),
-            Read(
-                "sold_in_window",
-                {
-                    "supply_point_id": point,
-                    "from_us": Derived(self._split_us),
-                    "tariff_version_id": From("tariff", "tariff_version_id"),
-                },
-                "month",
-            ),
-            Read(
-                "sold_last", {"supply_point_id": point, "before_us": Derived(self._last_us)}, "last"
-            ),
-            Read(
-                "sold_last",
-                {"supply_point_id": point, "before_us": Derived(self._before_window_us)},
-                "before_window",
-            ),
-            Read(
-                "sold_between",
-                {
-                    "supply_point_id": point,
-                    "from_us": Derived(self._average_from_us),
-                    "to_us": Derived(self._month_us),
-                },
-                "average",
-            ),
-            Read(
-                "charges_of_point",
-                {"supply_point_id": point, "from_period": Derived(self._charges_from)},
-                "charges",
-            ),
-            Read("free_registered", {"account_id": From("meter", "registered_account_id")}),
-            Read(
-                "free_claimed",
-                {"supply_point_id": point, "from_period": Derived(self._free_from)},
-            ),
-            *debt_reads(From("meter", "indebted_account_id")),
-        ]
+    def choose(self, rows: Rows) -> list[Read]:
+        """Return the reads that the tariff and the account ask for; a flat price needs none."""
+        if not rows["tariff"]:
+            return []
+        meter = rows["meter"][0]
+        _, needs = self.tariff(rows)
+        reads = [] if needs.is_plain else self._by_tariff(needs, meter["supply_point_id"], rows)
+        if meter["registered_account_id"] is not None and needs.free_months is not None:
+            reads.append(Read("free_registered", {"account_id": meter["registered_account_id"]}))
+        if meter["indebted_account_id"] is not None:
+            reads += debt_reads(meter["indebted_account_id"])
+        return reads
+
+    def _by_tariff(self, needs: Needs, point: int, rows: Rows) -> list[Read]:
+        tariff, _ = self.tariff(rows)
+        counter, zone, day = tariff.energy.counter, self.zone(rows), self.day(rows)
+        of_point: dict[str, SqlValue] = {"supply_point_id": point}
+        window_us = window_start_us(counter, self._now_us, zone)
+        reads = []
+        if needs.window:
+            reads.append(self._sold_since(point, window_us, rows, "window"))
+        if needs.split:
+            month = month_of(_charge_month(counter, day))
+            from_us = _month_day_us(month, _first_day(counter), zone)
+            reads.append(self._sold_since(point, from_us, rows, "month"))
+        if needs.last:
+            reads.append(Read("sold_last", {**of_point, "before_us": self._now_us}, "last"))
+        if needs.before_window:
+            before = {**of_point, "before_us": window_us}
+            reads.append(Read("sold_last", before, "before_window"))
+        months = self.average_months(rows)
+        if months:
+            span = {
+                "from_us": month_start_us(day, months, zone),
+                "to_us": month_start_us(day, 0, zone),
+            }
+            reads.append(Read("sold_between", {**of_point, **span}, "average"))
+        if needs.charges_months is not None:
+            oldest = month_of(day, needs.charges_months + 1)
+            reads.append(Read("charges_of_point", {**of_point, "from_period": oldest}, "charges"))
+        if needs.free_months is not None:
+            oldest = month_of(day, needs.free_months)
+            reads.append(Read("free_claimed", {**of_point, "from_period": oldest}))
+        return reads
+
+    @staticmethod
+    def _sold_since(point: int, from_us: int, rows: Rows, key: str) -> Read:
+        params: dict[str, SqlValue] = {
+            "supply_point_id": point,
+            "from_us": from_us,
+            "tariff_version_id": rows["tariff"][0]["tariff_version_id"],
+        }
+        return Read("sold_in_window", params, key)
 
     def tariff(self, rows: Rows) -> tuple[Tariff, Needs]:
         """Return the tariff in force, and what it asks about a buyer."""
@@ -217,35 +230,10 @@ class BuyerReads:
             self._day = local_day(self._now_us, self.zone(rows))
         return self._day
 
-    def _window_us(self, rows: Rows) -> int | None:
-        if not rows["tariff"]:
-            return None
-        tariff, needs = self.tariff(rows)
-        if not needs.window:
-            return None
-        return window_start_us(tariff.energy.counter, self._now_us, self.zone(rows))
-
-    def _split_us(self, rows: Rows) -> int | None:
-        if not rows["tariff"]:
-            return None
-        tariff, needs = self.tariff(rows)
-        if not needs.split:
-            return None
-        counter = tariff.energy.counter
-        month = month_of(_charge_month(counter, self.day(rows)))
-        return _month_day_us(month, _first_day(counter), self.zone(rows))
-
-    def _last_us(self, rows: Rows) -> int | None:
-        return self._now_us if rows["tariff"] and self.tariff(rows)[1].last else None
-
-    def _before_window_us(self, rows: Rows) -> int | None:
-        if not rows["tariff"] or not self.tariff(rows)[1].before_window:
-            return None
-        return window_start_us(self.tariff(rows)[0].energy.counter, self._now_us, self.zone(rows))
-
     def average_months(self, rows: Rows) -> int:
         """Return how many whole months, before this one, average use is taken over."""
-        if not rows["tariff"] or not self.tariff(rows)[1].average:
+        tariff, needs = self.tariff(rows)
+        if not needs.average:
             return 0
         since_us: int = rows["meter"][0]["supply_point_since_us"]
         began = local_day(since_us, self.zone(rows))
@@ -253,26 +241,13 @@ class BuyerReads:
         whole = (day.year - began.year) * MONTHS_PER_YEAR + day.month - began.month
         if since_us > month_start_us(began, 0, self.zone(rows)):
             whole -= 1
-        return max(0, min(whole, self.tariff(rows)[0].average_months))
+        return max(0, min(whole, tariff.average_months))
 
-    def _average_from_us(self, rows: Rows) -> int | None:
-        months = self.average_months(rows)
-        return month_start_us(self.day(rows), months, self.zone(rows)) if months else None
 
-    def _month_us(self, rows: Rows) -> int | None:
-        return month_start_us(self.day(rows), 0, self.zone(rows))
-
-    def _charges_from(self, rows: Rows) -> str | None:
-        if not rows["tariff"]:
-            return None
-        months = self.tariff(rows)[1].charges_months
-        return None if months is None else month_of(self.day(rows), months + 1)
-
-    def _free_from(self, rows: Rows) -> str | None:
-        if not rows["tariff"]:
-            return None
-        months = self.tariff(rows)[1].free_months
-        return None if months is None else month_of(self.day(rows), months)
+def _row(rows: Rows, key: str) -> Row | None:
+    """Return the only row of a read that was perhaps not made."""
+    found = rows.get(key)
+    return found[0] if found else None
 
 
 def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Situation:
@@ -287,13 +262,13 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
     meter = rows["meter"][0]
     zone = reads.zone(rows)
     tariff, needs = reads.tariff(rows)
-    window = rows["window"][0] if rows["window"] else _NOTHING_BOUGHT
-    months = reads.average_months(rows)
+    window = _row(rows, "window") or _NOTHING_BOUGHT
+    average = _row(rows, "average")
     missed = 0
     if needs.before_window:
         # The longer first block is the window's: every purchase in it counts from there.
-        before = rows["before_window"]
-        before_us = before[0]["sold_us"] if before else meter["supply_point_since_us"]
+        before = _row(rows, "before_window")
+        before_us = meter["supply_point_since_us"] if before is None else before["sold_us"]
         missed = windows_missed(tariff.energy.counter, before_us, now_us, zone)
     situation = Situation(
         at_us=now_us,
@@ -301,7 +276,9 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         prior_units=window["counted_units"],
         prior_lifeline_units=max(0, window["lifeline_units"]),
         customer_class=meter["class_code"],
-        average_units=rows["average"][0]["counted_units"] // months if months else None,
+        average_units=None
+        if average is None
+        else average["counted_units"] // reads.average_months(rows),
         connection=meter["connection"],
         load_w=meter["load_w"],
         channel=channel,
@@ -311,7 +288,7 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         account_number=meter["account_number"],
         meter_max_minor=meter["purchase_max_minor"],
         advance_minor=max(0, meter["advance_minor"]),
-        debts=debt_states(rows, now_us, zone) if rows["debts_for_sale"] else (),
+        debts=debt_states(rows, now_us, zone) if "debts_for_sale" in rows else (),
         missed_windows=missed,
     )
     if needs.charges_months is None and needs.free_months is None:
@@ -328,13 +305,14 @@ def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[Charg
         # What is due of this month may have risen since, with a new version of the tariff.
         due_minor = row["due_minor"] + (row["period"] == current)
         taken.append(TakenCharge(row["code"], row["period"], row["taken_minor"], due_minor))
+    last, month = _row(rows, "last"), _row(rows, "month")
     return open_charges(
         tariff,
         situation,
         taken,
         started_us=_charged_from_us(reads, rows),
-        last_purchase_us=rows["last"][0]["sold_us"] if rows["last"] else None,
-        tendered_minor=rows["month"][0]["tender_minor"] if rows["month"] else 0,
+        last_purchase_us=None if last is None else last["sold_us"],
+        tendered_minor=0 if month is None else month["tender_minor"],
     )
 
 
@@ -353,8 +331,9 @@ def _charged_from_us(reads: BuyerReads, rows: Rows) -> int | None:
     from_us: int = max(
         rows["meter"][0]["supply_point_since_us"], rows["tariff"][0]["first_valid_from_us"]
     )
-    if rows["last"]:
-        settled = _charge_month(counter, local_day(rows["last"][0]["sold_us"], zone))
+    last = _row(rows, "last")
+    if last is not None:
+        settled = _charge_month(counter, local_day(last["sold_us"], zone))
         from_us = max(from_us, _month_day_us(month_of(settled, -1), first_day, zone))
     for row in rows["charges"]:
         if row["taken_minor"] < row["due_minor"] and len(row["period"]) == MONTH_CHARACTERS:
@@ -369,7 +348,7 @@ def _free(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[FreeStat
         return ()
     now_us = situation.at_us
     since: dict[str, int] = {}
-    for row in rows["free_registered"]:
+    for row in rows.get("free_registered", ()):
         is_over = row["until_us"] is not None and row["until_us"] <= now_us
         if row["from_us"] <= now_us and not is_over:
             since[row["code"]] = min(row["from_us"], since.get(row["code"], row["from_us"]))

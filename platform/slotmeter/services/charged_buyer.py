@@ -58,10 +58,11 @@ def buyer_now(rows: Rows, now_us: int) -> Situation | None:
     if not rows["tariff"]:
         raise Refused("no_price_in_force", "no tariff is in force for this supply point")
     tariff = stored_tariff(rows["tariff"][0]["body"])
+    used_before = rows.get("used_before")  # read for tariffs with blocks only
     buyer = Situation(
         at_us=now_us,
         time_zone=tariff.time_zone or supply["time_zone"],
-        prior_units=rows["used_before"][0]["used"] if rows["used_before"] else 0,
+        prior_units=used_before[0]["used"] if used_before else 0,
         customer_class=supply["class_code"],
         connection=supply["connection"],
         load_w=supply["load_w"],

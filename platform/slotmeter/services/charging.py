@@ -19,7 +19,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Derived, From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
+from slotmeter.ports import (
+    From,
+    Insert,
+    NewId,
+    Read,
+    Reads,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    Then,
+    Update,
+)
 from slotmeter.services.booking import Entry, posting_steps
 from slotmeter.services.charged_buyer import (
     begins_us,
@@ -105,7 +117,21 @@ def due_for(tariff: Tariff, used: int, buyer: Situation | None = None) -> Due:
     return Due(use_by_account(tariff, buyer or ANYBODY, used))
 
 
-def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) -> list[Read]:
+def _used_before(utility_id: int, meter_id: int, rows: Rows, now_us: int) -> list[Read]:
+    """Return the read of what blocks have counted, for a tariff that has blocks."""
+    from_us = begins_us(rows, now_us)
+    if from_us is None:
+        return []
+    params: dict[str, SqlValue] = {
+        "utility_id": utility_id,
+        "meter_id": meter_id,
+        "account_id": rows["supply"][0]["account_id"],
+        "from_us": from_us,
+    }
+    return [Read("charging_used_before", params, "used_before")]
+
+
+def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) -> Reads:
     """Return the reads that :func:`charge_steps` needs."""
     of_meter = {"utility_id": utility_id, "meter_id": meter_id}
     return [
@@ -120,15 +146,7 @@ def charging_reads(utility_id: int, meter_id: int, commodity: str, now_us: int) 
             "tariff",
         ),
         Read("charging_segment", of_meter, "segment"),
-        Read(
-            "charging_used_before",
-            {
-                **of_meter,
-                "account_id": From("supply", "account_id"),
-                "from_us": Derived(lambda rows: begins_us(rows, now_us)),
-            },
-            "used_before",
-        ),
+        Then(lambda rows: _used_before(utility_id, meter_id, rows, now_us)),
         Read(
             "charging_accounts",
             {

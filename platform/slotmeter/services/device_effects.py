@@ -14,7 +14,19 @@ from slotmeter.devices.commands import Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, Report
 from slotmeter.errors import FrameError
-from slotmeter.ports import Changes, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
+from slotmeter.ports import (
+    Changes,
+    Insert,
+    NewId,
+    Read,
+    Reads,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    Then,
+    Update,
+)
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
@@ -81,11 +93,11 @@ def check_report(report: Report) -> Report:
     return report
 
 
-def report_reads(frame: Row, report: Report, now_us: int) -> list[Read]:
+def report_reads(frame: Row, report: Report, now_us: int) -> Reads:
     """Return what deciding a report needs to know."""
     utility_id, meter_id, device_id = frame["utility_id"], frame["meter_id"], frame["device_id"]
     of_meter: dict[str, SqlValue] = {"utility_id": utility_id, "meter_id": meter_id}
-    reads = [
+    reads: list[Read | Then] = [
         Read("ingest_device", {"utility_id": utility_id, "id": device_id}, "device"),
         Read(
             "ingest_acknowledged",

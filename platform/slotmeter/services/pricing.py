@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import From, Principal, Read, Row, Rows, SqlValue
+from slotmeter.ports import From, Principal, Read, Reads, Row, Rows, SqlValue, Then
 from slotmeter.services.buyer import BuyerReads, situation_of
 from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, Money
@@ -51,7 +51,7 @@ class PurchaseReads:
         self.channel = channel
         self.buyer = BuyerReads(principal, now_us)
 
-    def reads(self) -> list[Read]:
+    def reads(self) -> Reads:
         """Return the reads."""
         number: dict[str, SqlValue] = {
             "utility_id": self.principal.utility_id,
@@ -66,7 +66,7 @@ class PurchaseReads:
             Read("meter_for_sale", number, "meter"),
             Read("tariff_in_force", tariff, "tariff"),
             Read("branch", {"id": self.principal.branch_id}),
-            *self.buyer.reads(),
+            Then(self.buyer.choose),
         ]
 
 

@@ -15,6 +15,7 @@ from slotmeter.ports import (
     NewId,
     Principal,
     Read,
+    Reads,
     Row,
     Rows,
     SqlValue,
@@ -25,6 +26,7 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.pricing import Purchase, PurchaseReads, price, price_claim
+from slotmeter.services.sale_issue import Begun
 from slotmeter.services.sale_particulars import delivery_of, particulars
 from slotmeter.services.sale_void import refusal_of
 from slotmeter.services.sold_tokens import token_rows
@@ -67,7 +69,8 @@ def request_hash(request: SellRequest, tender: Money) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _known_sale(known: Row, tokens: Any, hashed: str) -> Changes[Row]:
+def _known_sale(rows: Rows, hashed: str) -> Changes[Begun]:
+    known = rows["known"][0]
     if known["request_hash"] != hashed:
         raise Conflict(
             "sale_id_reused",
@@ -77,13 +80,14 @@ def _known_sale(known: Row, tokens: Any, hashed: str) -> Changes[Row]:
         )
     if known["state"] == "voided":
         raise refusal_of(known["voided"])
-    return Changes({**known, "tokens": tokens, "created": False})
+    debt_ids = [row["debt_id"] for row in rows["debts_of_sale"]]
+    return Changes(Begun.stored({**known, "created": False}, rows["tokens_of_sale"], debt_ids))
 
 
 def _charge_steps(
     purchase: Purchase, rows: Rows, new_id: NewId, at_us: int, utility_id: int
 ) -> list[Step]:
-    known = {(row["code"], row["period"]): row for row in rows["charges"]}
+    known = {(row["code"], row["period"]): row for row in rows.get("charges", ())}
     steps: list[Step] = []
     for charge in purchase.priced.charges:
         row = known.get((charge.code, charge.period))
@@ -208,7 +212,7 @@ class SaleBegin:
         principal = caller.principal
         self._asked = PurchaseReads(principal, request.meter, now_us, request.channel)
 
-    def reads(self) -> list[Read]:
+    def reads(self) -> Reads:
         """Return what :meth:`decide` needs to know."""
         principal, request = self._caller.principal, self._request
         return [
@@ -218,6 +222,7 @@ class SaleBegin:
                 "known",
             ),
             Read("tokens_of_sale", {"sale_row_id": From("known", "id")}),
+            Read("debts_of_sale", {"sale_row_id": From("known", "id")}),
             *self._asked.reads(),
             Read(
                 "kept_tids",
@@ -232,12 +237,12 @@ class SaleBegin:
             Read("sequence", {"utility_id": principal.utility_id, "name": "receipt"}),
         ]
 
-    def decide(self, rows: Rows, new_id: NewId) -> Changes[Row]:
+    def decide(self, rows: Rows, new_id: NewId) -> Changes[Begun]:
         """Price the sale and store it with its token identifiers and random bits.
 
-        From here on the sale will be completed, or voided whole if a token is refused. The result
-        is the sale as the read ``sale_by_row`` would give it, with ``created`` beside, its
-        ``tokens`` as the read ``tokens_of_sale`` and, if it is new, ``debt_ids``.
+        From here on the sale will be completed, or voided whole if a token is refused. The row of
+        the sale in the result is as the read ``sale_by_row`` would give it, with ``created``
+        beside.
 
         Raises:
             Conflict: ``sale_id_reused``.
@@ -248,13 +253,16 @@ class SaleBegin:
         tender = parse_money(request.tendered, principal.currency)
         hashed = request_hash(request, tender)
         if rows["known"]:
-            return _known_sale(rows["known"][0], rows["tokens_of_sale"], hashed)
+            return _known_sale(rows, hashed)
         price_it = price_claim if request.claim_free else price
         purchase = price_it(rows, self._asked, tender)
         number, receipt_step = _next_receipt(rows, principal.utility_id)
         row = _sale_row(self._caller, request, purchase, number, self._now_us)
         row |= {"id": new_id(), "request_hash": hashed}
-        row["particulars"] = compact_json(particulars(purchase, rows, self._caller))
+        said = particulars(purchase, rows, self._caller)
+        row["particulars"] = compact_json(said)
+        lines = line_dicts(purchase.priced.lines)
+        row["priced"] = compact_json(lines)
         kept = rows["tids"]
         tokens = token_rows(purchase, row, kept, new_id, tids=self._tids, rnd=self._rnd)
         steps: list[Step] = [
@@ -273,10 +281,9 @@ class SaleBegin:
             "meter_number": purchase.row["number"],
             "commodity": purchase.row["commodity"],
             "branch_code": rows["branch"][0]["code"],
-            "tokens": tokens,
-            "debt_ids": [taken.debt_id for taken in purchase.priced.debts],
         }
-        return Changes(result, steps)
+        debt_ids = [taken.debt_id for taken in purchase.priced.debts]
+        return Changes(Begun.of(result, tokens, debt_ids, lines, said), steps)
 
     def _act(self, receipt_number: str, tender: Money, new_id: NewId) -> Step:
         request = self._request
@@ -320,7 +327,6 @@ def _sale_row(
         "voided": None,
         "device_id": meter["device_id"],
         "situation": compact_json(purchase.situation.to_dict()),
-        "priced": compact_json(line_dicts(priced.lines)),
         "units": priced.units,
         "counted_units": priced.counted_units,
         "lifeline_units": priced.lifeline_units,

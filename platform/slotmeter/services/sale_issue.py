@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from slotmeter.devices.commands import CommandKind
 from slotmeter.ports import (
@@ -26,27 +26,63 @@ from slotmeter.services.sold_tokens import FREE, paid_token
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.ledger import Posting, till_account
 from slotmeter.vending.sales import sale_postings
-from slotmeter.vending.sts import TokenRequest
 
-__all__ = ["issue_reads", "issue_sale"]
-
-
-@lru_cache(maxsize=256)
-def _stored_lines(priced: str) -> list[dict[str, Any]]:
-    """Read the lines of a sale, which nobody changes: both commits need them, one after another."""
-    lines: list[dict[str, Any]] = json.loads(priced)
-    return lines
+__all__ = ["Begun", "Made", "issue_sale"]
 
 
-def _postings(sale: Row) -> tuple[Posting, ...]:
-    lines = ((line["account"], line["amount_minor"]) for line in _stored_lines(sale["priced"]))
-    return sale_postings(sale["branch_code"], sale["tender_minor"], lines)
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The row of a token with its digits, and what kind of token it is (IEC 62055-41)."""
+
+    row: Row
+    token_class: int
+    subclass: int
 
 
-def issue_reads(sale: Row) -> list[Read]:
-    """Return what the second commit needs to know."""
-    codes = [posting.account for posting in _postings(sale)]
-    return accounts_reads(sale["utility_id"], codes)
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the first commit of a sale left, as values.
+
+    Args:
+        sale: the row of the sale, as the reads ``sale_by_...`` give it.
+        tokens: rows of the read ``tokens_of_sale``.
+        lines: of the price, as stored.
+        said: what the receipt prints beside them, as stored.
+        debt_ids: the debts that it repays.
+        postings: what books it.
+    """
+
+    sale: Row
+    tokens: Sequence[Row]
+    lines: Sequence[Mapping[str, Any]]
+    said: Mapping[str, Any]
+    debt_ids: Sequence[int]
+    postings: tuple[Posting, ...]
+
+    @classmethod
+    def of(
+        cls,
+        sale: Row,
+        tokens: Sequence[Row],
+        debt_ids: Sequence[int],
+        lines: Sequence[Mapping[str, Any]],
+        said: Mapping[str, Any],
+    ) -> Self:
+        """Join the parts."""
+        amounts = ((line["account"], line["amount_minor"]) for line in lines)
+        postings = sale_postings(sale["branch_code"], sale["tender_minor"], amounts)
+        return cls(sale, tokens, lines, said, debt_ids, postings)
+
+    @classmethod
+    def stored(cls, sale: Row, tokens: Sequence[Row], debt_ids: Sequence[int]) -> Self:
+        """Read them from a row of the database."""
+        lines, said = json.loads(sale["priced"]), json.loads(sale["particulars"])
+        return cls.of(sale, tokens, debt_ids, lines, said)
+
+    def reads(self) -> list[Read]:
+        """Return what the second commit needs to know."""
+        codes = [posting.account for posting in self.postings]
+        return accounts_reads(self.sale["utility_id"], codes)
 
 
 def _deliver(sale: Row, tokens: Sequence[Row], new_id: NewId, now_us: int) -> list[Step]:
@@ -90,10 +126,10 @@ def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
     return event_step(event, new_id)
 
 
-def _receipt(sale: Row, tokens: Sequence[Row]) -> dict[str, Any]:
+def _receipt(begun: Begun, tokens: Sequence[Made]) -> dict[str, Any]:
     """Return the receipt as it is stored; ``Receipt.from_dict`` reads it."""
-    said = json.loads(sale["particulars"])
-    paid = paid_token(tokens)
+    sale, said = begun.sale, begun.said
+    paid = paid_token([token.row for token in tokens])
     body = {
         **said,
         "receipt_number": sale["receipt_number"],
@@ -102,21 +138,21 @@ def _receipt(sale: Row, tokens: Sequence[Row]) -> dict[str, Any]:
         "channel": sale["channel"],
         "currency": sale["currency"],
         "tendered_minor": sale["tender_minor"],
-        "lines": _stored_lines(sale["priced"]),
+        "lines": begun.lines,
         "quantity": sale["units"],
         "token": None if paid is None else paid["digits"],
     }
     if "format" in said and tokens:
         free = iter(said.get("free", ()))
         body["tokens"] = [
-            _receipt_token(sale, token, next(free) if token["purpose"] == FREE else {})
-            for token in tokens
+            _receipt_token(sale, made, next(free) if made.row["purpose"] == FREE else {})
+            for made in tokens
         ]
     return body
 
 
-def _receipt_token(sale: Row, token: Row, free: dict[str, Any]) -> dict[str, Any]:
-    request = TokenRequest.from_dict(json.loads(token["request"]))
+def _receipt_token(sale: Row, made: Made, free: Mapping[str, Any]) -> dict[str, Any]:
+    token = made.row
     money = sale["transfer_minor"] if token["purpose"] != FREE else None
     return {
         "purpose": token["purpose"],
@@ -125,32 +161,32 @@ def _receipt_token(sale: Row, token: Row, free: dict[str, Any]) -> dict[str, Any
         "minor": money,
         "label": free.get("label", ""),
         "period": free.get("period"),
-        "token_class": request.token_class,
-        "subclass": request.subclass,
+        "token_class": made.token_class,
+        "subclass": made.subclass,
     }
 
 
-def _token_steps(tokens: Sequence[Row], now_us: int) -> list[Step]:
+def _token_steps(tokens: Sequence[Made], now_us: int) -> list[Step]:
     return [
         Update(
             "token_issue",
-            {"token_id": token["id"], "new_digits": token["digits"], "at_us": now_us},
+            {"token_id": made.row["id"], "new_digits": made.row["digits"], "at_us": now_us},
         )
-        for token in tokens
+        for made in tokens
     ]
 
 
-def _entry_steps(sale: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
+def _entry_steps(begun: Begun, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
     """Return what books a sale; one that only gave free units moves no money."""
-    postings = _postings(sale)
-    if not postings:
+    if not begun.postings:
         return []
+    sale = begun.sale
     entry = Entry(
         utility_id=sale["utility_id"],
         kind="sale",
         at_us=now_us,
         currency=sale["currency"],
-        postings=postings,
+        postings=begun.postings,
         reason=f"sale {sale['receipt_number']}",
         sale_row_id=sale["id"],
         principal_id=sale["principal_id"],
@@ -161,26 +197,28 @@ def _entry_steps(sale: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step
     released = {"ledger_account_id": till_id, "amount": -sale["tender_minor"]}
     return [
         *posting_steps(entry, accounts, new_id),
-        *close_steps(sale["debt_ids"]),
+        *close_steps(begun.debt_ids),
         Update("ledger_reserve", released),
     ]
 
 
 def issue_sale(
-    sale: Row, tokens: Sequence[Row], rows: Rows, new_id: NewId, *, now_us: int
+    begun: Begun, tokens: Sequence[Made], rows: Rows, new_id: NewId, *, now_us: int
 ) -> Changes[Row]:
     """Decide the second commit: tokens, receipt, postings and, for a meter within reach, commands.
 
-    Nothing is priced again: everything comes from what the first commit stored.
+    Nothing is priced again: everything comes from what the first commit stored. The result is the
+    sale with its ``tokens``.
 
     Args:
-        sale: with its ``debt_ids``.
-        tokens: rows of the read ``tokens_of_sale`` with their digits made.
-        rows: of :func:`issue_reads`.
+        begun: the sale.
+        tokens: its tokens with their digits.
+        rows: of :meth:`Begun.reads`.
         new_id: the unit's source of ids.
         now_us: our clock.
     """
-    receipt = compact_json(_receipt(sale, tokens))
+    sale = begun.sale
+    receipt = compact_json(_receipt(begun, tokens))
     steps: list[Step] = [
         Update(
             "sale_issue",
@@ -192,10 +230,11 @@ def issue_sale(
             },
         ),
         *_token_steps(tokens, now_us),
-        *_entry_steps(sale, rows, new_id, now_us),
+        *_entry_steps(begun, rows, new_id, now_us),
     ]
+    issued_tokens = [made.row for made in tokens]
     if sale["device_id"] is not None:
-        steps += _deliver(sale, tokens, new_id, now_us)
+        steps += _deliver(sale, issued_tokens, new_id, now_us)
     steps.append(_sold_event(sale, new_id, now_us))
     issued = {**sale, "state": "issued", "receipt": receipt, "issued_us": now_us}
-    return Changes({**issued, "tokens": tokens}, steps)
+    return Changes({**issued, "tokens": issued_tokens}, steps)

@@ -9,11 +9,12 @@ written for these.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Changes, NewId, Read, Row, Rows, Step, Update
+from slotmeter.ports import Changes, NewId, Read, Rows, Step, Update
 from slotmeter.services.events import Event, compact_json, event_step
+from slotmeter.services.sale_issue import Begun
 from slotmeter.units import parse_money
 from slotmeter.vending.pricing.chosen import local_day
 from slotmeter.vending.pricing.situation import Situation
@@ -29,27 +30,22 @@ def refusal_of(why: str) -> Refused:
     return Refused(**json.loads(why))
 
 
-def void_reads(sale: Row) -> list[Read]:
+def void_reads(begun: Begun) -> list[Read]:
     """Return what :func:`void_sale` needs to know."""
-    return [Read("till_of_branch", {"branch_id": sale["branch_id"]}, "till")]
+    return [Read("till_of_branch", {"branch_id": begun.sale["branch_id"]}, "till")]
 
 
 def void_sale(
-    sale: Row,
-    tokens: Sequence[Row],
-    error: Refused,
-    rows: Rows,
-    new_id: NewId,
-    *,
-    now_us: int,
+    begun: Begun, error: Refused, rows: Rows, new_id: NewId, *, now_us: int
 ) -> Changes[None]:
     """Decide how a pending sale ends when a token of it was refused for good."""
+    sale = begun.sale
     why = {"code": error.code, "message": error.message, "details": dict(error.details)}
     steps: list[Step] = [
         Update("sale_void", {"sale_row_id": sale["id"], "why": compact_json(why)}),
-        *(Update("token_void", {"token_id": token["id"]}) for token in tokens),
+        *(Update("token_void", {"token_id": token["id"]}) for token in begun.tokens),
         Update("free_unclaim", {"of_sale_row": sale["id"]}, rows=None),
-        *_charges_given_back(sale),
+        *_charges_given_back(begun),
     ]
     if sale["tender_minor"]:
         params = {"ledger_account_id": rows["till"][0]["id"], "amount": -sale["tender_minor"]}
@@ -68,33 +64,33 @@ def void_sale(
     return Changes(None, steps)
 
 
-def _charges_given_back(sale: Row) -> list[Step]:
+def _charges_given_back(begun: Begun) -> list[Step]:
     return [
         Update(
             "charge_return",
             {
-                "of_supply_point": sale["supply_point_id"],
+                "of_supply_point": begun.sale["supply_point_id"],
                 "of_code": code,
                 "of_period": period,
                 "amount": minor,
             },
             rows=None,
         )
-        for code, period, minor in _charges_of(sale)
+        for code, period, minor in _charges_of(begun)
     ]
 
 
-def _charges_of(sale: Row) -> Iterator[tuple[str, str, int]]:
+def _charges_of(begun: Begun) -> Iterator[tuple[str, str, int]]:
     """Yield code, period and minor units of what a sale took of each period's charge."""
+    sale = begun.sale
     lines = [
         line
-        for line in json.loads(sale["priced"])
+        for line in begun.lines
         if line["kind"] == "charge" and line["account"].startswith(_CHARGE)
     ]
     if sale["situation"] is None:
         # Lines of the first release do not say their period: it was the month of the sale.
-        zone = json.loads(sale["particulars"])["time_zone"]
-        month = month_of(local_day(sale["sold_us"], zone))
+        month = month_of(local_day(sale["sold_us"], begun.said["time_zone"]))
         for line in lines:
             yield line["account"].removeprefix(_CHARGE), month, line["amount_minor"]
         return

@@ -30,7 +30,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.pricing import Purchase, PurchaseReads, price
 from slotmeter.services.sale_begin import SaleBegin, SellRequest
-from slotmeter.services.sale_issue import issue_reads, issue_sale
+from slotmeter.services.sale_issue import Begun, Made, issue_sale
 from slotmeter.services.sale_particulars import trial_receipt
 from slotmeter.services.sale_views import QuoteView, SaleView, quote_view, sale_view
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
@@ -176,17 +176,18 @@ class Selling:
         now_us = epoch_us(self._clock.now())
         begin = SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd())
         try:
-            sale = await self._uow.run(begin.reads(), begin.decide)
+            begun = await self._uow.run(begin.reads(), begin.decide)
         except Refused as error:
             await self._alarm(caller, request.meter, error, now_us)
             raise
-        created: bool = sale["created"]
-        if sale["state"] == "pending":
-            try:
-                sale = await self._complete(sale)
-            except Refused as error:
-                await self._void(sale, error)
-                raise
+        created: bool = begun.sale["created"]
+        if begun.sale["state"] != "pending":
+            return sale_view(begun.sale, begun.tokens), created
+        try:
+            sale = await self._complete(begun)
+        except Refused as error:
+            await self._void(begun, error)
+            raise
         return sale_view(sale, sale["tokens"]), created
 
     async def _alarm(self, caller: Caller, meter: str, error: Refused, now_us: int) -> None:
@@ -257,7 +258,7 @@ class Selling:
             for sale in rows["sales"]:
                 after_id = sale["id"]
                 try:
-                    await self._complete(sale)
+                    await self._complete(await self._begun(sale))
                 except SlotmeterError as error:
                     failed.append(error)
                 else:
@@ -270,30 +271,28 @@ class Selling:
             )
         return completed
 
-    async def _void(self, sale: Row, error: Refused) -> None:
+    async def _void(self, begun: Begun, error: Refused) -> None:
         now_us = epoch_us(self._clock.now())
-        if "tokens" not in sale:
-            sale = await self._as_begun(sale)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
-            return void_sale(sale, sale["tokens"], error, rows, new_id, now_us=now_us)
+            return void_sale(begun, error, rows, new_id, now_us=now_us)
 
         # A retry beside this one may have voided it already; the refusal is the same.
         with suppress(Conflict):
-            await self._uow.run(void_reads(sale), decide)
+            await self._uow.run(void_reads(begun), decide)
         self._on_issued()
 
-    async def _complete(self, sale: Row) -> Row:
-        if "debt_ids" not in sale:
-            sale = await self._as_begun(sale)
-        tokens = [await self._made(token, sale) for token in sale["tokens"]]
+    async def _complete(self, begun: Begun) -> Row:
+        """Make the tokens and the second commit; return the sale with its ``tokens``."""
+        sale = begun.sale
+        tokens = [await self._made(token, sale) for token in begun.tokens]
         now_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
-            return issue_sale(sale, tokens, rows, new_id, now_us=now_us)
+            return issue_sale(begun, tokens, rows, new_id, now_us=now_us)
 
         try:
-            issued = await self._uow.run(issue_reads(sale), decide)
+            issued = await self._uow.run(begun.reads(), decide)
         except Conflict:
             # The same sale was completed by a retry that ran beside this one.
             found_now = [Read("sale_by_row", {"id": sale["id"]}, "sale"), _TOKENS]
@@ -309,19 +308,16 @@ class Selling:
             await self._after_payment(sale["meter_id"])
         return issued
 
-    async def _as_begun(self, sale: Row) -> Row:
-        """Return a sale that stopped between its commits with what its first commit knew."""
+    async def _begun(self, sale: Row) -> Begun:
+        """Return a sale that stopped between its commits as its first commit left it."""
         of_sale: dict[str, SqlValue] = {"sale_row_id": sale["id"]}
         rows = await self._uow.read(
             [Read("tokens_of_sale", of_sale), Read("debts_of_sale", of_sale)]
         )
-        return {
-            **sale,
-            "tokens": rows["tokens_of_sale"],
-            "debt_ids": [row["debt_id"] for row in rows["debts_of_sale"]],
-        }
+        debt_ids = [row["debt_id"] for row in rows["debts_of_sale"]]
+        return Begun.stored(sale, rows["tokens_of_sale"], debt_ids)
 
-    async def _made(self, token: Row, sale: Row) -> Row:
+    async def _made(self, token: Row, sale: Row) -> Made:
         """Return a token with its digits."""
         parameters = stored_parameters(token["parameters"])
         request = TokenRequest.from_dict(json.loads(token["request"]))
@@ -341,7 +337,7 @@ class Selling:
                 "send the same request again later",
                 details={"cause": error.code, "receipt_number": sale["receipt_number"]},
             ) from error
-        return {**token, "digits": made.digits}
+        return Made({**token, "digits": made.digits}, made.token_class, made.subclass)
 
 
 def _found(rows: Sequence[Row], code: str, message: str) -> Row:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
-from slotmeter.ports import Changes, NewId, Read, Rows
+from slotmeter.ports import Changes, NewId, Reads, Rows
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.sqlite_unit import connect, make_reads, run_unit
@@ -54,7 +54,7 @@ class DatabaseStats:
 
 @dataclass(slots=True)
 class _Job:
-    reads: Sequence[Read]
+    reads: Reads
     decide: Callable[[Rows, NewId], Changes[Any]]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
@@ -154,7 +154,7 @@ class Database:
             broken=self._broken is not None,
         )
 
-    async def run(self, reads: Sequence[Read], decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
         """Read, decide, write, commit; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")
@@ -169,7 +169,7 @@ class Database:
         self._jobs.put(_Job(reads, decide, future, loop))
         return await future
 
-    async def read(self, reads: Sequence[Read]) -> Rows:
+    async def read(self, reads: Reads) -> Rows:
         """Make reads that see one committed state; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")
@@ -197,7 +197,7 @@ class Database:
             connection.close()
         self._writer.close()
 
-    def _read(self, reads: Sequence[Read]) -> Rows:
+    def _read(self, reads: Reads) -> Rows:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self._path, read_only=True)

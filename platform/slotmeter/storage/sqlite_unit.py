@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from slotmeter.errors import ConfigError, Conflict
-from slotmeter.ports import Changes, Derived, From, Insert, NewId, Read, Row, Rows, SqlValue, Step
+from slotmeter.ports import (
+    Changes,
+    From,
+    Insert,
+    NewId,
+    Read,
+    Reads,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    Then,
+)
 from slotmeter.storage.dialect import Statements
 
 __all__ = ["connect", "make_reads", "run_unit"]
@@ -58,22 +70,28 @@ def _params(read: Read, rows: Rows) -> dict[str, SqlValue] | None:
             if not found or found[0][value.column] is None:
                 return None
             params[name] = found[0][value.column]
-        elif isinstance(value, Derived):
-            made = value.of(rows)
-            if made is None:
-                return None
-            params[name] = made
         else:
             params[name] = value
     return params
 
 
-def make_reads(
-    connection: sqlite3.Connection, statements: Statements, reads: Sequence[Read]
-) -> Rows:
-    """Run named reads in order; a read that lacks a parameter gives no rows."""
+def make_reads(connection: sqlite3.Connection, statements: Statements, reads: Reads) -> Rows:
+    """Run named reads in order; a read whose reference found no row gives no rows."""
     rows: dict[str, Sequence[Row]] = {}
+    _make_reads(connection, statements, reads, rows)
+    return rows
+
+
+def _make_reads(
+    connection: sqlite3.Connection,
+    statements: Statements,
+    reads: Reads,
+    rows: dict[str, Sequence[Row]],
+) -> None:
     for read in reads:
+        if isinstance(read, Then):
+            _make_reads(connection, statements, read.of(rows), rows)
+            continue
         key = read.key or read.statement
         params = _params(read, rows)
         if params is None:
@@ -83,7 +101,6 @@ def make_reads(
         columns = compiled.columns
         result = connection.execute(compiled.text, compiled.values(params))
         rows[key] = [dict(zip(columns, row, strict=True)) for row in result]
-    return rows
 
 
 def _write(connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step]) -> None:
@@ -103,7 +120,7 @@ def _write(connection: sqlite3.Connection, statements: Statements, steps: Sequen
 def run_unit(
     connection: sqlite3.Connection,
     statements: Statements,
-    reads: Sequence[Read],
+    reads: Reads,
     decide: Callable[[Rows, NewId], Changes[T]],
     new_id: NewId,
 ) -> T:
