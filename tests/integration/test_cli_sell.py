@@ -214,3 +214,27 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_id(
     assert "asking again" in err
     assert len(json.loads(out)["token"]) == 20
     assert api.sql("SELECT count(*) FROM sale") == [(1,)]
+
+
+async def test_free_units_are_collected_for_nothing(till: Sell, api: ApiTown) -> None:
+    await api.utility.add_tariff(
+        {
+            "tariff": "generous",
+            "title": "Generous",
+            "commodity": "electricity",
+            "currency": "KES",
+            "energy": {"price": "20"},
+            "free_units": {"basic": {"label": "Basic", "units": "50", "registered": False}},
+        }
+    )
+    meter = await api.utility.add_meter(tariff="generous")
+
+    code, out, _ = await till(meter.number, "0", "--claim-free", "--json")
+    again, _, err = await till(meter.number, "0", "--claim-free")
+    bought, text, _ = await till(meter.number, "100", "--json")
+
+    sale = json.loads(out)
+    assert (code, again, bought) == (EXIT_OK, EXIT_FAILED, EXIT_OK)
+    assert "no_free_units_due" in err
+    assert (sale["token"], [token["purpose"] for token in sale["tokens"]]) == (None, ["free"])
+    assert [token["purpose"] for token in json.loads(text)["tokens"]] == ["credit"]

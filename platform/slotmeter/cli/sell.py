@@ -47,7 +47,9 @@ def register(subparsers: Subparsers) -> None:
         "again under the same sale_id, so that nothing is sold twice.",
     )
     parser.add_argument("meter", metavar="METER", help="the meter's number")
-    parser.add_argument("amount", metavar="AMOUNT", type=_amount, help="money, as 100.00")
+    parser.add_argument(
+        "amount", metavar="AMOUNT", type=_amount, help="money, as 100.00; 0 with --claim-free"
+    )
     parser.add_argument("--api", default=DEFAULT_API, type=api_url, metavar="URL", help=DEFAULT_API)
     parser.add_argument(
         "--key-file", type=Path, required=True, metavar="FILE", help="file with the API key"
@@ -59,6 +61,9 @@ def register(subparsers: Subparsers) -> None:
         "--channel", choices=("till", "web", "phone", "bank"), default="till", help="till"
     )
     parser.add_argument("--language", choices=LANGUAGES, default=DEFAULT, help="of the receipt; en")
+    parser.add_argument(
+        "--claim-free", action="store_true", help="only the free units that are due, for 0"
+    )
     parser.add_argument("--json", action="store_true", help="print the sale as JSON")
     parser.set_defaults(run=_run)
 
@@ -107,7 +112,7 @@ class Api:
         """Show the address without the key."""
         return f"Api({self.url.geturl()})"
 
-    def call(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, bytes]:
         """Make one request and return its status and its body.
 
         Raises:
@@ -131,7 +136,7 @@ class Api:
             connection.close()
 
 
-def sell(api: Api, request: dict[str, str]) -> dict[str, Any]:
+def sell(api: Api, request: dict[str, Any]) -> dict[str, Any]:
     """Sell, asking again until there is an answer.
 
     Raises:
@@ -197,15 +202,15 @@ def _run(options: argparse.Namespace) -> int:
     check_drn(options.meter)
     api = Api(options.api, read_key(options.key_file))
     sale_id = options.sale_id or f"cli-{secrets.token_hex(12)}"
-    sale = sell(
-        api,
-        {
-            "sale_id": sale_id,
-            "meter": options.meter,
-            "tendered": options.amount,
-            "channel": options.channel,
-        },
-    )
+    request: dict[str, Any] = {
+        "sale_id": sale_id,
+        "meter": options.meter,
+        "tendered": options.amount,
+        "channel": options.channel,
+    }
+    if options.claim_free:
+        request["claim_free"] = True
+    sale = sell(api, request)
     if options.json:
         print(json.dumps(sale, indent=2, ensure_ascii=False))
         return EXIT_OK
