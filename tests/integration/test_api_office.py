@@ -194,6 +194,16 @@ async def test_a_class_does_not_begin_in_the_past(office: ApiTown) -> None:
     assert (reply.status, reply.code) == (422, "from_in_the_past")
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_class_begins_at_a_time_that_can_be_written(office: ApiTown, at: str) -> None:
+    path = f"/api/v1/accounts/{(await office.utility.add_meter()).account_number}/classes"
+
+    reply = await office.post(path, "clerk", json={"class": None, "from": at, "reason": "sign"})
+
+    assert (reply.status, reply.code) == (422, "out_of_range")
+    assert (await office.get(path, "clerk")).status == 200
+
+
 async def test_a_class_that_does_not_exist_is_404(office: ApiTown) -> None:
     account = (await office.utility.add_meter()).account_number
 
@@ -297,6 +307,16 @@ async def test_a_household_is_registered_and_ended(office: ApiTown) -> None:
     assert (made.status, made.json["state"]) == (201, "in_force")
     assert (twice.status, twice.code) == (409, "registered_already")
     assert ended.json["state"] == "over"
+
+
+async def test_a_registration_from_a_year_that_was_not_meant_is_422(office: ApiTown) -> None:
+    account = (await office.utility.add_meter()).account_number
+    body = {"account": account, "code": "fbe", "evidence": "list 7", "reason": "council"}
+
+    reply = await office.post("/api/v1/free-units", "clerk", json=body | {"from": "0001-01-01"})
+
+    assert (reply.status, reply.code) == (422, "out_of_range")
+    assert (await office.get("/api/v1/free-units", "clerk")).json["items"] == []
 
 
 async def test_who_has_not_come_for_free_units_is_listed(office: ApiTown) -> None:

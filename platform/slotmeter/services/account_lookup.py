@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import NotFound, Refused
@@ -14,11 +15,17 @@ from slotmeter.units import epoch_us, iso_utc
 __all__ = [
     "account_act",
     "account_read",
+    "check_reach",
     "found_account",
     "from_instant",
     "local_month",
     "start_of_day_us",
 ]
+
+
+EARLIEST_US: Final = epoch_us(datetime(2000, 1, 1, tzinfo=UTC))
+LATEST_US: Final = epoch_us(datetime(2200, 1, 1, tzinfo=UTC))
+"""What begins outside is a slip of the keys; some of it cannot even be written as a date."""
 
 
 def account_read(utility_id: int, number: str, key: str = "account") -> Read:
@@ -37,15 +44,26 @@ def found_account(rows: Sequence[Row], number: str) -> Row:
     return rows[0]
 
 
+def check_reach(at_us: int, field: str) -> int:
+    """Return an instant that somebody named if it can be meant.
+
+    Raises:
+        Refused: ``out_of_range``.
+    """
+    if not EARLIEST_US <= at_us < LATEST_US:
+        raise Refused("out_of_range", "expected a time between 2000 and 2200", field=field)
+    return at_us
+
+
 def from_instant(wanted: datetime | None, now_us: int, field: str = "from") -> int:
     """Return from when something holds; None is now.
 
     Raises:
-        Refused: ``from_in_the_past``: what was sold is never priced again.
+        Refused: ``from_in_the_past``: what was sold is never priced again; ``out_of_range``.
     """
     if wanted is None:
         return now_us
-    from_us = epoch_us(wanted)
+    from_us = check_reach(epoch_us(wanted), field)
     if from_us < now_us:
         raise Refused(
             "from_in_the_past",

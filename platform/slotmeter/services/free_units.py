@@ -23,7 +23,13 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.account_lookup import account_act, account_read, found_account, local_month
+from slotmeter.services.account_lookup import (
+    account_act,
+    account_read,
+    check_reach,
+    found_account,
+    local_month,
+)
 from slotmeter.units import epoch_us, iso_utc
 
 __all__ = ["FreeUnitsOffice", "NewRegistration", "check_registration"]
@@ -57,7 +63,7 @@ def check_registration(new: NewRegistration) -> None:
     """Refuse what is wrong in itself.
 
     Raises:
-        Refused: ``bad_code``, ``evidence_missing`` or ``ends_before_it_begins``.
+        Refused: ``bad_code``, ``evidence_missing``, ``out_of_range`` or ``ends_before_it_begins``.
     """
     if CODE.fullmatch(new.code) is None:
         raise Refused(
@@ -72,7 +78,8 @@ def check_registration(new: NewRegistration) -> None:
             f"expected one line of 1 to {EVIDENCE_CHARACTERS_MAX} characters that says why",
             field="evidence",
         )
-    if new.until_us is not None and new.until_us <= new.from_us:
+    check_reach(new.from_us, "from")
+    if new.until_us is not None and check_reach(new.until_us, "until") <= new.from_us:
         raise Refused("ends_before_it_begins", "expected an end after the beginning", field="until")
 
 

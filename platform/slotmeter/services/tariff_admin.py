@@ -28,6 +28,7 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
+from slotmeter.services.account_lookup import check_reach
 from slotmeter.services.events import compact_json
 from slotmeter.services.tariff_approval import (
     Approval,
@@ -189,11 +190,13 @@ class TariffAdmin:
             NotFound: ``draft_unknown``.
             NotAllowed: see :func:`check_may_decide`.
             Conflict: ``draft_changed`` or ``draft_state``.
-            Refused: ``valid_from_in_the_past``, ``version_out_of_order``, or what
+            Refused: ``valid_from_in_the_past``, ``out_of_range``, ``version_out_of_order``, or what
                 :func:`check_go_live` refuses.
         """
         now_us = self._now_us()
-        from_us = now_us if valid_from is None else epoch_us(valid_from)
+        from_us = now_us
+        if valid_from is not None:
+            from_us = check_reach(epoch_us(valid_from), "valid_from")
         if from_us < now_us:
             raise Refused(
                 "valid_from_in_the_past",
