@@ -292,6 +292,7 @@ class Town:
     def tokens(self, meter: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [
             {
+                "purpose": "credit",
                 "receipt_number": sale["receipt_number"],
                 "sold_at": sale["sold_at"],
                 "units": sale["units"],

@@ -232,6 +232,7 @@ def test_the_servers_sale_token_and_event_are_understood() -> None:
         accepted_by="keypad",
         accepted_at=AT,
         token_masked="****...1234",  # noqa: S106  a masked token is no secret
+        purpose="free",
     )
     event = made(
         device_models.Event,
@@ -246,6 +247,7 @@ def test_the_servers_sale_token_and_event_are_understood() -> None:
 
     assert model.parse_sale(answered(sale)).delivery == "sent"
     assert model.parse_token(answered(token)).masked == "****...1234"
+    assert model.parse_token(answered(token)).is_free
     assert model.parse_event(answered(event)).meter is None
 
 

@@ -234,6 +234,17 @@ async def test_a_meter_shows_how_its_token_was_taken_and_not_the_token() -> None
     assert "delivery not needed" in shown
 
 
+async def test_free_units_are_told_from_what_was_paid_for() -> None:
+    free = {**TOKEN_ROW, "purpose": "free", "accepted_by": "delivery"}
+    drawn = await METER.draw(
+        Answers(**{"meters/07100000003/tokens": listed(free)}), view(), "07100000003"
+    )
+
+    shown = text_of(drawn.sections["tokens"])
+    assert "free" in shown
+    assert "delivery not needed" not in shown, "that is of the token that was paid for"
+
+
 async def test_a_command_that_a_typed_token_ended_is_called_as_its_filter_is() -> None:
     row = {**COMMAND_ROW, "state": "superseded", "result": "already_used", "causes": []}
 
