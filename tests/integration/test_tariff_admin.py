@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -109,6 +110,18 @@ async def test_a_draft_with_mistakes_names_each_with_line_and_column(office: Off
     assert refused.value.code == "tariff_invalid"
     assert (7, "taxes.vat.percent") in places
     assert len(places) >= 2
+
+
+async def test_reading_a_long_tariff_holds_up_nobody(office: Office) -> None:
+    source = "tariff: long\n" + "".join(f"key{at}: 1\n" for at in range(4_000))
+    making = asyncio.create_task(office.tariffs.make(office.clerk, source, note="", reason="test"))
+    turns = 0
+    while not making.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert isinstance(making.exception(), Refused)
+    assert turns > 10
 
 
 async def test_a_draft_in_another_currency_is_refused(office: Office) -> None:

@@ -6,6 +6,7 @@ act is one unit of work with its row in the audit trail.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ class TariffAdmin:
         Raises:
             Refused: what :func:`read_source` refuses; ``currency_mismatch``.
         """
-        written = read_source(source, note)
+        # A long tariff takes half a second to read; the loop serves others meanwhile.
+        written = await asyncio.to_thread(read_source, source, note)
         _check_currency(written.tariff, caller)
         principal = caller.principal
         now_us = self._now_us()
@@ -120,7 +122,7 @@ class TariffAdmin:
             Conflict: ``draft_changed`` or ``draft_state``.
             Refused: as :meth:`make`.
         """
-        written = read_source(source, note)
+        written = await asyncio.to_thread(read_source, source, note)
         _check_currency(written.tariff, caller)
         now_us = self._now_us()
 

@@ -6,6 +6,7 @@ computed again. The case goes the same way as the published cases that tariffs a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -122,7 +123,7 @@ async def price_by_tariff(
     usual_zone = caller.principal.time_zone
     version = None
     if source is not None:
-        tariff = read_source(source).tariff
+        tariff = (await asyncio.to_thread(read_source, source)).tariff
         day = _day(case, tariff.time_zone or usual_zone, clock)
     else:
         day = _day(case, usual_zone, clock)
