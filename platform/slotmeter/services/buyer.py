@@ -294,7 +294,10 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
     if needs.charges_months is None and needs.free_months is None:
         return situation
     charges = _charges(reads, rows, situation) if needs.charges_months is not None else ()
-    return replace(situation, charges=charges, free=_free(reads, rows, situation))
+    free = _free(reads, rows, situation)
+    if not charges and not free:
+        return situation
+    return replace(situation, charges=charges, free=free)
 
 
 def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[ChargeState, ...]:

@@ -147,13 +147,18 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
     if bought is None:
         return None
     lines = bought.amounts
-    *others, last = [*plan.taxes] or [-1]
-    amounts = {at: _half_up(tax, denominator) for at, tax in zip(plan.taxes, taxes, strict=True)}
-    if last >= 0:
-        amounts[last] = gross - net - sum(amounts[at] for at in others)
+    amounts = {}
+    left = gross - net
+    for at, tax in zip(plan.taxes, taxes, strict=True):
+        # The last is the remainder.
+        amounts[at] = left if at == plan.taxes[-1] else _half_up(tax, denominator)
+        left -= amounts[at]
     exact_taxes = dict(zip(plan.taxes, taxes, strict=True))
     whole = _with(plan, lines, amounts, exact_taxes, denominator)
-    return Divided(replace(bought, amounts=whole), net, lines_sum(lines, ()))
+    with_all = Bought(
+        bought.delivered, bought.priced, bought.regime, whole, bought.is_stopped, bought.is_beyond
+    )
+    return Divided(with_all, net, lines_sum(lines, ()))
 
 
 def units_by_division(plan: Plan, delivery: Delivery, money: int) -> int | None:
@@ -218,7 +223,18 @@ def _with(
             amount, base = next(others)
         percents.append(amount)
         bases.append(base)
-    whole = replace(lines, percents=percents, bases=bases)
+    whole = Amounts(
+        lines.parts,
+        lines.energy,
+        lines.gross,
+        lines.taken_back,
+        lines.correction,
+        lines.levy_corrections,
+        lines.levies,
+        percents,
+        bases,
+        lines.total,
+    )
     for at in amounts:
         if not plan.percents[at].numerator:
             bases[at] = rounded_base(plan, at, whole, ())

@@ -109,8 +109,10 @@ def _periods(
         start = max(start, day - timedelta(days=DAYS_PER_MONTH_MAX * item.months_max))
         days = [start + timedelta(days=number) for number in range((day - start).days + 1)]
         return [(each, f"{each}") for each in days]
-    months = months_between(_month(counter, first), _month(counter, day))
-    months = months[-1 - item.months_max :] if keeps else months[-1:]
+    this_month = _month(counter, day)
+    if not keeps:
+        return [(day, month_of(this_month))]
+    months = months_between(_month(counter, first), this_month)[-1 - item.months_max :]
     return [*((each, month_of(each)) for each in months[:-1]), (day, month_of(months[-1]))]
 
 

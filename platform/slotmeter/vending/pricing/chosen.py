@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import Refused
@@ -15,6 +16,7 @@ from slotmeter.vending.tariff.model import ALWAYS, Condition, DebtCap, Table, Ta
 __all__ = ["cap_percent", "holds", "in_force", "local_day", "table_for"]
 
 
+@lru_cache(maxsize=1_000)
 def local_day(at_us: int, time_zone: str) -> date:
     """Return the local date of an instant, UTC epoch microseconds."""
     return datetime.fromtimestamp(at_us // SECOND_US, ZoneInfo(time_zone)).date()

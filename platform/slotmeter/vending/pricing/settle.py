@@ -168,8 +168,9 @@ def _divided(
     percents = [fixed_percents(plan, each) for each in fixed]
     for each, own in zip(fixed, percents, strict=True):
         left -= each.taken.net + sum(own)
-    top = line_amounts(plan, [], [], (), of_tender)
-    left -= top.total
+    top = line_amounts(plan, [], [], (), of_tender) if plan.on_tender else None
+    if top is not None:
+        left -= top.total
     if left <= 0:
         return True, None
     divided = buy_by_division(plan, purchase.delivery, purchase.counted, left)
@@ -178,7 +179,8 @@ def _divided(
     if divided.bought.is_stopped:
         return False, None
     amounts = divided.bought.amounts
-    add_percents(amounts, top)
+    if top is not None:
+        add_percents(amounts, top)
     rounding = divided.net - divided.lines
     return True, Settled(tender, debts, fixed, amounts, divided.bought, 0, 0, rounding, percents)
 

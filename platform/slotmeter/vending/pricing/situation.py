@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, Self
 
 __all__ = ["ChargeState", "DebtState", "FreeState", "Situation", "Transfer"]
@@ -138,14 +139,14 @@ class Situation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy of what differs from nothing; :meth:`from_dict` reads it."""
-        body: dict[str, Any] = {}
-        for name in _FIELDS:
-            value = getattr(self, name)
-            if value == _NOTHING.get(name, ...):
-                continue
-            if name in _PARTS:
-                value = [_as_dict(part) for part in value]
-            body[name] = value
+        body: dict[str, Any] = {
+            name: value
+            for name, value, nothing in zip(_FIELDS, _values(self), _NOTHING, strict=True)
+            if value is not nothing and value != nothing
+        }
+        for name in _PARTS:
+            if name in body:
+                body[name] = [_as_dict(part) for part in body[name]]
         return body
 
     @classmethod
@@ -165,11 +166,12 @@ _PARTS: Final[Mapping[str, type[ChargeState] | type[DebtState] | type[FreeState]
     "free": FreeState,
 }
 _FIELDS: Final = tuple(field.name for field in fields(Situation))
-_NOTHING: Final = {field.name: field.default for field in fields(Situation)}
+_NOTHING: Final = tuple(field.default for field in fields(Situation))
+_values: Final = attrgetter(*_FIELDS)
 
 
 def _as_dict(part: ChargeState | DebtState | FreeState) -> dict[str, Any]:
-    return {field.name: getattr(part, field.name) for field in fields(part)}
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 def _lists_as_tuples(part: Mapping[str, Any]) -> dict[str, Any]:
