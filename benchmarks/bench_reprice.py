@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sqlite3
 import sys
 import tempfile
@@ -258,6 +259,12 @@ def measure(path: Path, processes: int) -> tuple[Verified, float]:
     return verified, time.perf_counter() - started_s
 
 
+def processor_seconds() -> float:
+    """Return what this process and those that it waited for have used of the processors."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sales", type=int, default=1_000_000)
@@ -271,7 +278,9 @@ def main() -> int:
         made_s = time.perf_counter() - started_s
         size_mib = path.stat().st_size // 2**20
         print(f"made {options.sales:,} sales in {made_s:.0f} s, {size_mib:,} MiB")
+        before_s = processor_seconds()
         verified, seconds = measure(path, options.processes)
+        processor_s = processor_seconds() - before_s
     found = verified.repriced
     for each in found.differences:
         print(f"  {each.receipt_number}, {each.what}: stored {each.stored}, now {each.computed}")
@@ -280,6 +289,7 @@ def main() -> int:
     print(f"priced again     {found.sales:>12,}")
     print(f"differences      {found.different:>12,}  (limit 0)")
     print(f"seconds          {seconds:>12.1f}  (limit {limit_s:.1f})")
+    print(f"processor seconds{processor_s:>12.1f}")
     print(f"sales a second   {found.sales / seconds:>12,.0f}")
     print(f"memory, each MiB {memory_mib:>12,}  (limit {MEMORY_MIB_MAX})")
     is_timed = found.sales >= 1_000_000  # starting processes takes longer than a few sales

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from slotmeter.errors import Refused
 from slotmeter.services.sale_particulars import line_dicts
-from slotmeter.units import parse_money
+from slotmeter.units import HOUR_US, parse_money
 from slotmeter.vending.pricing.engine import free_given, price_tender, window_start_us
 from slotmeter.vending.pricing.priced import Priced
 from slotmeter.vending.pricing.situation import ChargeState, Situation
@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 _NO_LINE: Final[Mapping[str, Any]] = {}
+
+CLOCKS_APART_US_MAX: Final = HOUR_US
+"""The clocks of two servers that sell for one meter are at most this far apart."""
 
 DIFFERENCES_MAX: Final = 20
 """At most this many differences are listed; all are counted."""
@@ -215,7 +218,9 @@ class _Counter:
         if start_us < self._from_us:
             return
         low = high = 0
-        for sold_us, units, is_voided in self._counted:
+        for sold_us, units, is_voided in reversed(self._counted):
+            if sold_us < start_us - CLOCKS_APART_US_MAX:
+                break  # all before it are older still
             if sold_us >= start_us:
                 high += units
                 low += 0 if is_voided else units

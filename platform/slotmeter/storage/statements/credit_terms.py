@@ -101,10 +101,11 @@ READS: dict[str, Select[Any]] = {
     )
     .join(_version, _version.c.id == _sale.c.tariff_version_id)
     .where(
-        _sale.c.utility_id == _UTILITY,
+        _sale.c.utility_id + 0 == _UTILITY,  # the index is that of the meter
         _sale.c.meter_id == bindparam("meter_id"),
         _sale.c.sold_us >= bindparam("since_us"),
-        _sale.c.state == "issued",
+        _sale.c.state != "pending",
+        _sale.c.state != "voided",
     )
     .order_by(_sale.c.sold_us.desc(), _sale.c.id.desc())
     .limit(PURCHASES_MAX),

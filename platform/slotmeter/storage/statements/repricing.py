@@ -21,6 +21,9 @@ _IN_TIME = (
     _sale.c.sold_us < bindparam("to_us"),
 )
 
+# The sum keeps SQLite from the index by utility and time: each range would go through all sales.
+_OF_UTILITY = _sale.c.utility_id + 0 == bindparam("utility_id")
+
 READS: dict[str, Select[Any]] = {
     # The columns are those of ``services.repricing.StoredSale``, in their order.
     "reprice_sales": select(
@@ -44,7 +47,8 @@ READS: dict[str, Select[Any]] = {
     .where(
         _sale.c.supply_point_id >= bindparam("first_point"),
         _sale.c.supply_point_id < bindparam("end_point"),
-        *_IN_TIME,
+        _OF_UTILITY,
+        *_IN_TIME[1:],
     )
     .order_by(_sale.c.supply_point_id, _sale.c.sold_us, _sale.c.id),
     "reprice_count": select(func.count().label("count")).where(*_IN_TIME),
