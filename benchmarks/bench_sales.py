@@ -7,6 +7,9 @@ its own on the same machine: 32 clients on kept-open connections, each sends its
 one before is answered. Meters are drawn at random; every answer is checked: 201, the meter asked
 for, 20 digits. The peer is an aiohttp server whose handler makes one durable SQLite insert.
 
+The price is one price with a tax and a monthly charge, so that rates of all releases compare; with
+``--real-tariff`` it is that of the demo: blocks, six levies, tax, a charge, free units.
+
 Beside the rate it prints how much of a processor the server used for each answer, which depends
 less on what else the machine does.
 """
@@ -25,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -40,6 +43,16 @@ from slotmeter.testing.site import KRN, SGC, Site, free_ports, make_site
 from slotmeter.testing.town import TARIFFS
 from slotmeter.vending.sts import luhn_digit
 
+ONE_PRICE: dict[str, Any] = {
+    "tariff": "DOM-E",
+    "title": "Domestic electricity",
+    "commodity": "electricity",
+    "currency": "KES",
+    "energy": {"price": "21.50"},
+    "taxes": {"vat": {"label": "VAT", "percent": "16", "on": ["energy", "fixed"]}},
+    "fixed": {"service": {"label": "Service", "amount": "10.00"}},
+    "purchase": {"minimum": "20.00", "maximum": "50000.00"},
+}
 SALES_PER_S_MIN = 600
 PEER_SHARE_MIN = 0.15
 METERS = 1_000
@@ -306,13 +319,17 @@ def meter_file(numbers: Sequence[str], *, with_devices: bool) -> str:
 
 @contextmanager
 def running_server(
-    folder: Path, numbers: Sequence[str], *, with_devices: bool
+    folder: Path,
+    numbers: Sequence[str],
+    *,
+    with_devices: bool,
+    tariffs: Sequence[Mapping[str, Any]] = (ONE_PRICE,),
 ) -> Iterator[tuple[Site, str, int]]:
     """Run the server; give its site, its ``synchronous`` setting and its process."""
     site = make_site(
         folder,
         meter_file=meter_file(numbers, with_devices=with_devices),
-        tariffs=TARIFFS,
+        tariffs=tariffs,
         principals={"till": ("service", "vendor")},
         ports=(0, -1, 0),
     )
@@ -372,7 +389,10 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
     )
     loads_s = 2 * options.runs * (options.warm_up + options.measure)
     print(f"{2 * options.runs} runs, {loads_s:.0f} s in all and a little to start", flush=True)
-    serving = running_server(folder / "data", numbers, with_devices=options.devices)
+    tariffs = TARIFFS if options.real_tariff else (ONE_PRICE,)
+    serving = running_server(
+        folder / "data", numbers, with_devices=options.devices, tariffs=tariffs
+    )
     with serving as (site, synchronous, pid):
         print(f"synchronous = {synchronous} (read from the server's database)", flush=True)
         if not is_durable(synchronous):
@@ -405,6 +425,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--measure", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--real-tariff", action="store_true", help="sell by the demo's tariff")
     parser.add_argument(
         "--keypad", dest="devices", action="store_false", help="meters without NB-IoT"
     )

@@ -68,7 +68,8 @@ def test_without_durability_no_sale_figure_is_printed(
 
     monkeypatch.setattr(bench, "running_server", server)
     options = argparse.Namespace(
-        clients=1, meters=1, warm_up=0.0, measure=1.0, runs=1, devices=True, no_limits=True
+        **{"clients": 1, "meters": 1, "warm_up": 0.0, "measure": 1.0, "runs": 1},
+        **{"devices": True, "real_tariff": False, "no_limits": True},
     )
 
     code = bench.measure(options, tmp_path)
