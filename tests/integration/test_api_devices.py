@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from slotmeter.ports import Read, ReadingRow, Right, Rows, UnitOfWork
+from slotmeter.ports import Read, ReadingRow, Reads, Right, Rows, UnitOfWork
 from slotmeter.services.access import Origin
 from slotmeter.services.queries import Queries
 from slotmeter.testing.api_town import ApiTown
@@ -334,13 +334,13 @@ class CountedReads:
         self.on_read = on_read
         self.counts: Counter[str] = Counter()
 
-    async def read(self, reads: Sequence[Read]) -> Rows:
-        self.counts.update(each.statement for each in reads)
+    async def read(self, reads: Reads) -> Rows:
+        self.counts.update(each.statement for each in reads if isinstance(each, Read))
         if self.on_read is not None:
             self.on_read()
         return await self._uow.read(reads)
 
-    async def run(self, reads: Sequence[Read], decide: Any) -> Any:
+    async def run(self, reads: Reads, decide: Any) -> Any:
         return await self._uow.run(reads, decide)
 
 

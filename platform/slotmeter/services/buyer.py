@@ -22,10 +22,13 @@ from slotmeter.vending.pricing.chosen import local_day
 from slotmeter.vending.pricing.situation import ChargeState, FreeState, Situation, Transfer
 from slotmeter.vending.pricing.windows import window_start_day, window_start_us, windows_missed
 from slotmeter.vending.tariff.model import (
+    ALWAYS,
     BlockWindow,
     Collection,
     Condition,
     Counter,
+    FixedItem,
+    Measure,
     Missed,
     Tariff,
 )
@@ -51,6 +54,7 @@ class Needs:
         average: average use.
         charges_months: fixed charges of so many months back; None for no charge with periods.
         free_months: free units of so many months back; None for none.
+        monthly: codes of the charges, where they are simply due once a month to everybody.
         is_plain: none of these.
     """
 
@@ -61,6 +65,7 @@ class Needs:
     average: bool
     charges_months: int | None
     free_months: int | None
+    monthly: tuple[str, ...] | None = None
     is_plain: bool = False
 
 
@@ -94,7 +99,20 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
         charges_months=None,
         free_months=None,
     )
-    return tariff, replace(needs, is_plain=needs == plain)
+    monthly = None
+    if periodic and all(_is_simple(item) for item in periodic):
+        monthly = tuple(item.code for item in periodic)
+    return tariff, replace(needs, is_plain=needs == plain, monthly=monthly)
+
+
+def _is_simple(item: FixedItem) -> bool:
+    return (
+        item.collect is Collection.MONTH
+        and item.missed is Missed.LAPSE
+        and item.measure is not Measure.DEMAND_KW
+        and item.split is None
+        and item.when == ALWAYS
+    )
 
 
 def _has_window(tariff: Tariff) -> bool:
@@ -290,14 +308,20 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         advance_minor=max(0, meter["advance_minor"]),
         debts=debt_states(rows, now_us, zone) if "debts_for_sale" in rows else (),
         missed_windows=missed,
+        charges=() if needs.monthly is None else _monthly(needs.monthly, reads, rows),
     )
-    if needs.charges_months is None and needs.free_months is None:
-        return situation
-    charges = _charges(reads, rows, situation) if needs.charges_months is not None else ()
-    free = _free(reads, rows, situation)
-    if not charges and not free:
-        return situation
-    return replace(situation, charges=charges, free=free)
+    if needs.charges_months is not None and needs.monthly is None:
+        situation = replace(situation, charges=_charges(reads, rows, situation))
+    if needs.free_months is not None:
+        situation = replace(situation, free=_free(reads, rows, situation))
+    return situation
+
+
+def _monthly(codes: tuple[str, ...], reads: BuyerReads, rows: Rows) -> tuple[ChargeState, ...]:
+    """Return what :func:`_charges` would, for charges that it need not look at one by one."""
+    month = month_of(_charge_month(reads.tariff(rows)[0].energy.counter, reads.day(rows)))
+    taken = {row["code"]: row["taken_minor"] for row in rows["charges"] if row["period"] == month}
+    return tuple(ChargeState(code, month, taken.get(code, 0)) for code in codes)
 
 
 def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[ChargeState, ...]:
