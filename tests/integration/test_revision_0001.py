@@ -146,7 +146,7 @@ async def test_the_sale_between_its_commits_is_completed_with_the_digits_it_was_
 
     sale = await old.selling.sale(old.till, "pending")
     receipt = await old.selling.receipt(old.till, said["receipt_number"])
-    assert recovered == 1
+    assert recovered.completed == 1
     assert (sale.token, sale.quantity) == (said["token"], said["quantity"])
     assert receipt.document() == said["document"]
     assert render_text(receipt, 58) == said["text_58"]

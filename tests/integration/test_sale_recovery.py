@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slotmeter.errors import NotFound, Refused, SlotmeterError, Unavailable
-from slotmeter.services.selling import Selling, SellRequest
+from slotmeter.services.selling import Recovered, Selling, SellRequest
 from slotmeter.testing.shop import SERVICE_CHARGE, SHOP_OPENS_AT, Shop, open_shop
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, tariff_document
 from slotmeter.units import epoch_us
@@ -23,6 +23,18 @@ from slotmeter.vending.sts import ResultCode
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with open_shop(tmp_path) as opened:
         yield opened
+
+
+def with_module(shop: Shop, module: Any) -> Selling:
+    """The same shop, whose tokens another security module makes."""
+    return Selling(
+        shop.database,
+        module,
+        shop.clock,
+        draw_rnd=lambda: 1,
+        after_payment=shop.selling._after_payment,
+        on_issued=lambda: None,
+    )
 
 
 async def test_a_sale_cut_off_between_its_commits_comes_out_the_same_whatever_changed(
@@ -46,13 +58,13 @@ async def test_a_sale_cut_off_between_its_commits_comes_out_the_same_whatever_ch
 
     sale = await shop.selling.sale(shop.till, "s1")
     receipt = await shop.selling.receipt(shop.till, sale.receipt_number)
-    assert recovered == 1
+    assert recovered.completed == 1
     assert sale.quantity == expected.quantity
     assert receipt.sold_us == epoch_us(SHOP_OPENS_AT)
     assert (receipt.supply_group_code, receipt.tariff_version) == ("123457", 1)
     assert sale.token is not None
     assert shop.sts_meter(cut_off.number).enter(sale.token).code is ResultCode.ACCEPT
-    assert await shop.selling.recover() == 0
+    assert await shop.selling.recover() == Recovered(0, 0)
 
 
 async def test_a_retry_completes_a_sale_that_stopped_between_its_commits(shop: Shop) -> None:
@@ -159,18 +171,65 @@ async def test_what_the_meter_would_refuse_is_refused_before_anything_is_written
         await shop.selling.sale(shop.till, "s1")
 
 
-async def test_one_sale_that_cannot_be_completed_does_not_stop_the_others(shop: Shop) -> None:
-    bad, good = [await shop.utility.add_meter("electricity") for _ in range(2)]
+async def test_recovery_voids_what_is_refused_for_good_gives_all_back_and_goes_on(
+    shop: Shop,
+) -> None:
+    document = tariff_document("electricity", tariff="with-charge", fixed_charge=SERVICE_CHARGE)
+    await shop.utility.add_tariff(document)
+    bad, good = [await shop.utility.add_meter(tariff="with-charge") for _ in range(2)]
     shop.code_meter(bad, table_set="nosuch")
     await shop.first_commit_only(SellRequest("bad", bad.number, "116.00"))
     await shop.first_commit_only(SellRequest("good", good.number, "116.00"))
+
+    recovered = await shop.selling.recover()
+    again = await shop.selling.recover()
+
+    till = (await shop.rows("till_of_branch", branch_id=shop.utility.branch_id))[0]
+    charges = await shop.rows(
+        "charges_of_point", supply_point_id=bad.supply_point_id, from_period="2026-11"
+    )
+    assert (recovered, again) == (Recovered(completed=1, voided=1), Recovered(0, 0))
+    assert (await shop.selling.sale(shop.till, "good")).state == "issued"
+    assert (await shop.selling.sale(shop.till, "bad")).state == "voided"
+    assert (till["balance_minor"], till["reserved_minor"]) == (11600, 0)
+    assert [row["taken_minor"] for row in charges] == [0]
+    assert shop.column("SELECT meter_id FROM event WHERE kind = 'sale_voided'") == [bad.id]
+
+
+async def test_recovery_never_voids_a_sale_of_which_a_token_may_have_been_shown(
+    shop: Shop,
+) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    shop.code_meter(meter, table_set="nosuch")
+    await shop.first_commit_only(SellRequest("s1", meter.number, "116.00"))
+    shop.sql("UPDATE token SET digits = '12345678901234567890', state = 'issued'")
 
     with pytest.raises(Unavailable) as caught:
         await shop.selling.recover()
 
     assert caught.value.code == "recovery_incomplete"
-    assert (await shop.selling.sale(shop.till, "good")).state == "issued"
-    assert (await shop.selling.sale(shop.till, "bad")).state == "pending"
+    assert (await shop.selling.sale(shop.till, "s1")).state == "pending"
+
+
+async def test_a_sale_whose_token_cannot_be_made_now_stays_pending_beside_the_others(
+    shop: Shop,
+) -> None:
+    asleep, awake = [await shop.utility.add_meter("electricity") for _ in range(2)]
+    await shop.first_commit_only(SellRequest("asleep", asleep.number, "116.00"))
+    await shop.first_commit_only(SellRequest("awake", awake.number, "116.00"))
+
+    class Dozing:
+        async def issue(self, key_id: Any, parameters: Any, request: Any) -> Any:
+            if parameters == asleep.parameters:
+                raise Unavailable("module_asleep", "no answer")
+            return await shop.security.issue(key_id, parameters, request)
+
+    with pytest.raises(Unavailable) as caught:
+        await with_module(shop, Dozing()).recover()
+
+    assert caught.value.code == "recovery_incomplete"
+    assert (await shop.selling.sale(shop.till, "awake")).state == "issued"
+    assert (await shop.selling.sale(shop.till, "asleep")).state == "pending"
 
 
 async def test_recovery_leaves_alone_what_is_being_sold_at_this_moment(shop: Shop) -> None:
@@ -181,7 +240,7 @@ async def test_recovery_leaves_alone_what_is_being_sold_at_this_moment(shop: Sho
     shop.clock.advance(seconds=31)
     old = await shop.selling.recover(age_s=30)
 
-    assert (young, old) == (0, 1)
+    assert (young.completed, old.completed) == (0, 1)
 
 
 async def test_a_sale_is_delivered_as_its_receipt_says_though_the_device_came_later(
@@ -208,14 +267,7 @@ async def test_a_token_that_cannot_be_made_keeps_the_sale_for_a_retry(shop: Shop
         async def issue(self, *_: object) -> Any:
             raise SlotmeterError("module_asleep", "no answer")
 
-    broken = Selling(
-        shop.database,
-        Broken(),  # type: ignore[arg-type]  # only issue() is reached
-        shop.clock,
-        draw_rnd=lambda: 1,
-        after_payment=shop.selling._after_payment,
-        on_issued=lambda: None,
-    )
+    broken = with_module(shop, Broken())
     request = SellRequest("s1", meter.number, "116.00")
 
     with pytest.raises(Unavailable) as caught:

@@ -32,7 +32,7 @@ from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
-from slotmeter.services.selling import Selling
+from slotmeter.services.selling import Recovered, Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE, make_private
@@ -169,12 +169,11 @@ class Runtime:
     async def _recover(self, selling: Selling, tasks: TaskOwner) -> None:
         """Complete the sales that a crash stopped; what cannot be completed is tried again."""
         try:
-            completed = await selling.recover()
+            recovered = await selling.recover()
         except SlotmeterError as error:
             LOG.error("sales wait for their tokens: %s", error.message)  # noqa: TRY400  expected
         else:
-            if completed:
-                LOG.info("completed %s sales that had stopped between their commits", completed)
+            _say_recovered(recovered, "that had stopped between their commits")
         tasks.keep("recover sales", lambda: _recover_again(selling))
 
     async def _listen(self, services: Services) -> str:
@@ -235,12 +234,22 @@ async def _recover_again(selling: Selling) -> None:
     while True:
         await asyncio.sleep(RECOVER_EVERY_S)
         try:
-            completed = await selling.recover(age_s=RECOVER_EVERY_S)
+            recovered = await selling.recover(age_s=RECOVER_EVERY_S)
         except SlotmeterError as error:
             LOG.error("sales still wait for their tokens: %s", error.message)  # noqa: TRY400  expected
         else:
-            if completed:
-                LOG.info("completed %s sales that nobody asked for again", completed)
+            _say_recovered(recovered, "that nobody asked for again")
+
+
+def _say_recovered(recovered: Recovered, which: str) -> None:
+    if recovered.completed:
+        LOG.info("completed %s sales %s", recovered.completed, which)
+    if recovered.voided:
+        LOG.warning(
+            "voided %s sales %s: their tokens are refused for good; the events sale_voided say why",
+            recovered.voided,
+            which,
+        )
 
 
 def _broken(database: Database) -> list[str]:

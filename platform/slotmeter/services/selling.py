@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.ports import (
@@ -41,13 +42,22 @@ from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.receipts import Receipt
 from slotmeter.vending.sts import TokenRequest, check_drn
 
-__all__ = ["CHANNELS", "QuoteView", "SaleView", "SellRequest", "Selling"]
+__all__ = ["CHANNELS", "QuoteView", "Recovered", "SaleView", "SellRequest", "Selling"]
 
 CHANNELS = ("till", "web", "phone", "bank")
 SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RECOVER_BATCH = 500
+NO_TOKEN = "token_cannot_be_made"
 
 _TOKENS = Read("tokens_of_sale", {"sale_row_id": From("sale", "id")})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many sales that had stopped between their commits were completed, and how many voided."""
+
+    completed: int
+    voided: int
 
 
 def check_request(request: SellRequest) -> None:
@@ -232,10 +242,12 @@ class Selling:
         sale = _found(may_see, "receipt_unknown", "no receipt with this number is known here")
         return Receipt.from_dict(json.loads(sale["receipt"]))
 
-    async def recover(self, *, age_s: int = 0) -> int:
-        """Complete every sale that stopped between its two commits; return how many.
+    async def recover(self, *, age_s: int = 0) -> Recovered:
+        """End every sale that stopped between its two commits.
 
-        A sale that cannot be completed stays pending and does not stop the others.
+        A sale whose token is refused for good is voided, as :meth:`sell` would void it. One whose
+        token cannot be made now stays pending and does not stop the others, and so does one of
+        which a token is stored already: it may have been shown.
 
         Args:
             age_s: leave alone what was sold less than this many seconds ago; a seller may be
@@ -244,7 +256,7 @@ class Selling:
         Raises:
             Unavailable: ``recovery_incomplete``: tokens of some sales could not be made.
         """
-        completed, after_id, failed = 0, 0, list[SlotmeterError]()
+        completed, voided, after_id, failed = 0, 0, 0, list[SlotmeterError]()
         before_us = epoch_us(self._clock.now()) - age_s * 1_000_000
         while True:
             params: dict[str, SqlValue] = {
@@ -257,19 +269,33 @@ class Selling:
                 break
             for sale in rows["sales"]:
                 after_id = sale["id"]
+                begun = await self._begun(sale)
                 try:
-                    await self._complete(await self._begun(sale))
+                    await self._complete(begun)
                 except SlotmeterError as error:
-                    failed.append(error)
+                    if await self._ended_in_vain(begun, error):
+                        voided += 1
+                    else:
+                        failed.append(error)
                 else:
                     completed += 1
         if failed:
             raise Unavailable(
                 "recovery_incomplete",
-                f"{len(failed)} sales stay pending, {completed} were completed; "
+                f"{len(failed)} sales stay pending, {completed} were completed, {voided} voided; "
                 f"the first: {failed[0].message}",
             )
-        return completed
+        return Recovered(completed, voided)
+
+    async def _ended_in_vain(self, begun: Begun, error: SlotmeterError) -> bool:
+        """Void a sale that an error ends for good; say whether it is voided."""
+        if not isinstance(error, Refused) or error.code != NO_TOKEN:
+            return False
+        if any(token["digits"] is not None for token in begun.tokens):
+            return False
+        await self._void(begun, error)
+        found = await self._uow.read([Read("sale_by_row", {"id": begun.sale["id"]}, "sale")])
+        return bool(found["sale"][0]["state"] == "voided")
 
     async def _void(self, begun: Begun, error: Refused) -> None:
         now_us = epoch_us(self._clock.now())
