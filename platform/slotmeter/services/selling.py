@@ -47,7 +47,7 @@ __all__ = ["CHANNELS", "QuoteView", "Recovered", "SaleView", "SellRequest", "Sel
 CHANNELS = ("till", "web", "phone", "bank")
 SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RECOVER_BATCH = 500
-NO_TOKEN = "token_cannot_be_made"
+REFUSED_FOR_GOOD = "token_cannot_be_made"
 
 _TOKENS = Read("tokens_of_sale", {"sale_row_id": From("sale", "id")})
 
@@ -289,7 +289,7 @@ class Selling:
 
     async def _ended_in_vain(self, begun: Begun, error: SlotmeterError) -> bool:
         """Void a sale that an error ends for good; say whether it is voided."""
-        if not isinstance(error, Refused) or error.code != NO_TOKEN:
+        if not isinstance(error, Refused) or error.code != REFUSED_FOR_GOOD:
             return False
         if any(token["digits"] is not None for token in begun.tokens):
             return False
