@@ -132,10 +132,7 @@ class Insert:
 class Update:
     """A named, guarded update; the unit fails when it does not change ``rows`` rows.
 
-    Args:
-        statement: the name in the catalogue.
-        params: its parameters.
-        rows: how many rows must change; None for any number.
+    ``rows`` is None for any number. ``statement`` is the name in the catalogue.
     """
 
     statement: str
