@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -315,3 +316,29 @@ async def test_a_key_that_is_gone_is_422_and_the_sale_is_voided(api: ApiTown, me
     assert (reply.status, reply.code) == (422, "token_cannot_be_made")
     assert (again.status, again.code) == (422, "token_cannot_be_made")
     assert (await api.get(f"{SALES}/till-1", "till")).json["state"] == "voided"
+
+
+async def test_a_quote_explains_every_part_of_the_tender(api: ApiTown) -> None:
+    await api.utility.add_tariff(
+        {
+            "tariff": "explained",
+            "title": "Explained",
+            "commodity": "electricity",
+            "currency": "KES",
+            "energy": {"blocks": [{"to": "50", "price": "2"}, {"price": "10"}]},
+            "taxes": {"vat": {"label": "VAT", "percent": "16", "on": ["energy", "service"]}},
+            "fixed": {"service": {"label": "Service", "amount": "20"}},
+            "free_units": {"basic": {"label": "Basic", "units": "5", "registered": False}},
+        }
+    )
+    meter = await api.utility.add_meter(tariff="explained")
+    await api.join("till", "vendor")
+
+    quote = await api.post(QUOTES, "till", json={"meter": meter.number, "tendered": "100"})
+
+    body = quote.json
+    assert sum(Decimal(line["amount"]) for line in body["lines"]) == 100
+    assert [line["code"] for line in body["lines"]][:2] == ["service", "block1"]
+    assert body["lines"][0]["period"] == "2026-11"
+    assert [free["code"] for free in body["free"]] == ["basic"]
+    assert (body["outlook"]["block"], body["outlook"]["first_of_month_units"]) == (1, body["units"])
