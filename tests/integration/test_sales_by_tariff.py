@@ -20,6 +20,7 @@ from slotmeter.testing.small_utility import SmallMeter, tariff_document
 from slotmeter.units import epoch_us
 from slotmeter.vending.pricing.engine import price_tender
 from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.sts.amounts import decode_currency, encode_currency
 from slotmeter.vending.tariff.reader import stored_tariff
 
 SERVICE = {"code": "service", "label": "Service charge", "amount": "50.00", "taxed": True}
@@ -121,11 +122,13 @@ async def test_a_token_of_units_and_one_of_money_book_the_same(shop: Shop) -> No
     assert earned.keys() >= {"income:electricity", "levy:fuel", "tax:vat"}
     assert first.quantity == second.quantity
     money = second.transfer_minor
-    assert (first.transfer_minor, money) == (None, earned["income:electricity"])
+    paid_e5 = earned["income:electricity"] * 1000
+    carried_e5 = -decode_currency(encode_currency(-paid_e5))
+    assert (first.transfer_minor, money) == (None, carried_e5 // 1000)
     requests = [json.loads(text) for text in shop.column("SELECT request FROM token ORDER BY id")]
     assert [(each["subclass"], each["value"]) for each in requests] == [
         (0, first.quantity // 100),
-        (4, (money or 0) * 1000),
+        (4, carried_e5),
     ]
     assert second.tokens[0].minor == money
     await assert_ledger_holds(shop)
@@ -261,7 +264,7 @@ async def test_a_charge_that_a_later_version_brings_is_not_taken_for_months_befo
 
     await shop.sell(meter.number, "160", "b")
 
-    assert shop.column("SELECT period FROM charge ORDER BY period") == ["2026-12", "2027-01"]
+    assert shop.column("SELECT period FROM charge") == ["2027-01"]
 
 
 async def test_a_withdrawn_version_begins_no_charge(shop: Shop) -> None:

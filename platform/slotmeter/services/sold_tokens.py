@@ -26,16 +26,16 @@ FREE = "free"
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One token: Wh or mL, or the money of a token of currency."""
+    """One token: Wh or mL, or the money of a token of currency in 0.00001 of it."""
 
     purpose: str
     amount: int
-    minor: int | None = None
+    money_e5: int | None = None
 
     def request(self, purchase: Purchase, tid: int, rnd: int) -> TokenRequest:
         commodity = purchase.row["commodity"]
-        if self.minor is not None:
-            return currency_credit(commodity, self.minor, purchase.tariff.currency, tid=tid)
+        if self.money_e5 is not None:
+            return currency_credit(commodity, self.money_e5, tid=tid)
         return units_credit(commodity, self.amount, tid=tid, rnd=rnd)
 
 
@@ -45,8 +45,8 @@ def _wanted(purchase: Purchase) -> list[_Wanted]:
     priced = purchase.priced
     wanted = [_Wanted(FREE, free.units) for free in priced.free]
     if purchase.situation.transfer is Transfer.CURRENCY:
-        if priced.transfer_minor:
-            wanted.append(_Wanted(CREDIT, priced.units, priced.transfer_minor))
+        if priced.transfer_e5:
+            wanted.append(_Wanted(CREDIT, priced.units, priced.transfer_e5))
     elif priced.units:
         wanted.append(_Wanted(CREDIT, priced.units))
     return wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from slotmeter.units import CURRENCY_EXPONENTS, Commodity, commodity_quantity
+from slotmeter.units import Commodity, commodity_quantity
 from slotmeter.vending.ledger import Posting, balanced, merge, till_account
 from slotmeter.vending.sts import TokenRequest
 
@@ -22,7 +22,6 @@ TOKEN_UNITS_PER_SOLD_UNIT: Final = 10
 
 _CREDIT_SUBCLASS: Final = {"electricity": 0, "water": 1, "gas": 2}
 _CURRENCY_SUBCLASS_OFFSET: Final = 4
-_CURRENCY_EXPONENT: Final = 5
 
 
 def credit_subclass(commodity: str) -> int:
@@ -46,11 +45,15 @@ def units_credit(commodity: str, amount: int, *, tid: int, rnd: int) -> TokenReq
     return TokenRequest.credit(credit_subclass(commodity), units=amount // step, tid=tid, rnd=rnd)
 
 
-def currency_credit(commodity: str, minor: int, currency: str, *, tid: int) -> TokenRequest:
-    """Return the request for a token of money (IEC 62055-41, subclasses 4 to 6)."""
+def currency_credit(commodity: str, amount_e5: int, *, tid: int) -> TokenRequest:
+    """Return the request for a token of money (IEC 62055-41, subclasses 4 to 6).
+
+    Args:
+        commodity: electricity, water or gas.
+        amount_e5: in 0.00001 of the currency, on the grid of the token.
+        tid: 24-bit token identifier.
+    """
     subclass = _CURRENCY_SUBCLASS_OFFSET + credit_subclass(commodity)
-    # The token counts 0.00001 of the currency.
-    amount_e5 = minor * 10 ** (_CURRENCY_EXPONENT - CURRENCY_EXPONENTS.get(currency, 2))
     return TokenRequest.currency_credit(subclass, amount_e5=amount_e5, tid=tid)
 
 

@@ -16,13 +16,13 @@ from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import cap_percent, in_force, local_day
 from slotmeter.vending.pricing.compiled import compiled
 from slotmeter.vending.pricing.fixed import items_due
-from slotmeter.vending.pricing.limits import check_currency, check_tender
+from slotmeter.vending.pricing.limits import TOKEN_MONEY_STEPS, check_currency, check_tender
 from slotmeter.vending.pricing.lines import lines_of
 from slotmeter.vending.pricing.outlook import outlook_of
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.priced import ChargeTaken, DebtTaken, FreeGiven, Outlook, Priced
 from slotmeter.vending.pricing.refusals import beyond, no_price_in_advance, too_small
-from slotmeter.vending.pricing.settle import Purchase, Settled, pay_charges, settle
+from slotmeter.vending.pricing.settle import Purchase, Settled, pay_charges, settle, transfer_e5
 from slotmeter.vending.pricing.situation import Situation, Transfer
 from slotmeter.vending.pricing.solve import Counted
 from slotmeter.vending.pricing.stated import parts_of_units, settle_units
@@ -52,8 +52,8 @@ def price_tender(
     left buys units with all that lies on them. Units are rounded by the tariff and to what a token
     can carry; each line is computed from these units, and what remains is the line ``rounding``.
 
-    ``transfer_minor`` of a currency token is the money of the energy lines: what the meter counts
-    down at the price of energy. The lines are the same as for a token of units.
+    A currency token carries the money of the energy lines, which the meter counts down at the price
+    of energy, cut to the largest amount that it can code. The lines are those of a token of units.
 
     Args:
         tariff: the prices.
@@ -249,15 +249,16 @@ def _priced(purchase: Purchase, settled: Settled, outlook: Outlook) -> Priced:
     if free and plan.tariff.energy.counter.counts_free:
         counted += sum(purchase.delivery.priced(each.units) for each in free)
     value = purchase.delivery.calorific_value
-    amounts = settled.amounts
-    transfer = None
+    transfer = carried_e5 = None
     if bought is not None and situation.transfer is Transfer.CURRENCY:
-        transfer = sum(amounts.energy)
+        carried_e5 = transfer_e5(purchase, settled)
+        transfer = carried_e5 * plan.scale // TOKEN_MONEY_STEPS
     return Priced(
         tender_minor=settled.tender,
         lines=lines_of(purchase, settled),
         units=0 if bought is None else bought.delivered,
         transfer_minor=transfer,
+        transfer_e5=carried_e5,
         counted_units=counted,
         free=free,
         charges=_charges(settled),

@@ -10,16 +10,24 @@ from slotmeter.errors import Refused
 from slotmeter.vending.pricing.chosen import holds
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.situation import Situation
-from slotmeter.vending.sts.amounts import UNITS_MAX, decode_units, encode_units
+from slotmeter.vending.sts.amounts import (
+    UNITS_MAX,
+    decode_currency,
+    decode_units,
+    encode_currency,
+    encode_units,
+)
 from slotmeter.vending.tariff.model import Tariff
 
 __all__ = [
     "TOKEN_EXACT_MAX",
+    "TOKEN_MONEY_STEPS",
     "TOKEN_STEPS",
     "carried_above",
     "carried_below",
     "check_currency",
     "check_tender",
+    "money_carried_e5",
 ]
 
 TOKEN_STEPS: Final = 10
@@ -27,6 +35,10 @@ TOKEN_STEPS: Final = 10
 
 TOKEN_EXACT_MAX: Final = (1 << 14) - 1
 """Up to so many steps a token carries what was asked of it; above, the next value it can hold."""
+
+
+TOKEN_MONEY_STEPS: Final = 100_000
+"""An STS currency token counts 0.00001 of the currency (IEC 62055-41, transfer amount)."""
 
 
 def check_currency(tariff: Tariff, currency: str) -> None:
@@ -104,3 +116,17 @@ def carried_below(token_units: int) -> int:
     """Return the largest number of tenths not above the given one that a token can hold."""
     field = encode_units(min(token_units, UNITS_MAX))
     return decode_units(field) if decode_units(field) <= token_units else decode_units(field - 1)
+
+
+def money_carried_e5(minor: int, scale: int, *, has_grid: bool = True) -> int:
+    """Return the most that a token of money can carry of an amount, in 0.00001 of the currency.
+
+    Never more than was paid for: a debit, which is coded towards zero, has the same grid.
+
+    Args:
+        minor: paid for energy, not negative.
+        scale: minor units of one of the currency.
+        has_grid: the credit goes by an STS token.
+    """
+    exact = minor * (TOKEN_MONEY_STEPS // scale)
+    return -decode_currency(encode_currency(-exact)) if has_grid else exact

@@ -103,7 +103,10 @@ class Priced:
         lines: in the order of the receipt (debts, charges with their taxes, energy, levies, taxes,
             corrections, rounding, kept).
         units: what the paid token carries, Wh or mL; 0 when none is made.
-        transfer_minor: money that a currency token carries; None for tokens of units.
+        transfer_minor: money that a currency token carries, in whole coins; None for tokens of
+            units.
+        transfer_e5: the same as the token counts it, in 0.00001 of the currency: less than a coin
+            more, and never more than the energy lines.
         counted_units: the block counter moves by this.
         free: free units given with this purchase.
         charges: taken of fixed charges.
@@ -127,3 +130,4 @@ class Priced:
     outlook: Outlook = field(default_factory=Outlook)
     calorific_value: str | None = None
     lifeline_units: int = 0
+    transfer_e5: int | None = None

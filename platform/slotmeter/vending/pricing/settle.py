@@ -24,13 +24,19 @@ from slotmeter.vending.pricing.fixed import (
     fixed_taken,
     part_of,
 )
+from slotmeter.vending.pricing.limits import TOKEN_MONEY_STEPS, money_carried_e5
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.repaid import repaid
-from slotmeter.vending.pricing.situation import ChargeState, DebtState, Situation
+from slotmeter.vending.pricing.situation import (
+    ChargeState,
+    DebtState,
+    Situation,
+    Transfer,
+)
 from slotmeter.vending.pricing.solve import Bought, Counted, buy
 from slotmeter.vending.tariff.model import FixedItem
 
-__all__ = ["Purchase", "Settled", "pay_charges", "settle"]
+__all__ = ["Purchase", "Settled", "pay_charges", "settle", "transfer_e5"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +102,29 @@ def _repaid(purchase: Purchase, tender: int) -> list[tuple[DebtState, int]]:
 
 
 def settle(purchase: Purchase, tender: int) -> Settled | None:
-    """Use up a tender; None when it does not buy the smallest amount.
+    """Use up a tender; None when it does not buy the smallest amount, or a coin on a token.
 
     Raises:
         Refused: ``too_much_for_one_token`` or ``load_unknown``.
     """
+    settled = _used_up(purchase, tender)
+    if purchase.situation.transfer is not Transfer.CURRENCY:
+        return settled
+    if settled is None or settled.bought is None or settled.bought.is_beyond:
+        return settled
+    # Less than a coin on the token would be units that nobody can use.
+    coin_e5 = TOKEN_MONEY_STEPS // purchase.plan.scale
+    return settled if transfer_e5(purchase, settled) >= coin_e5 else None
+
+
+def transfer_e5(purchase: Purchase, settled: Settled) -> int:
+    """Return what a token of money carries of the energy lines, in 0.00001 of the currency."""
+    # A gain by rounding to units may lift the energy lines above the tender.
+    paid = min(sum(settled.amounts.energy), settled.tender + purchase.advance)
+    return money_carried_e5(paid, purchase.plan.scale, has_grid=purchase.situation.sts_grid)
+
+
+def _used_up(purchase: Purchase, tender: int) -> Settled | None:
     plan = purchase.plan
     debts = _repaid(purchase, tender)
     left = tender + purchase.advance
