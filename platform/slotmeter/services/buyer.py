@@ -52,6 +52,8 @@ class Needs:
         last: when something was bought last.
         before_window: when something was bought last before the block window.
         average: average use.
+        adds_up: since when the buyer is under charges of which missed periods add up.
+        by_class: some of these are for some classes only.
         charges_months: fixed charges of so many months back; None for no charge with periods.
         free_months: free units of so many months back; None for none.
         monthly: codes of the charges, where they are simply due once a month to everybody.
@@ -63,6 +65,8 @@ class Needs:
     last: bool
     before_window: bool
     average: bool
+    adds_up: bool
+    by_class: bool
     charges_months: int | None
     free_months: int | None
     monthly: tuple[str, ...] | None = None
@@ -84,6 +88,8 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
             when.average_above is not None or when.average_up_to is not None
             for when in _conditions(tariff)
         ),
+        adds_up=bool(adds_up),
+        by_class=any(_is_by_class(item) for item in adds_up),
         charges_months=max((item.months_max for item in adds_up), default=0) if periodic else None,
         free_months=max(
             (item.months_max if item.accumulates else 0 for item in tariff.free_units),
@@ -96,6 +102,8 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
         last=False,
         before_window=False,
         average=False,
+        adds_up=False,
+        by_class=False,
         charges_months=None,
         free_months=None,
     )
@@ -113,6 +121,10 @@ def _is_simple(item: FixedItem) -> bool:
         and item.split is None
         and item.when == ALWAYS
     )
+
+
+def _is_by_class(item: FixedItem) -> bool:
+    return item.when.classes is not None or item.when.not_classes is not None
 
 
 def _has_window(tariff: Tariff) -> bool:
@@ -174,6 +186,7 @@ class BuyerReads:
     def __init__(self, principal: Principal, now_us: int) -> None:
         """Hold who asks, and when."""
         self._zone = principal.time_zone
+        self._utility_id = principal.utility_id
         self._now_us = now_us
         self._known: tuple[Tariff, Needs] | None = None
         self._day: date | None = None
@@ -221,6 +234,33 @@ class BuyerReads:
         if needs.free_months is not None:
             oldest = month_of(day, needs.free_months)
             reads.append(Read("free_claimed", {**of_point, "from_period": oldest}))
+        return reads
+
+    def choose_beginnings(self, rows: Rows) -> list[Read]:
+        """Return the reads that tell since when a buyer is under charges that add up.
+
+        Most often none: the version in force was so already when something was bought last.
+        """
+        if not rows["tariff"]:
+            return []
+        _, needs = self.tariff(rows)
+        if not needs.adds_up:
+            return []
+        meter = rows["meter"][0]
+        reads = []
+        if rows["tariff"][0]["valid_from_us"] > _unsettled_from_us(self, rows):
+            of_tariff: dict[str, SqlValue] = {
+                "tariff_id": meter["tariff_id"],
+                "now_us": self._now_us,
+            }
+            reads.append(Read("tariff_versions_until", of_tariff, "versions"))
+        if needs.by_class:
+            of_account: dict[str, SqlValue] = {
+                "utility_id": self._utility_id,
+                "account": meter["account_id"],
+                "at_us": self._now_us,
+            }
+            reads.append(Read("account_class_at", of_account, "class"))
         return reads
 
     @staticmethod
@@ -340,14 +380,50 @@ def _charges(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[Charg
         started_us=_charged_from_us(reads, rows),
         last_purchase_us=None if last is None else last["sold_us"],
         tendered_minor=0 if month is None else month["tender_minor"],
+        begun_us=_begun_us(tariff, rows) if reads.tariff(rows)[1].adds_up else None,
     )
+
+
+def _begun_us(tariff: Tariff, rows: Rows) -> dict[str, int]:
+    """Return since when the buyer is under each charge that adds up, as far as it matters.
+
+    That is since the version that brought the item as it is now, with no version without it in
+    between, and for an item of some classes since the account is in its class.
+    """
+    begun: dict[str, int] = {}
+    now = {item.code: item for item in tariff.fixed_items if item.missed is Missed.ACCUMULATE}
+    for version in rows.get("versions", ()):
+        items = stored_tariff(version["body"]).fixed_items
+        valid_from_us: int = version["valid_from_us"]
+        begun = {
+            item.code: begun.get(item.code, valid_from_us)
+            for item in items
+            if item.code in now and _adds_up_alike(item, now[item.code])
+        }
+    in_class = _row(rows, "class")
+    if in_class is not None:
+        for code in (item.code for item in now.values() if _is_by_class(item)):
+            begun[code] = max(begun.get(code, 0), in_class["from_us"])
+    return begun
+
+
+def _adds_up_alike(item: FixedItem, other: FixedItem) -> bool:
+    return item.missed is other.missed and item.collect is other.collect
+
+
+def _unsettled_from_us(reads: BuyerReads, rows: Rows) -> int:
+    """Return an instant before which no charge that adds up is open."""
+    months_us = _charged_from_us(reads, rows)
+    last = _row(rows, "last")
+    days_us: int = rows["meter"][0]["supply_point_since_us"] if last is None else last["sold_us"]
+    return days_us if months_us is None else min(months_us, days_us)
 
 
 def _charged_from_us(reads: BuyerReads, rows: Rows) -> int | None:
     """Return the instant before whose month no charge adds up.
 
     A purchase settles every month until its own, under the tariff of then, but for those that it
-    could pay in part only. So a charge that a later version brings is not taken for months before.
+    could pay in part only. Charges that a later version brought begin later still.
     """
     tariff, needs = reads.tariff(rows)
     if not needs.last:

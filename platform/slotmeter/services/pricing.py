@@ -67,6 +67,7 @@ class PurchaseReads:
             Read("tariff_in_force", tariff, "tariff"),
             Read("branch", {"id": self.principal.branch_id}),
             Then(self.buyer.choose),
+            Then(self.buyer.choose_beginnings),
         ]
 
 

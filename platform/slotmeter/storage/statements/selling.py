@@ -223,6 +223,13 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_version.c.valid_from_us.desc(), _version.c.version.desc())
     .limit(1),
+    "tariff_versions_until": select(_version.c.valid_from_us, _version.c.body)
+    .where(
+        _version.c.tariff_id == bindparam("tariff_id"),
+        _version.c.valid_from_us <= bindparam("now_us"),
+        _version.c.withdrawn_us.is_(None),
+    )
+    .order_by(_version.c.valid_from_us, _version.c.version),
     # What was sold at a supply point from an instant on, also by sales between their commits.
     "sold_in_window": select(
         func.coalesce(func.sum(_sale.c.counted_units), 0).label("counted_units"),

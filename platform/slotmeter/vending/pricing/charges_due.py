@@ -51,6 +51,7 @@ def open_charges(
     started_us: int | None = None,
     last_purchase_us: int | None = None,
     tendered_minor: int = 0,
+    begun_us: Mapping[str, int] | None = None,
 ) -> tuple[ChargeState, ...]:
     """Return the fixed charges that a purchase at an instant must pay, the oldest period first.
 
@@ -66,6 +67,8 @@ def open_charges(
             None: the period of the purchase is the first.
         last_purchase_us: the purchase before; None for none yet.
         tendered_minor: tendered in the current month before this purchase.
+        begun_us: since when the buyer is under an item that adds up, by its code; no period of it
+            before is due. An item that is not named began with the supply.
     """
     day = local_day(situation.at_us, situation.time_zone)
     first = day if started_us is None else min(day, local_day(started_us, situation.time_zone))
@@ -74,8 +77,10 @@ def open_charges(
         last = local_day(last_purchase_us, situation.time_zone)
     before = {(each.code, each.period): each for each in taken}
     states: list[tuple[str, ChargeState]] = []
+    begun = {code: local_day(us, situation.time_zone) for code, us in (begun_us or {}).items()}
     for item in tariff.fixed_items:
-        for of_day, period in _periods(item, tariff.energy.counter, first, last, day):
+        span = _Span(first, last, begun.get(item.code, date.min), day)
+        for of_day, period in _periods(item, tariff.energy.counter, span):
             if not _applies(item, situation, of_day):
                 continue
             record = before.get((item.code, period))
@@ -95,15 +100,24 @@ def _applies(item: FixedItem, situation: Situation, day: date) -> bool:
     return holds(item.when, situation, day)
 
 
-def _periods(
-    item: FixedItem, counter: Counter, first: date, last: date | None, day: date
-) -> list[tuple[date, str]]:
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Local days: the first of the supply, the last purchase, the first of an item, and today."""
+
+    first: date
+    last: date | None
+    begun: date
+    day: date
+
+
+def _periods(item: FixedItem, counter: Counter, span: _Span) -> list[tuple[date, str]]:
     """Return the periods that may be due, each with a day that conditions are looked up on."""
     if item.collect is Collection.PURCHASE:
         return []
+    day = span.day
     keeps = item.missed is Missed.ACCUMULATE
     if item.collect is Collection.DAY:
-        start = first if last is None else last + DAY
+        start = max(span.begun, span.first if span.last is None else span.last + DAY)
         if not keeps:
             start = max(start, day)
         start = max(start, day - timedelta(days=DAYS_PER_MONTH_MAX * item.months_max))
@@ -112,6 +126,7 @@ def _periods(
     this_month = _month(counter, day)
     if not keeps:
         return [(day, month_of(this_month))]
+    first = min(day, max(span.first, span.begun))
     months = months_between(_month(counter, first), this_month)[-1 - item.months_max :]
     return [*((each, month_of(each)) for each in months[:-1]), (day, month_of(months[-1]))]
 
