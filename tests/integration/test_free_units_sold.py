@@ -110,6 +110,50 @@ async def test_free_units_are_never_sold(shop: Shop) -> None:
     assert caught.value.code == "free_units_cost_nothing"
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [("transfer = 'currency'", "is filled with money"), ("credit_mode = 'platform'", "keeps no")],
+)
+async def test_a_registered_household_is_told_when_its_meter_cannot_take_free_units(
+    shop: Shop, change: str, why: str
+) -> None:
+    meter = await free_meter(shop)
+    shop.sql(f"UPDATE meter SET {change} WHERE id = ?", meter.id)  # noqa: S608  our own words
+
+    with pytest.raises(Refused) as caught:
+        await shop.selling.sell(shop.till, claim(meter))
+
+    assert caught.value.code == "free_units_need_a_units_meter"
+    assert why in caught.value.message
+
+
+async def test_a_household_that_is_not_registered_is_not_told_of_its_meter(shop: Shop) -> None:
+    meter = await free_meter(shop)
+    shop.sql("UPDATE meter SET transfer = 'currency' WHERE id = ?", meter.id)
+    shop.sql("DELETE FROM free_registration")
+
+    with pytest.raises(Refused) as caught:
+        await shop.selling.sell(shop.till, claim(meter))
+
+    assert caught.value.code == "no_free_units_due"
+
+
+async def test_each_supply_point_of_a_registered_account_collects(shop: Shop) -> None:
+    meter = await free_meter(shop)
+    second = await shop.utility.add_meter(tariff="blocks", online=False)
+    shop.sql(
+        "UPDATE supply_point SET account_id = ? WHERE id = ?",
+        account_of(shop, meter),
+        second.supply_point_id,
+    )
+
+    sales = [
+        await shop.selling.sell(shop.till, claim(each, each.number)) for each in (meter, second)
+    ]
+
+    assert [[token.period for token in sale.tokens] for sale, _ in sales] == [["2026-11"]] * 2
+
+
 async def test_free_units_kept_over_months_come_by_one_token_each(shop: Shop) -> None:
     meter = await free_meter(shop, missed="accumulate", months_max=1)
     shop.clock.set(datetime(2027, 3, 5, tzinfo=UTC))

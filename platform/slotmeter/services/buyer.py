@@ -34,7 +34,7 @@ from slotmeter.vending.tariff.model import (
 )
 from slotmeter.vending.tariff.reader import stored_tariff
 
-__all__ = ["BuyerReads", "Needs", "situation_of", "tariff_and_needs"]
+__all__ = ["BuyerReads", "Needs", "free_by_token", "situation_of", "tariff_and_needs"]
 
 MONTHS_PER_YEAR: Final = 12
 MONTH_CHARACTERS: Final = 7
@@ -445,9 +445,14 @@ def _charged_from_us(reads: BuyerReads, rows: Rows) -> int | None:
 
 
 def _free(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[FreeState, ...]:
-    tariff, needs = reads.tariff(rows)
     by_token = situation.is_meter_credit and situation.transfer is Transfer.UNITS
-    if needs.free_months is None or not by_token:
+    return free_by_token(reads, rows, situation) if by_token else ()
+
+
+def free_by_token(reads: BuyerReads, rows: Rows, situation: Situation) -> tuple[FreeState, ...]:
+    """Return the free units that are open, as if the meter could take a token of units."""
+    tariff, needs = reads.tariff(rows)
+    if needs.free_months is None:
         return ()
     now_us = situation.at_us
     since: dict[str, int] = {}

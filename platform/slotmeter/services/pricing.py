@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import From, Principal, Read, Reads, Row, Rows, SqlValue, Then
-from slotmeter.services.buyer import BuyerReads, situation_of
+from slotmeter.services.buyer import BuyerReads, free_by_token, situation_of
 from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.accounts import CreditMode, Supply, Terms, check_may_buy
@@ -135,7 +135,7 @@ def _priced(
     check_currency(tariff, tender.currency)
     situation = situation_of(asked.buyer, rows, asked.now_us, asked.channel)
     if claims_only:
-        priced = _claimed(tariff, situation)
+        priced = _claimed(rows, asked, tariff, situation)
     else:
         priced = price_tender(tariff, situation, tender.minor)
     return Purchase(
@@ -166,7 +166,7 @@ def price_claim(rows: Rows, asked: PurchaseReads, tender: Money) -> Purchase:
     Raises:
         NotFound: ``meter_unknown``.
         Refused: ``free_units_cost_nothing`` for a tender that is not zero, ``no_free_units_due``,
-            or why nothing can be sold for this meter.
+            ``free_units_need_a_units_meter``, or why nothing can be sold for this meter.
     """
     if tender.minor:
         raise Refused(
@@ -177,8 +177,16 @@ def price_claim(rows: Rows, asked: PurchaseReads, tender: Money) -> Purchase:
     return _priced(rows, asked, tender, claims_only=True)
 
 
-def _claimed(tariff: Tariff, situation: Situation) -> Priced:
+def _claimed(rows: Rows, asked: PurchaseReads, tariff: Tariff, situation: Situation) -> Priced:
     free = free_given(tariff, situation)
+    if not free and free_by_token(asked.buyer, rows, situation):
+        how = "is filled with money" if situation.is_meter_credit else "keeps no credit of its own"
+        raise Refused(
+            "free_units_need_a_units_meter",
+            "free units are due, but they come by a token of units, which this meter cannot take: "
+            f"it {how}",
+            field="meter",
+        )
     if not free:
         raise Refused(
             "no_free_units_due",
