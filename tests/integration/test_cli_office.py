@@ -247,6 +247,22 @@ def test_a_file_of_registrations_names_every_bad_row(run: Run, tmp_path: Path) -
     assert "written: 1" in out
 
 
+def test_a_registration_that_was_ended_is_made_again_by_the_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "free.csv"
+    path.write_text("account,code,from,until,evidence\nC-1,fbe,2026-11-01,,list 7\n")
+    run("free-units", "import", str(path), who="clerk")
+    _, repeated, _ = run("free-units", "import", str(path), who="clerk")
+    _, listed, _ = run("free-units", "list", "--json")
+    run("free-units", "end", str(json.loads(listed)[0]["registration"]), who="clerk")
+
+    _, again, _ = run("free-units", "import", str(path), who="clerk")
+    _, in_force, _ = run("free-units", "list", "--in-force", "--json")
+
+    assert "written: 0" in repeated
+    assert "written: 1" in again
+    assert [each["account"] for each in json.loads(in_force)] == ["C-1"]
+
+
 def test_a_template_is_a_file_that_can_be_checked(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

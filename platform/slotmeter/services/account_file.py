@@ -274,7 +274,10 @@ def free_file(
             caller.principal.utility_id, code=new.code, account=new.account
         )
         if any(
-            each["from_us"] == new.from_us and each["until_us"] == new.until_us for each in known
+            each["ended_us"] is None
+            and each["from_us"] == new.from_us
+            and each["until_us"] == new.until_us
+            for each in known
         ):
             return False
         await office.register(caller, new, reason=reason)
