@@ -41,6 +41,15 @@ async def test_a_debt_is_made_once_however_often_it_is_sent(
     assert api.sql("SELECT count(*), sum(amount_minor) FROM debt") == [(1, 24000)]
 
 
+async def test_a_debt_without_a_number_is_refused_because_it_could_be_made_twice(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    reply = await api.post("/api/v1/debts", "clerk", json=loan(meter, number=None))
+
+    assert reply.status == 422
+    assert api.sql("SELECT count(*) FROM debt") == [(0,)]
+
+
 async def test_a_debt_shows_its_plan_as_it_was_asked_for(api: ApiTown, meter: SmallMeter) -> None:
     made = (await api.post("/api/v1/debts", "clerk", json=loan(meter))).json
 

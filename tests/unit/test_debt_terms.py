@@ -39,6 +39,8 @@ LOAN = NewDebt("A0001", "loan", "50.00")
         ({"priority": 100}, "bad_priority", "priority"),
         ({"source": "air"}, "bad_source", "source"),
         ({"tax_percent": "16%"}, "bad_percent", "tax_percent"),
+        ({"tax_percent": "16", "tax": "VAT!"}, "bad_tax", "tax"),
+        ({"tax": "vat"}, "bad_tax", "tax"),
         ({"starts": date(2026, 11, 20)}, "bad_date", "starts"),
         ({"plan": PlanWish("weekly")}, "bad_plan", "plan.shape"),
         ({"plan": PlanWish("percent")}, "bad_percent", "plan.percent"),

@@ -83,13 +83,13 @@ class InterestTermsBody(Body):
 
 
 class DebtBody(Body):
-    """A debt to be made. Give a ``number`` of your own, and the same request may be sent again."""
+    """A debt to be made. Its ``number`` is yours, so that the same request may be sent again."""
 
     account: Number
     kind: Word = Field(description="`arrears`, `loan`, `fine`, `emergency_credit` or another word.")
     amount: MoneyIn
-    number: Annotated[str, Field(min_length=1, max_length=32)] | None = Field(
-        default=None, description="The same number with the same facts is the same debt."
+    number: Annotated[str, Field(min_length=1, max_length=32)] = Field(
+        description="The same number with the same facts is the same debt."
     )
     label: Annotated[str, Field(max_length=100)] = Field(
         default="", description="For receipts; made from the kind if empty."
@@ -98,7 +98,10 @@ class DebtBody(Body):
         default=None, description="Smaller is taken first; by kind if not given."
     )
     plan: PlanBody = PlanBody()
-    tax_percent: Percent | None = Field(default=None, description="Tax within what is repaid.")
+    tax_percent: Percent | None = Field(
+        default=None, description="Tax within the amount, and within what is repaid of it."
+    )
+    tax: Word | None = Field(default=None, description="Code of that tax; `vat` if not given.")
     interest: InterestTermsBody | None = None
     source: Literal["billed", "taken_over", "credit"] | None = Field(
         default=None,

@@ -64,6 +64,7 @@ async def make_debt(call: Call[DebtBody, Nothing]) -> Answer:
         label=body.label,
         priority=body.priority,
         tax_percent=body.tax_percent,
+        tax=body.tax,
         interest=_interest_wish(body.interest),
         source=body.source,
         number=body.number,

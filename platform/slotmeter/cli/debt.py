@@ -57,7 +57,8 @@ def _register_add(actions: Subparsers) -> None:
     )
     adding.add_argument("--label", default="", help="for receipts; made from the kind if left out")
     adding.add_argument("--priority", type=int, help="smaller is taken first; by kind if left out")
-    adding.add_argument("--tax-percent", metavar="PERCENT", help="tax within what is repaid")
+    adding.add_argument("--tax-percent", metavar="PERCENT", help="tax within the amount")
+    adding.add_argument("--tax", metavar="CODE", help="which tax that is; vat if left out")
     adding.add_argument("--interest", metavar="PERCENT", help="simple interest")
     adding.add_argument("--interest-per", choices=("month", "year"), default="month")
     adding.add_argument(
@@ -208,6 +209,7 @@ async def _add(options: argparse.Namespace, desk: DebtDesk, origin: Origin, book
         label=options.label,
         priority=options.priority,
         tax_percent=options.tax_percent,
+        tax=options.tax,
         interest=interest,
         source=options.source,
         number=options.number,

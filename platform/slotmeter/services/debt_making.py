@@ -20,7 +20,10 @@ from slotmeter.vending.ledger import (
     customer_account,
     debt_account,
     debt_income_account,
+    merge,
+    tax_account,
 )
+from slotmeter.vending.pricing.lines import tax_within
 
 __all__ = [
     "account_read",
@@ -38,7 +41,7 @@ def add_debt_reads(terms: DebtTerms, books: Books, key: str = "") -> list[Read]:
     """Return what :func:`add_debt_steps` needs; ``key`` tells several debts of a unit apart."""
     reads = [
         account_read(books, terms.account, f"account{key}"),
-        accounts_read(books.utility_id, [_contra(terms)], f"contra{key}"),
+        accounts_read(books.utility_id, _other_accounts(terms), f"contra{key}"),
     ]
     if terms.number is None:
         params: dict[str, SqlValue | From] = {"utility_id": books.utility_id, "name": "debt"}
@@ -88,10 +91,7 @@ def add_debt_steps(
         kind="debt",
         at_us=now_us,
         currency=books.currency,
-        postings=(
-            Posting(debt_account(number), terms.amount_minor),
-            Posting(_contra(terms), -terms.amount_minor),
-        ),
+        postings=_postings(terms, number),
         reason=reason,
         principal_id=origin.principal_id,
     )
@@ -164,6 +164,23 @@ def _owner(found: Sequence[Row], terms: DebtTerms, books: Books) -> Row:
 
 def _contra(terms: DebtTerms) -> str:
     return contra_account(terms.source, {"kind": terms.kind, "account": terms.account})
+
+
+def _other_accounts(terms: DebtTerms) -> list[str]:
+    """Return the accounts that a debt's amount comes from."""
+    return [_contra(terms)] if terms.tax is None else [_contra(terms), tax_account(terms.tax)]
+
+
+def _postings(terms: DebtTerms, number: str) -> tuple[Posting, ...]:
+    """Return what a new debt moves; the tax within it is owed from now on."""
+    amount = terms.amount_minor
+    owed = Posting(debt_account(number), amount)
+    if terms.tax is None or terms.tax_percent is None:
+        return owed, Posting(_contra(terms), -amount)
+    tax = tax_within(amount, terms.tax_percent)
+    return merge(
+        [owed, Posting(_contra(terms), tax - amount), Posting(tax_account(terms.tax), -tax)]
+    )
 
 
 def contra_account(source: str, debt: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -34,6 +34,7 @@ NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
 OUR_NUMBER: Final = re.compile(r"D\d{8,}", re.ASCII)
 LABEL_CHARACTERS_MAX: Final = 100
 PRIORITY_MAX: Final = 99
+USUAL_TAX: Final = "vat"
 PERCENT_MAX: Final = 100
 PERCENT_DECIMALS_MAX: Final = 4
 EARLIEST_INSTALMENT: Final = date(2000, 1, 1)
@@ -111,7 +112,8 @@ class NewDebt:
         plan: how it shall be repaid.
         label: for receipts; made from the kind if empty.
         priority: smaller is taken first; by kind if not given.
-        tax_percent: tax within what is repaid.
+        tax_percent: tax within the amount, and within what is repaid of it.
+        tax: code of that tax; ``vat`` if not given.
         interest: None for none.
         source: billed, taken_over or credit; by kind if not given.
         number: the caller's own; the same number again is the same debt. Ours if not given.
@@ -126,6 +128,7 @@ class NewDebt:
     label: str = ""
     priority: int | None = None
     tax_percent: str | None = None
+    tax: str | None = None
     interest: InterestWish | None = None
     source: str | None = None
     number: str | None = None
@@ -135,7 +138,11 @@ class NewDebt:
 
 @dataclass(frozen=True, slots=True)
 class DebtTerms:
-    """A debt to be made, checked; ``request`` tells two requests under one number apart."""
+    """A debt to be made, checked; ``request`` tells two requests under one number apart.
+
+    ``tax`` is the code of the tax that is booked with it; None for none, also where the amount is
+    no income of now.
+    """
 
     account: str
     kind: str
@@ -143,6 +150,7 @@ class DebtTerms:
     priority: int
     amount_minor: int
     tax_percent: str | None
+    tax: str | None
     source: str
     number: str | None
     phase: Phase
@@ -155,8 +163,8 @@ def check_new_debt(new: NewDebt, books: Books, now_us: int) -> DebtTerms:
 
     Raises:
         Refused: ``currency_mismatch``, ``bad_kind``, ``bad_number``, ``bad_label``,
-            ``bad_priority``, ``bad_source``, what an amount is refused for, and what
-            :func:`check_phase` and interest are refused for.
+            ``bad_priority``, ``bad_source``, ``bad_percent``, ``bad_tax``, what
+            an amount is refused for, and what :func:`check_phase` and interest are refused for.
     """
     if new.currency not in (None, "", books.currency):
         raise Refused(
@@ -184,7 +192,7 @@ def check_new_debt(new: NewDebt, books: Books, now_us: int) -> DebtTerms:
     source = new.source or ("taken_over" if new.kind == "arrears" else "billed")
     if source not in SOURCES:
         raise Refused("bad_source", f"expected one of {', '.join(SOURCES)}", field="source")
-    tax = None if not new.tax_percent else percent_text(new.tax_percent, "tax_percent", zero=True)
+    tax_percent, tax = _check_tax(new)
     starts_us = first_of(new.starts, books, now_us, "starts")
     return DebtTerms(
         account=new.account,
@@ -192,13 +200,25 @@ def check_new_debt(new: NewDebt, books: Books, now_us: int) -> DebtTerms:
         label=label,
         priority=priority,
         amount_minor=positive_minor(new.amount, books.currency, "amount"),
-        tax_percent=tax,
+        tax_percent=tax_percent,
+        tax=tax if source == "billed" else None,
         source=source,
         number=new.number,
         phase=check_phase(new.plan, books, starts_us, may_have_begun=True),
         interest=_check_interest(new.interest, local_day(starts_us, books.zone)),
-        request=_request(new, label, priority, source),
+        request=_request(replace(new, tax=tax), label, priority, source),
     )
+
+
+def _check_tax(new: NewDebt) -> tuple[str | None, str | None]:
+    """Return the percentage and the code of the tax within a debt; None and None for none."""
+    if not new.tax_percent:
+        if new.tax:
+            raise Refused("bad_tax", "a tax needs tax_percent", field="tax")
+        return None, None
+    tax = new.tax or USUAL_TAX
+    _match(KIND, tax, "bad_tax", "tax", "1 to 32 of a-z, 0-9 and _, a letter first")
+    return percent_text(new.tax_percent, "tax_percent", zero=True), tax
 
 
 def check_phase(
@@ -358,7 +378,8 @@ def _request(new: NewDebt, label: str, priority: int, source: str) -> Mapping[st
     asked = asdict(new) | {"label": label, "priority": priority, "source": source}
     for name in ("number", "currency"):
         del asked[name]
-    return _json_able(asked)
+    request: dict[str, Any] = _json_able(asked)
+    return request
 
 
 def _json_able(value: Any) -> Any:

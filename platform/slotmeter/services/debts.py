@@ -51,7 +51,9 @@ from slotmeter.services.events import compact_json
 from slotmeter.services.queries import Page
 from slotmeter.units import Money, epoch_us
 from slotmeter.vending.debt_plans import DebtPlan, Suspension, stored_plan
-from slotmeter.vending.ledger import WRITE_OFF, Posting
+from slotmeter.vending.debts import stored_interest
+from slotmeter.vending.ledger import WRITE_OFF, Posting, merge, tax_account
+from slotmeter.vending.pricing.lines import tax_within
 
 __all__ = [
     "CANCELS",
@@ -218,8 +220,11 @@ class Debts:
         # Which account a mistake goes back to is known from what does not change of a debt.
         debt = await self.debt(books, number)
         created = await self._uow.read([Read("debt_created", {"debt_id": debt["id"]})])
-        source = json.loads(created["debt_created"][0]["detail"])["request"]["source"]
+        request = json.loads(created["debt_created"][0]["detail"])["request"]
+        source = request["source"]
         contra = WRITE_OFF if how == CANCELS[0] else contra_account(source, debt)
+        tax = request.get("tax") if source == "billed" else None
+        codes = [contra] if tax is None else [contra, tax_account(tax)]
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
             row = _open_debt(rows, number)
@@ -230,7 +235,7 @@ class Debts:
                 kind="write_off" if how == CANCELS[0] else "debt_reversal",
                 at_us=now_us,
                 currency=row["currency"],
-                postings=(Posting(contra, left), Posting(row["ledger_code"], -left)),
+                postings=_given_up(row, contra, tax),
                 reason=reason,
                 principal_id=origin.principal_id,
             )
@@ -244,7 +249,7 @@ class Debts:
             ]
             return Changes(None, steps)
 
-        reads = [debt_read(books, number), accounts_read(books.utility_id, [contra])]
+        reads = [debt_read(books, number), accounts_read(books.utility_id, codes)]
         await self._uow.run(reads, decide)
         return await self.debt(books, number)
 
@@ -393,6 +398,21 @@ def _check_cancel(row: Row, how: str) -> None:
             f"debt {row['number']} was {amount} and is {left} now: write off what is left",
             field="how",
         )
+
+
+def _given_up(row: Row, contra: str, tax: str | None) -> tuple[Posting, ...]:
+    """Return what ends a debt: the tax within what is left of its amount is not owed any more.
+
+    Repayments reduce the amount before the interest, which has no tax.
+    """
+    left = row["balance_minor"]
+    untaxed = 0 if row["interest"] is None else stored_interest(row["interest"]).posted_minor
+    taxed = max(0, left - untaxed)
+    postings = [Posting(row["ledger_code"], -left), Posting(contra, left)]
+    if tax is not None and row["tax_percent"] is not None:
+        minor = tax_within(taxed, row["tax_percent"])
+        postings += [Posting(contra, -minor), Posting(tax_account(tax), minor)]
+    return merge(postings)
 
 
 def _one(rows: Rows, number: str) -> Row:

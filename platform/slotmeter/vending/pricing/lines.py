@@ -25,7 +25,7 @@ from slotmeter.vending.pricing.settle import Purchase, Settled
 from slotmeter.vending.pricing.situation import DebtState
 from slotmeter.vending.tariff.model import Collection
 
-__all__ = ["lines_of"]
+__all__ = ["lines_of", "tax_within"]
 
 DAY_PRICE_DECIMALS_MORE = 2
 """Decimals that a price by day has beyond the coins, where a day is no whole number of them."""
@@ -79,7 +79,7 @@ def _debt(debt: DebtState, minor: int, tender: int) -> PricedLine:
         base_minor=None if debt.percent is None else tender,
         left_minor=debt.balance_minor - minor,
         item=debt.debt_id,
-        tax_minor=None if debt.tax_percent is None else _tax_within(minor, debt.tax_percent),
+        tax_minor=None if debt.tax_percent is None else tax_within(minor, debt.tax_percent),
     )
 
 
@@ -89,7 +89,8 @@ def _share_within(percent: str) -> Fraction:
     return rate / (1 + rate)
 
 
-def _tax_within(minor: int, percent: str) -> int:
+def tax_within(minor: int, percent: str) -> int:
+    """Return the tax within an amount that has it, rounded half up."""
     share = _share_within(percent)
     return DIVIDE[Rounding.HALF_UP](minor * share.numerator, share.denominator)
 
