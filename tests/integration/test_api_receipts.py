@@ -21,6 +21,7 @@ async def receipt_url(api: ApiTown) -> str:
     await api.join("till", "vendor")
     await api.join("other till", "vendor")
     await api.join("auditor", "auditor")
+    await api.join("manager", "supervisor")
     meter = await api.utility.add_meter("electricity")
     body = {"sale_id": "till-1", "meter": meter.number, "tendered": "116.00"}
     sold = (await api.post(SALES, "till", json=body)).json
@@ -63,10 +64,22 @@ async def test_many_at_one_instant_give_one_original(api: ApiTown, receipt_url: 
 
 
 async def test_the_original_is_for_the_seller(api: ApiTown, receipt_url: str) -> None:
-    theirs = await handed_out(api, receipt_url, "auditor")
+    theirs = await handed_out(api, receipt_url, "manager")
     mine = await handed_out(api, receipt_url, form="text58")
 
     assert (theirs["reprint"], mine["reprint"]) == (True, False)
+
+
+@pytest.mark.parametrize("roles", [["auditor"], ["viewer"], ["auditor", "vendor"]])
+async def test_who_only_looks_hands_nothing_out(
+    api: ApiTown, receipt_url: str, roles: list[str]
+) -> None:
+    await api.join("looker", *roles)
+
+    reply = await api.post(f"{receipt_url}/prints", "looker", json={})
+
+    assert (reply.status, reply.code) == (403, "right_missing")
+    assert api.sql("SELECT count(*) FROM receipt_print") == [(0,)]
 
 
 async def test_another_sellers_receipt_is_not_found_and_not_counted(
@@ -101,13 +114,13 @@ async def test_what_was_sold_before_hand_outs_were_counted_is_a_copy(
 async def test_every_hand_out_is_listed_with_who_and_when(api: ApiTown, receipt_url: str) -> None:
     await handed_out(api, receipt_url, form="text58")
     api.clock.advance(seconds=60)
-    await handed_out(api, receipt_url, "auditor", form="html")
+    await handed_out(api, receipt_url, "manager", form="html")
 
     listed = (await api.get(f"{receipt_url}/prints", "auditor")).json["items"]
 
     assert listed == [
         {"printed_at": "2026-11-21T09:30:00.000000Z", "form": "text58", "by": "till"},
-        {"printed_at": "2026-11-21T09:31:00.000000Z", "form": "html", "by": "auditor"},
+        {"printed_at": "2026-11-21T09:31:00.000000Z", "form": "html", "by": "manager"},
     ]
 
 

@@ -211,7 +211,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         print_receipt.__name__,
         "sales",
         print_receipt,
-        _SALES,
+        frozenset({Right.SELL, Right.ACCOUNTS_WRITE}),
         {HTTPStatus.CREATED: PrintedReceipt},
         body=PrintBody,
     ),

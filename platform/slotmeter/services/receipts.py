@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slotmeter.errors import NotFound
+from slotmeter.errors import NotAllowed, NotFound
 from slotmeter.ports import (
     Caller,
     Changes,
@@ -76,12 +76,14 @@ class Receipts:
 
         Raises:
             NotFound: ``receipt_unknown``.
+            NotAllowed: ``right_missing``: neither the seller nor of the office.
         """
         now_us = epoch_us(self._clock.now())
         principal = caller.principal
 
         def decide(rows: Rows, new_id: NewId) -> Changes[HandedOut]:
             sale = _visible(principal, rows["sale"])
+            _check_hands_out(principal, sale)
             receipt = _receipt(sale)
             is_reprint = (
                 receipt.format < COUNTED_SINCE_FORMAT
@@ -131,6 +133,16 @@ def _visible(principal: Principal, sales: Sequence[Row]) -> Row:
         if row["receipt"] is not None and (is_own or Right.SALES_ALL in principal.rights):
             return row
     raise NotFound("receipt_unknown", "no receipt with this number is known here")
+
+
+def _check_hands_out(principal: Principal, sale: Row) -> None:
+    """Let nobody count a hand-out who only looks: the seller and the office serve customers."""
+    sold_it = sale["principal_id"] == principal.id and Right.SELL in principal.rights
+    if not sold_it and Right.ACCOUNTS_WRITE not in principal.rights:
+        raise NotAllowed(
+            "right_missing",
+            f"only the seller, or who has the right {Right.ACCOUNTS_WRITE.value}, hands it out",
+        )
 
 
 def _receipt(sale: Row) -> Receipt:
