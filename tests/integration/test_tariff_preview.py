@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from slotmeter.testing.api_town import ApiTown
+from slotmeter.units import epoch_us
 
 DRAFTS = "/api/v1/tariff-drafts"
 BOOKED = ("sale", "charge", "journal", "posting", "token", "event")
@@ -94,6 +96,36 @@ async def test_blocks_follow_the_new_units_and_a_monthly_charge_is_taken_once(
     assert made["units_new"] == "32.7"
     [one] = [each for each in made["losers"] if each["account"] == month.accounts[0]]
     assert (one["sales"], one["units_old"], one["units_new"]) == (3, "20.0", "17.8")
+
+
+async def test_cheap_units_of_months_missed_before_count_for_every_purchase_of_the_month(
+    month: Month,
+) -> None:
+    source = BLOCKS.replace("{price: 40}]", "{price: 40}], counter: {missed: accumulate}")
+    source = source[: source.index("fixed:")]
+    since_us = epoch_us(datetime(2026, 8, 20, tzinfo=UTC))
+    month.api.sql(f"UPDATE supply_point SET created_us = {since_us}")  # noqa: S608  our own
+
+    missed_two = (await month.preview(source)).json
+
+    # September and October are missed: 30 kWh at 10. Account one buys 11.6, 11.6 and then 6.8 at 10
+    # and 4.1 at 40; account two 30 at 10 and 1.2 at 40.
+    assert missed_two["units_new"] == "65.3"
+
+
+async def test_a_purchase_before_the_month_ends_the_months_that_are_missed(month: Month) -> None:
+    source = BLOCKS.replace("{price: 40}]", "{price: 40}], counter: {missed: accumulate}")
+    source = source[: source.index("fixed:")]
+    since_us = epoch_us(datetime(2026, 8, 20, tzinfo=UTC))
+    october_us = epoch_us(datetime(2026, 10, 20, tzinfo=UTC))
+    month.api.sql(f"UPDATE supply_point SET created_us = {since_us}")  # noqa: S608  our own
+    month.api.sql(f"UPDATE sale SET sold_us = {october_us} WHERE sale_id = 's0'")  # noqa: S608
+
+    made = (await month.preview(source)).json
+
+    # Account one, which bought in October: 10 kWh at 10 and 0.4 at 40, then 5.8 at 40. Account two
+    # missed September and October: 30 at 10 and 1.2 at 40.
+    assert made["units_new"] == "47.4"
 
 
 async def test_sales_that_would_be_refused_are_counted_by_their_reason(month: Month) -> None:

@@ -143,8 +143,9 @@ class TariffPreview:
             if not page:
                 return
             averages = await self._averages(scope, run, page)
+            bought = await self._bought_before(scope, run, page)
             # Pricing a page takes a tenth of a second; the loop serves others meanwhile.
-            await asyncio.to_thread(run.add_page, page, averages)
+            await asyncio.to_thread(run.add_page, page, averages, bought)
             last = page[-1]
             after = {
                 "after_point": last["supply_point_id"],
@@ -174,6 +175,30 @@ class TariffPreview:
         months = run.tariff.average_months
         return {point: rows[f"point{point}"][0]["counted_units"] // months for point in points}
 
+    async def _bought_before(
+        self, scope: dict[str, SqlValue], run: _Run, page: Sequence[Row]
+    ) -> dict[int, int]:
+        """Return the last purchase before all sales that are read, by supply point.
+
+        It is when the supply began where nothing was bought before. Only tariffs whose cheap units
+        of missed windows are kept ask for it.
+        """
+        if not run.needs.before_window:
+            return {}
+        since: dict[int, int] = {
+            row["supply_point_id"]: row["supply_point_since_us"] for row in page
+        }
+        before_us = scope["from_us"]
+        reads = [
+            Read("sold_last", {"supply_point_id": point, "before_us": before_us}, f"point{point}")
+            for point in since
+        ]
+        rows = await self._uow.read(reads)
+        found = {point: rows[f"point{point}"] for point in since}
+        return {
+            point: found[point][0]["sold_us"] if found[point] else since[point] for point in since
+        }
+
 
 class _Run:
     """Prices pages of sales and adds up what comes out; holds one supply point at a time."""
@@ -192,12 +217,14 @@ class _Run:
         year, month = months_before(first.year, first.month, self.tariff.average_months)
         return epoch_us(first.replace(year=year, month=month)), self._span.from_us
 
-    def add_page(self, page: Sequence[Row], averages: dict[int, int]) -> None:
+    def add_page(
+        self, page: Sequence[Row], averages: dict[int, int], bought: dict[int, int]
+    ) -> None:
         for row in page:
             point_id = row["supply_point_id"]
             if self._point is None or self._point.id != point_id:
                 self._leave_point()
-                self._point = _Point(point_id, self, averages.get(point_id))
+                self._point = _Point(point_id, self, averages.get(point_id), bought.get(point_id))
             fields = {name: row[name] for name in _STORED}
             self._point.add(StoredSale(**fields), row["account_number"], row["body"])
 
@@ -225,11 +252,14 @@ class _Run:
 class _Point:
     """One supply point: what its counter and charges have come to under the new tariff."""
 
-    def __init__(self, point_id: int, run: _Run, average: int | None) -> None:
+    def __init__(
+        self, point_id: int, run: _Run, average: int | None, bought_us: int | None
+    ) -> None:
         self.id = point_id
         self.buyer: Buyer | None = None
         self._run = run
         self._average = average
+        self._bought_us = bought_us
         self._counted: list[tuple[int, int, int, int]] = []  # when, units, lifeline, tender
         self._taken: dict[tuple[str, str], TakenCharge] = {}
         self._last_us: int | None = None
@@ -255,7 +285,9 @@ class _Point:
         inside = [each for each in self._counted if each[0] >= start_us]
         missed = 0
         if counter.missed is Missed.ACCUMULATE:
-            missed = windows_missed(counter, self._last_us, old.at_us, run.zone)
+            before = [each[0] for each in self._counted if each[0] < start_us]
+            last_us = max(before, default=self._bought_us)
+            missed = windows_missed(counter, last_us, old.at_us, run.zone)
         situation = replace(
             old,
             time_zone=run.zone,

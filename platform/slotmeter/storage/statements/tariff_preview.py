@@ -16,6 +16,7 @@ __all__ = ["READS", "UPDATES"]
 _t = METADATA.tables
 _sale = _t["sale"]
 _account = _t["account"]
+_point = _t["supply_point"]
 _tariff = _t["tariff"]
 _version = _t["tariff_version"]
 
@@ -52,6 +53,10 @@ READS: dict[str, Select[Any]] = {
         _sale.c.credit_mode,
         _sale.c.state,
         _account.c.number.label("account_number"),
+        select(_point.c.created_us)
+        .where(_point.c.id == _sale.c.supply_point_id)
+        .scalar_subquery()
+        .label("supply_point_since_us"),
         _version.c.body,
     )
     .select_from(_sale)
