@@ -196,6 +196,17 @@ async def test_recovery_voids_what_is_refused_for_good_gives_all_back_and_goes_o
     assert shop.column("SELECT meter_id FROM event WHERE kind = 'sale_voided'") == [bad.id]
 
 
+async def test_recovery_keeps_a_sale_whose_vending_key_is_missing(shop: Shop) -> None:
+    meter = await shop.utility.add_meter()
+    await shop.first_commit_only(SellRequest("s1", meter.number, "116.00"))
+    shop.sql("UPDATE token SET key_id = 'lost'")
+
+    with pytest.raises(Unavailable, match="1 sales stay pending"):
+        await shop.selling.recover()
+
+    assert (await shop.selling.sale(shop.till, "s1")).state == "pending"
+
+
 async def test_recovery_never_voids_a_sale_of_which_a_token_may_have_been_shown(
     shop: Shop,
 ) -> None:

@@ -119,7 +119,7 @@ async def test_a_purchase_before_the_month_ends_the_months_that_are_missed(month
     since_us = epoch_us(datetime(2026, 8, 20, tzinfo=UTC))
     october_us = epoch_us(datetime(2026, 10, 20, tzinfo=UTC))
     month.api.sql(f"UPDATE supply_point SET created_us = {since_us}")  # noqa: S608  our own
-    month.api.sql(f"UPDATE sale SET sold_us = {october_us} WHERE sale_id = 's0'")  # noqa: S608
+    month.api.sql(f"UPDATE sale SET sold_us = {october_us} WHERE sale_id = 's0'")  # noqa: S608  a number of ours
 
     made = (await month.preview(source)).json
 

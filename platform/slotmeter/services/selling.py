@@ -48,6 +48,7 @@ CHANNELS = ("till", "web", "phone", "bank")
 SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RECOVER_BATCH = 500
 REFUSED_FOR_GOOD = "token_cannot_be_made"
+KEY_MISSING = "vending_key_unknown"
 
 _TOKENS = Read("tokens_of_sale", {"sale_row_id": From("sale", "id")})
 
@@ -246,8 +247,8 @@ class Selling:
         """End every sale that stopped between its two commits.
 
         A sale whose token is refused for good is voided, as :meth:`sell` would void it. One whose
-        token cannot be made now stays pending and does not stop the others, and so does one of
-        which a token is stored already: it may have been shown.
+        token cannot be made now, also because a vending key is missing, stays pending and does not
+        stop the others; so does one of which a token is stored already: it may have been shown.
 
         Args:
             age_s: leave alone what was sold less than this many seconds ago; a seller may be
@@ -293,6 +294,8 @@ class Selling:
             return False
         if any(token["digits"] is not None for token in begun.tokens):
             return False
+        if error.details.get("cause") == KEY_MISSING:
+            return False  # a server started without its keys must not end what it owes
         await self._void(begun, error)
         found = await self._uow.read([Read("sale_by_row", {"id": begun.sale["id"]}, "sale")])
         return bool(found["sale"][0]["state"] == "voided")
