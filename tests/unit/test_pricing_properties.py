@@ -182,9 +182,15 @@ def tariffs(draw: st.DrawFn, *, per_purchase: bool = True) -> Tariff:
         )
     codes = [levy.code for levy in levies] + [charge.code for charge in fixed]
     percents = draw(percents_of(codes))
+    table = draw(tables(unit, money))
+    if table.lifeline is not None:
+        levies = tuple(replace(each, lifeline=draw(st.booleans())) for each in levies)
+        percents = tuple(
+            replace(each, lifeline=each.on == ("tender",) or draw(st.booleans()))
+            for each in percents
+        )
     if not per_purchase:
         percents = tuple(each for each in percents if each.on != ("tender",))
-    table = draw(tables(unit, money))
     return Tariff(
         code="drawn",
         title="Drawn",

@@ -15,6 +15,7 @@ currency: KES
 """
 PRICE = "energy: {price: 2}\n"
 BLOCKS = "energy: {blocks: [{to: 5, price: 2}, {price: 3}]}\n"
+LIFELINE = "energy: {price: 2, lifeline: {to: 30, price: 0.4}}\n"
 
 TIME_OF_USE = """
 energy:
@@ -136,6 +137,38 @@ def expect_among(rest: str, path: str, words: str) -> None:
             "a unit in the lifeline of table standard costs -0.5 in all",
         ),
         (
+            LIFELINE + "levies: {on: {per_unit: 1, lifeline: false}, off: {per_unit: -0.5}}",
+            "levies.off.per_unit",
+            "a unit in the lifeline of table standard costs -0.1 in all",
+        ),
+        (
+            LIFELINE + "levies: {l: {per_unit: 2}}\npercentages: "
+            "{p: {percent: -90, on: [levies]}, q: {percent: -90, on: [l]}, "
+            "r: {percent: 180, on: [levies], lifeline: false}}",
+            "percentages.p.percent",
+            "a unit in the lifeline of table standard costs -1.2 in all",
+        ),
+        (
+            BLOCKS + "levies: {a: {per_unit: 1, lifeline: false}}",
+            "levies.a.lifeline",
+            "no table of this tariff has a lifeline",
+        ),
+        (
+            PRICE + "taxes: {vat: {percent: 1, on: [energy], lifeline: true}}",
+            "taxes.vat.lifeline",
+            "no table of this tariff has a lifeline",
+        ),
+        (
+            LIFELINE + "percentages: {p: {percent: 1, on: [tender], lifeline: false}}",
+            "percentages.p.lifeline",
+            "does not look at what is bought",
+        ),
+        (
+            LIFELINE + "taxes: {vat: {percent: 1, on: [energy], lifeline: no}}",
+            "taxes.vat.lifeline",
+            "expected true or false",
+        ),
+        (
             PRICE + "percentages: {one: {percent: -60, on: [energy]}, "
             "two: {percent: -50, on: [energy]}}",
             "percentages.one.percent",
@@ -237,6 +270,11 @@ def test_a_plan_for_holidays_needs_holidays() -> None:
         (
             TIME_OF_USE.replace(", advance_price: 2.4", ""),
             "cannot be sold in advance",
+        ),
+        (
+            LIFELINE + "percentages: {p: {percent: 5, on: [energy]}}\n"
+            "taxes: {vat: {percent: 10, on: [p], lifeline: false}}",
+            "it is not taken of units but of other items",
         ),
     ],
 )

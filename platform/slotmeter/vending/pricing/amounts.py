@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slotmeter.vending.pricing.fixed import FixedTaken
-from slotmeter.vending.pricing.plan import Plan, Regime, Segment
+from slotmeter.vending.pricing.plan import LIFELINE, Percentage, Plan, Regime, Segment
 from slotmeter.vending.tariff.model import PercentOf
 
 __all__ = [
@@ -46,6 +46,9 @@ class Amounts:
         percents: in the plan's order; those of the tender as they came.
         bases: what each percentage was taken of.
         total: what all cost together, fixed charges included.
+        before: of the energy taken back, what units at the price of a lifeline had cost; only
+            where a percentage spares them.
+        levies_before: the same of the levies, in the plan's order.
     """
 
     parts: list[Part]
@@ -58,6 +61,8 @@ class Amounts:
     percents: list[int] = field(default_factory=list)
     bases: list[int] = field(default_factory=list)
     total: int = 0
+    before: int = 0
+    levies_before: list[int] = field(default_factory=list)
 
 
 def parts_between(regime: Regime, start: int, end: int) -> list[Part]:
@@ -139,6 +144,8 @@ def line_amounts(
             )
             for at in range(count)
         ]
+        if plan.spares_lifeline:
+            _add_before(plan, result)
     if plan.has_gross:
         result.gross = [
             divide(quantity * segment.shown, denominator) for segment, quantity in parts
@@ -146,6 +153,19 @@ def line_amounts(
     _percents(plan, result, every, fixed, of_tender)
     result.total = _total(plan, result, fixed, of_tender)
     return result
+
+
+def _add_before(plan: Plan, result: Amounts) -> None:
+    """Say what units of a lifeline that are taken back had cost: now all of it is a base."""
+    sold = [(each, -quantity) for each, quantity in result.taken_back if each.code == LIFELINE]
+    energy = sum([quantity * segment.net for segment, quantity in sold])
+    result.before = plan.divide(energy, plan.denominator)
+    result.levies_before = [
+        plan.divide(
+            sum([quantity * segment.levies[at] for segment, quantity in sold]), plan.denominator
+        )
+        for at in range(len(plan.levies))
+    ]
 
 
 # --- percentages --------------------------------------------------------------------------------
@@ -205,13 +225,24 @@ def _exact_percents(
 
 
 def rounded_base(plan: Plan, at: int, result: Amounts, fixed: Sequence[FixedTaken]) -> int:
-    """Add up the lines that a percentage lies on, as they are printed."""
+    """Add up the lines that a percentage lies on, as they are printed.
+
+    A percentage that spares a lifeline lies on the whole price of units that are not in it any
+    more: on the correction, and on what they had cost before.
+    """
     each = plan.percents[at]
     base = sum([result.percents[other] for other in each.percents])
     if each.fixed:
         base += sum([taken.taken.net for taken in fixed if taken.item.code in each.fixed])
     if each.blocks is not None:
         return base + _base_in_blocks(plan, at, result)
+    if not each.lifeline:
+        if result.parts and result.parts[0][0].code == LIFELINE:
+            return base
+        if each.on_energy:
+            base += result.before
+        if result.levies_before:
+            base += sum([result.levies_before[levy] for levy in each.levies])
     if each.on_energy:
         base += sum(result.energy) + result.correction
     for levy in each.levies:
@@ -223,27 +254,26 @@ def rounded_base(plan: Plan, at: int, result: Amounts, fixed: Sequence[FixedTake
 
 def _base_in_blocks(plan: Plan, at: int, result: Amounts) -> int:
     each = plan.percents[at]
-    blocks = each.blocks or frozenset()
     divide, denominator = plan.divide, plan.denominator
     base = 0
     if each.on_energy:
         base += sum(
             amount
             for (segment, _), amount in zip(result.parts, result.energy, strict=True)
-            if segment.block in blocks
+            if segment.bears(each)
         )
         base += divide(
-            sum(q * segment.net for segment, q in _within(result.taken_back, blocks)), denominator
+            sum(q * segment.net for segment, q in _within(result.taken_back, each)), denominator
         )
     for levy in each.levies:
         for parts in (result.parts, result.taken_back):
-            inside = sum(q * segment.levies[levy] for segment, q in _within(parts, blocks))
+            inside = sum(q * segment.levies[levy] for segment, q in _within(parts, each))
             base += divide(inside, denominator)
     return base
 
 
-def _within(parts: Sequence[Part], blocks: frozenset[int]) -> Iterator[Part]:
-    return ((segment, quantity) for segment, quantity in parts if segment.block in blocks)
+def _within(parts: Sequence[Part], each: Percentage) -> Iterator[Part]:
+    return ((segment, quantity) for segment, quantity in parts if segment.bears(each))
 
 
 def _included(

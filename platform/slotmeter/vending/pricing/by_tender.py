@@ -32,6 +32,7 @@ __all__ = [
     "buy_by_division",
     "divides",
     "fixed_percents",
+    "stops",
     "units_by_division",
     "with_taxes",
 ]
@@ -161,6 +162,22 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
     return Divided(with_all, net, lines_sum(lines, ()))
 
 
+def stops(plan: Plan, counted: Counted, gross: int) -> bool:
+    """Say whether money ends in the jump between two regimes, so that some of it is kept.
+
+    Without its taxes the jump is smaller, so that the money without tax could pass it.
+
+    Args:
+        plan: the prices.
+        counted: the block counter.
+        gross: what is left for units, with tax.
+    """
+    if len(plan.regimes) == 1:
+        return False
+    exact = next(exactly(plan, counted, gross * plan.denominator), None)
+    return exact is not None and exact.left is not None and exact.regime < len(plan.regimes) - 1
+
+
 def units_by_division(plan: Plan, delivery: Delivery, money: int) -> int | None:
     """Return what money buys of a window in which nothing was bought, without its lines.
 
@@ -234,6 +251,8 @@ def _with(
         percents,
         bases,
         lines.total,
+        lines.before,
+        lines.levies_before,
     )
     for at in amounts:
         if not plan.percents[at].numerator:

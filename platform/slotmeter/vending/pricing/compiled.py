@@ -18,7 +18,15 @@ from slotmeter.vending.pricing.chosen import holds, table_for
 from slotmeter.vending.pricing.delivery import Delivery, delivery_for
 from slotmeter.vending.pricing.fixed import FixedTaken, constant, fixed_taken, items_due
 from slotmeter.vending.pricing.integers import DIVIDE
-from slotmeter.vending.pricing.plan import ENDLESS, Fixed, Percentage, Plan, Regime, Segment
+from slotmeter.vending.pricing.plan import (
+    ENDLESS,
+    LIFELINE,
+    Fixed,
+    Percentage,
+    Plan,
+    Regime,
+    Segment,
+)
 from slotmeter.vending.pricing.situation import ChargeState, Situation
 from slotmeter.vending.tariff.model import (
     ALWAYS,
@@ -74,9 +82,9 @@ def _regimes(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list[_
         limit, price = table.lifeline.up_to, table.lifeline.price
         cuts = [each for each in blocks if each.end < limit] if is_by_block else []
         last = next((each.block for each in blocks if each.end >= limit), len(blocks))
-        stretches = [_Stretch(each.end, each.block, "lifeline", price) for each in cuts]
+        stretches = [_Stretch(each.end, each.block, LIFELINE, price) for each in cuts]
         number = last if is_by_block else 1
-        yield low, limit, [*stretches, _Stretch(limit, number, "lifeline", price)]
+        yield low, limit, [*stretches, _Stretch(limit, number, LIFELINE, price)]
         low = limit
     if not table.whole:
         yield low, blocks[-1].end, blocks
@@ -128,15 +136,17 @@ class _Bases:
             found[at] = self.fractions[at] * base
         return found
 
-    def on_energy(self, block: int, *, only_included: bool = False) -> list[Fraction]:
+    def on_energy(self, stretch: _Stretch, *, only_included: bool = False) -> list[Fraction]:
         return self.on(
-            lambda item: "energy" in item.on and _is_in(block, item.blocks),
+            lambda item: "energy" in item.on and _bears(stretch, item),
             only_included=only_included,
         )
 
-    def on_levy(self, code: str, block: int, *, only_included: bool = False) -> list[Fraction]:
+    def on_levy(
+        self, code: str, stretch: _Stretch, *, only_included: bool = False
+    ) -> list[Fraction]:
         return self.on(
-            lambda item: (code in item.on or "levies" in item.on) and _is_in(block, item.blocks),
+            lambda item: (code in item.on or "levies" in item.on) and _bears(stretch, item),
             only_included=only_included,
         )
 
@@ -146,8 +156,10 @@ class _Bases:
         )
 
 
-def _is_in(block: int, blocks: frozenset[int] | None) -> bool:
-    return blocks is None or block in blocks
+def _bears(stretch: _Stretch, item: UnitItem | PercentItem) -> bool:
+    """Say whether an item lies on the units of a stretch."""
+    is_in = item.blocks is None or stretch.block in item.blocks
+    return is_in and (item.lifeline or stretch.code != LIFELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +189,17 @@ def _priced(
     step: Fraction | None,
 ) -> _Prices:
     gross = per_unit(stretch.price)
-    net = gross / (1 + sum(bases.on_energy(stretch.block, only_included=True)))
-    percents = [net * share for share in bases.on_energy(stretch.block)]
+    net = gross / (1 + sum(bases.on_energy(stretch, only_included=True)))
+    percents = [net * share for share in bases.on_energy(stretch)]
     levy_rates = []
     gross_rates = []
     for item in levies:
         rate = published = Fraction(0)
-        if _is_in(stretch.block, item.blocks):
-            inside = bases.on_levy(item.code, stretch.block, only_included=True)
+        if _bears(stretch, item):
+            inside = bases.on_levy(item.code, stretch, only_included=True)
             published = per_unit(item.price)
             rate = published / (1 + sum(inside))
-            shares = bases.on_levy(item.code, stretch.block)
+            shares = bases.on_levy(item.code, stretch)
             percents = [all + rate * share for all, share in zip(percents, shares, strict=True)]
         levy_rates.append(rate)
         gross_rates.append(published)
@@ -260,6 +272,7 @@ def _plan(
         fixed={code: _fixed(denominator, shares, inside[code]) for code, shares in fixed.items()},
         tender_weights={at: _over(denominator, shares) for at, shares in on_tender.items()},
         divide=DIVIDE[tariff.rounding.lines],
+        spares_lifeline=table.lifeline is not None and not all(item.lifeline for item in items),
     )
 
 
@@ -350,6 +363,7 @@ def _percentage(
         percents=tuple(bases.position[code] for code in item.on if code in bases.position),
         fixed=frozenset(each.code for each in fixed if each.code in item.on or "fixed" in item.on),
         blocks=item.blocks,
+        lifeline=item.lifeline,
         is_included=item.included,
     )
 

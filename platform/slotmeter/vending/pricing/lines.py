@@ -16,10 +16,10 @@ from slotmeter.vending.ledger import (
     income_account,
     levy_account,
 )
-from slotmeter.vending.pricing.amounts import Amounts, nearest
+from slotmeter.vending.pricing.amounts import Amounts, Part, nearest
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
-from slotmeter.vending.pricing.plan import Plan
+from slotmeter.vending.pricing.plan import LIFELINE, Plan
 from slotmeter.vending.pricing.priced import PricedLine
 from slotmeter.vending.pricing.settle import Purchase, Settled
 from slotmeter.vending.pricing.situation import DebtState
@@ -171,24 +171,32 @@ def _energy(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLine]:
 
 def _levies(plan: Plan, amounts: Amounts) -> Iterator[PricedLine]:
     total = sum([quantity for _, quantity in amounts.parts])
-    for at, (code, label, account, price, blocks) in enumerate(plan.levy_lines):
-        quantity = total
-        segment = amounts.parts[0][0]
-        if blocks is not None:
-            inside = [part for part in amounts.parts if part[0].block in blocks]
-            if not inside:
-                continue
-            quantity = sum([q for _, q in inside])
-            segment = inside[0][0]
+    first = amounts.parts[0][0]
+    for at, (item, account, price, is_everywhere) in enumerate(plan.levy_lines):
         amount = amounts.levies[at]
-        if segment.levies[at] == segment.gross_levies[at]:
-            yield PricedLine("levy", code, label, account, amount, quantity, price)
+        if is_everywhere and first.levies[at] == first.gross_levies[at]:
+            yield PricedLine("levy", item.code, item.label, account, amount, total, price)
             continue
-        gross = sum([q * s.gross_levies[at] for s, q in amounts.parts])
-        yield PricedLine(
-            "levy", code, label, account, amount, quantity,
-            gross_minor=plan.divide(gross, plan.denominator), gross_rate=price,
-        )  # fmt: skip
+        line = _levy(plan, at, "levy", amounts.parts, amount)
+        if line is not None:
+            yield line
+
+
+def _levy(plan: Plan, at: int, kind: str, parts: Sequence[Part], amount: int) -> PricedLine | None:
+    """Write a levy as units times its price; None if it lies on none of the parts."""
+    item, account, price, _ = plan.levy_lines[at]
+    inside = [part for part in parts if part[0].bears(item)]
+    if not inside:
+        return None
+    quantity = sum([q for _, q in inside])
+    segment = inside[0][0]
+    if segment.levies[at] == segment.gross_levies[at]:
+        return PricedLine(kind, item.code, item.label, account, amount, quantity, price)
+    gross = sum([q * s.gross_levies[at] for s, q in inside])
+    return PricedLine(
+        kind, item.code, item.label, account, amount, quantity,
+        gross_minor=plan.divide(gross, plan.denominator), gross_rate=price,
+    )  # fmt: skip
 
 
 def _percents(plan: Plan, amounts: Amounts, kind: str, tender: int) -> Iterator[PricedLine]:
@@ -207,9 +215,28 @@ def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLi
     """Write what units bought before cost more, or less, now."""
     quantity = sum(q for _, q in amounts.taken_back if q > 0)
     label = f"{plan.tariff.energy.label}: correction"
-    yield PricedLine("correction", "energy", label, income, amounts.correction, quantity)
-    for item, amount in zip(plan.levies, amounts.levy_corrections, strict=True):
-        if amount:
-            yield PricedLine(
-                "correction", item.code, item.label, levy_account(item.code), amount, quantity
+    yield PricedLine(
+        "correction",
+        "energy",
+        label,
+        income,
+        amounts.correction,
+        quantity,
+        base_minor=amounts.before or None,
+    )
+    now = [part for part in amounts.taken_back if part[1] > 0]
+    was_lifeline = all(s.code == LIFELINE for s, q in amounts.taken_back if q < 0)
+    for at, amount in enumerate(amounts.levy_corrections):
+        item = plan.levies[at]
+        before = amounts.levies_before[at] if plan.spares_lifeline else 0
+        line: PricedLine | None = None
+        if not item.lifeline and was_lifeline:
+            line = _levy(plan, at, "correction", now, amount)
+        elif amount or before:
+            line = PricedLine(
+                *("correction", item.code, item.label, levy_account(item.code)),
+                *(amount, quantity),
+                base_minor=before or None,
             )
+        if line is not None:
+            yield line

@@ -20,10 +20,12 @@ from slotmeter.vending.ledger import levy_account
 from slotmeter.vending.pricing.integers import Division
 from slotmeter.vending.tariff.model import Collection, FixedItem, Tariff, UnitItem
 
-__all__ = ["ENDLESS", "Fixed", "Percentage", "Plan", "Regime", "Segment"]
+__all__ = ["ENDLESS", "LIFELINE", "Fixed", "Percentage", "Plan", "Regime", "Segment"]
 
 ENDLESS: Final = 1 << 80
 """A limit of the block counter that no purchase reaches."""
+LIFELINE: Final = "lifeline"
+"""Code of a segment at the price of a lifeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Segment:
     shown: int
     gross_rate: str | None
 
+    def bears(self, item: Percentage | UnitItem) -> bool:
+        """Say whether an item lies on the units of this segment."""
+        is_in = item.blocks is None or self.block in item.blocks
+        return is_in and (item.lifeline or self.code != LIFELINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Regime:
@@ -91,6 +98,7 @@ class Percentage:
         percents: positions of percentages in its bases.
         fixed: codes of fixed items in its bases.
         blocks: narrows energy and per-unit items; None for all.
+        lifeline: of energy and per-unit items, those at the price of a lifeline count too.
         is_included: prices of its bases are published with it.
     """
 
@@ -107,6 +115,7 @@ class Percentage:
     percents: tuple[int, ...]
     fixed: frozenset[str]
     blocks: frozenset[int] | None
+    lifeline: bool
     is_included: bool
 
 
@@ -144,6 +153,8 @@ class Plan:
         fixed: by code of the tariff's fixed items.
         tender_weights: what percentages lie on each percentage of the tender, by its position.
         divide: rounds a line of money.
+        spares_lifeline: some percentage is not taken of units at the price of a lifeline, so that
+            corrections say what these units had cost.
     """
 
     tariff: Tariff
@@ -156,6 +167,7 @@ class Plan:
     fixed: Mapping[str, Fixed]
     tender_weights: Mapping[int, tuple[int, ...]]
     divide: Division
+    spares_lifeline: bool = False
 
     @cached_property
     def is_stepped(self) -> bool:
@@ -192,10 +204,15 @@ class Plan:
         return tuple(at for at, each in enumerate(self.percents) if each.on_tender)
 
     @cached_property
-    def levy_lines(self) -> tuple[tuple[str, str, str, str, frozenset[int] | None], ...]:
-        """Code, label, account, published price and blocks of the per-unit items."""
+    def levy_lines(self) -> tuple[tuple[UnitItem, str, str, bool], ...]:
+        """The per-unit items: account, published price, whether they lie on units of all kinds."""
         return tuple(
-            (item.code, item.label, levy_account(item.code), f"{item.price:f}", item.blocks)
+            (
+                item,
+                levy_account(item.code),
+                f"{item.price:f}",
+                item.blocks is None and item.lifeline,
+            )
             for item in self.levies
         )
 

@@ -21,7 +21,8 @@ class PricedLine:
         amount_minor: part of the tender; negative for rebates and some roundings.
         quantity: Wh or mL, for lines that are units times a price.
         rate: price per sold unit, or percent, as text; None where neither applies.
-        base_minor: what a percentage was taken of, rounded to minor units for people.
+        base_minor: what a percentage was taken of, rounded to minor units for people; of a
+            correction what its units had cost, where a percentage spared them and does no more.
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or of a charge after this.
         item: id of the debt.

@@ -40,6 +40,9 @@ class _Check:
         if tariff.energy_content is not None:
             self.sold_unit = 1_000
         self.percents = {item.code: item for item in tariff.percent_items}
+        self.at_lifeline = any(
+            (line.kind, line.code) == ("energy", "lifeline") for line in priced.lines
+        )
         self.is_divided = _is_divided(tariff, priced)
         self.has_remainder = self.is_divided or any(item.included for item in tariff.percent_items)
 
@@ -52,6 +55,8 @@ class _Check:
                 yield from self._product(line)
             elif line.kind in ("levy", "tax"):
                 yield from self._percentage(line)
+            elif line.kind == "correction":
+                yield from self._correction(line)
             elif line.kind == "debt":
                 yield from self._debt(line)
             elif line.kind == "charge":
@@ -70,6 +75,23 @@ class _Check:
                 yield f"{line.code}: {line.quantity} x {rate} is {expected}, the line says {amount}"
         if line.rate is None and line.gross_rate is None:
             yield f"{line.code} names no price"
+
+    def _correction(self, line: PricedLine) -> Iterator[str]:
+        if line.rate is not None or line.gross_rate is not None:
+            yield from self._product(line)
+        if line.code != "energy" or line.base_minor is None or self.has_remainder:
+            return
+        costs = []
+        for table in self.tariff.energy.tables.values():
+            if table.lifeline is not None:
+                price = Fraction(table.lifeline.price) * self.scale / self.sold_unit
+                exact = price * (line.quantity or 0)
+                costs.append(DIVIDE[self.tariff.rounding.lines](exact.numerator, exact.denominator))
+        if line.base_minor not in costs:
+            yield (
+                f"the correction says that its units had cost {line.base_minor}, at a price for "
+                f"small totals {' or '.join(str(cost) for cost in costs)}"
+            )
 
     # --- percentages --------------------------------------------------------------------------
 
@@ -111,6 +133,9 @@ class _Check:
             return
         bases = [each for each in self.priced.lines if self._is_base(each, item)]
         total = sum(each.amount_minor for each in bases)
+        if not item.lifeline:
+            # What units had cost at the price of a lifeline was not taxed then, and is now.
+            total += sum(each.base_minor or 0 for each in bases if each.kind == "correction")
         room = 0
         if self.tariff.rounding.percent_of is PercentOf.EXACT or self.has_remainder:
             room = 1 + len(bases)
@@ -124,15 +149,16 @@ class _Check:
             yield f"{line.code}: its bases add up to {total}, the line says {line.base_minor}"
 
     def _is_base(self, line: PricedLine, item: PercentItem) -> bool:
+        is_spared = self.at_lifeline and not item.lifeline
         if line.kind == "energy" or (line.kind == "correction" and line.code == "energy"):
-            return "energy" in item.on
+            return "energy" in item.on and not is_spared
         if line.kind == "charge":
             # Where the tender is divided, the taxes of a charge have lines of their own.
             return not self.is_divided and ("fixed" in item.on or line.code in item.on)
         if line.period is not None:
             return False
         if line.kind in ("levy", "correction") and line.code not in self.percents:
-            return "levies" in item.on or line.code in item.on
+            return ("levies" in item.on or line.code in item.on) and not is_spared
         return line.kind in ("levy", "tax") and line.code in item.on
 
     # --- the rest -----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from slotmeter.vending.pricing.amounts import (
     lines_sum,
     percents_of_tender,
 )
-from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents
+from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents, stops
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import (
     FixedAmount,
@@ -197,6 +197,8 @@ def _divided(
         left -= top.total
     if left <= 0:
         return True, None
+    if stops(plan, purchase.counted, left):
+        return False, None
     divided = buy_by_division(plan, purchase.delivery, purchase.counted, left)
     if divided is None:
         return True, None

@@ -64,7 +64,7 @@ class ReceiptLine:
         quantity: base units (Wh or mL) of lines that are units times a price, else None.
         rate: price per sold unit or percent as text, else None.
         code: the item's code in the tariff, such as ``block1``; None on lines of older sales.
-        base_minor: what a percentage was taken of.
+        base_minor: what a percentage was taken of; of a correction see ``PricedLine``.
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or a charge after this.
         gross_minor: of energy whose price is published with what lies on it: quantity times

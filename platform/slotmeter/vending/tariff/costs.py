@@ -12,6 +12,7 @@ from slotmeter.vending.tariff.problems import Problems
 __all__ = ["check_prices"]
 
 _SHORT = Context(prec=6)
+_LIFELINE = "the lifeline"
 
 
 def check_prices(
@@ -50,7 +51,7 @@ def check_prices(
 def _below_zero(tables: Mapping[str, Table], added: _Added) -> tuple[str, str] | None:
     for table in tables.values():
         for name, block, price, is_endless in _prices(table):
-            cost = added.cost(price, block)
+            cost = added.cost(price, block, name == _LIFELINE)
             if cost < 0 or (cost == 0 and is_endless):
                 where = f"a unit in {name} of table {table.code}"
                 shown = _SHORT.divide(cost.numerator, cost.denominator).normalize()
@@ -67,7 +68,7 @@ def _prices(table: Table) -> Iterator[tuple[str, int, Fraction, bool]]:
         starts = [0, *(block.up_to for block in table.blocks[:-1] if block.up_to is not None)]
         for number, start in enumerate(starts, 1):
             if start < limit:
-                yield "the lifeline", number, Fraction(table.lifeline.price), False
+                yield _LIFELINE, number, Fraction(table.lifeline.price), False
     if table.advance_price is not None:
         yield "advance", 1, Fraction(table.advance_price), True
 
@@ -90,20 +91,24 @@ class _Added:
                 return f"{'taxes' if item.is_tax else 'percentages'}.{item.code}.percent"
         return "energy"
 
-    def cost(self, price: Fraction, block: int) -> Fraction:
-        """Return what a unit of a block costs with everything."""
-        total = self._with_all(price, block, {"energy"})
+    def cost(self, price: Fraction, block: int, is_lifeline: bool) -> Fraction:
+        """Return what a unit of a block, or of a lifeline there, costs with everything."""
+
+        def bears(item: UnitItem | PercentItem) -> bool:
+            is_in = item.blocks is None or block in item.blocks
+            return is_in and (item.lifeline or not is_lifeline)
+
+        percents = [item for item in self.percents if bears(item)]
+        total = self._with_all(price, percents, {"energy"})
         for levy in self.levies:
-            if levy.blocks is None or block in levy.blocks:
-                total += self._with_all(Fraction(levy.price), block, {"levies", levy.code})
+            if bears(levy):
+                total += self._with_all(Fraction(levy.price), percents, {"levies", levy.code})
         return total
 
-    def _with_all(self, published: Fraction, block: int, names: set[str]) -> Fraction:
-        lying = {
-            item.code
-            for item in self.percents
-            if not names.isdisjoint(item.on) and (item.blocks is None or block in item.blocks)
-        }
+    def _with_all(
+        self, published: Fraction, percents: Sequence[PercentItem], names: set[str]
+    ) -> Fraction:
+        lying = {item.code for item in percents if not names.isdisjoint(item.on)}
         included = _share(lying, (item for item in self.percents if item.included))
         if included <= -1:
             return Fraction(-1)

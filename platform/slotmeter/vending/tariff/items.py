@@ -21,7 +21,20 @@ from slotmeter.vending.tariff.model import (
     UnitItem,
 )
 
-__all__ = ["Items", "read_items"]
+__all__ = ["Items", "Sold", "read_items"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What the tables of a tariff have that items may be narrowed to.
+
+    Args:
+        blocks_max: the most blocks that a table has.
+        has_lifeline: some table has a lifeline.
+    """
+
+    blocks_max: int
+    has_lifeline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +47,13 @@ class Items:
     free_units: tuple[FreeUnits, ...]
 
 
-def read_items(document: Section, units: Units, blocks_max: int, fixed_step: bool) -> Items:
+def read_items(document: Section, units: Units, sold: Sold, fixed_step: bool) -> Items:
     """Read the item sections of a document.
 
     Args:
         document: the whole.
         units: of the tariff.
-        blocks_max: the most blocks that a table has.
+        sold: what its tables have.
         fixed_step: amounts are rounded to a step, so that they may have more decimals than coins.
     """
     groups = {
@@ -51,10 +64,10 @@ def read_items(document: Section, units: Units, blocks_max: int, fixed_step: boo
         "free_units": document.named("free_units", "free units"),
     }
     _check_names(groups)
-    unit_items = tuple(_levy(code, part, units, blocks_max) for code, part in groups["levies"])
+    unit_items = tuple(_levy(code, part, units, sold) for code, part in groups["levies"])
     fixed = [_fixed(code, part, units, fixed_step) for code, part in groups["fixed"]]
     percents = [
-        _percent(code, part, units, blocks_max, is_tax=group == "taxes")
+        _percent(code, part, units, sold, is_tax=group == "taxes")
         for group in ("percentages", "taxes")
         for code, part in groups[group]
     ]
@@ -62,6 +75,7 @@ def read_items(document: Section, units: Units, blocks_max: int, fixed_step: boo
     others = {code: group for group in ("levies", "fixed") for code, _ in groups[group]}
     ordered = in_order(percents, others, paths, document.problems)
     _check_included(ordered, paths, document)
+    _check_lifeline(ordered, (item.code for item in unit_items), paths, document)
     for (_, part), item in zip(groups["fixed"], fixed, strict=True):
         if part.has("includes_tax") and not item.includes_tax:
             _check_without_tax(item, part, ordered)
@@ -84,14 +98,15 @@ def _check_names(groups: Mapping[str, Sequence[tuple[str, Section]]]) -> None:
             seen[code] = group
 
 
-def _levy(code: str, part: Section, units: Units, blocks_max: int) -> UnitItem:
+def _levy(code: str, part: Section, units: Units, sold: Sold) -> UnitItem:
     part.require("per_unit")
     return UnitItem(
         code=code,
         label=part.text("label") or code,
         price=part.number("per_unit", RATE) or Decimal(0),
-        blocks=_block_numbers(part, blocks_max),
+        blocks=_block_numbers(part, sold.blocks_max),
         when=read_when(part, units),
+        lifeline=_on_lifeline(part, sold),
     )
 
 
@@ -105,13 +120,35 @@ def _block_numbers(part: Section, blocks_max: int) -> frozenset[int] | None:
     return frozenset(part.numbers("blocks", rule)) or None
 
 
-def _percent(
-    code: str, part: Section, units: Units, blocks_max: int, *, is_tax: bool
-) -> PercentItem:
+def _on_lifeline(part: Section, sold: Sold) -> bool:
+    if part.has("lifeline") and not sold.has_lifeline:
+        part.add("lifeline", "no table of this tariff has a lifeline")
+        return True
+    return part.flag("lifeline", True)
+
+
+def _check_lifeline(
+    items: Iterable[PercentItem], levies: Iterable[str], paths: Mapping[str, str], document: Section
+) -> None:
+    """Warn of percentages that the lifeline cannot narrow: none of their bases is units."""
+    of_units = {"energy", "levies", *levies}
+    for item in items:
+        if not item.lifeline and of_units.isdisjoint(item.on):
+            document.problems.warn(
+                f"{paths[item.code]}.lifeline",
+                "it is not taken of units but of other items, and of all that these come to; "
+                "write lifeline: false there",
+            )
+
+
+def _percent(code: str, part: Section, units: Units, sold: Sold, *, is_tax: bool) -> PercentItem:
     part.require("percent")
     part.require("on", "it says of what the percentage is taken, such as [energy]")
     on = tuple(word for word, _ in part.words("on"))
-    blocks = _block_numbers(part, blocks_max)
+    blocks = _block_numbers(part, sold.blocks_max)
+    lifeline = _on_lifeline(part, sold)
+    if not lifeline and "tender" in on:
+        part.add("lifeline", "a percentage of the tender does not look at what is bought")
     included = part.flag("included", False)
     if included and "tender" in on:
         part.add("included", "the tender is not a price, so that no percentage is included in it")
@@ -124,6 +161,7 @@ def _percent(
         blocks=blocks,
         included=included,
         when=read_when(part, units),
+        lifeline=lifeline,
     )
 
 

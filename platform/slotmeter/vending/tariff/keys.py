@@ -32,9 +32,9 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "condition": CONDITION,
     "range": ("above", "at_least", "to", "below"),
     "counter": (*("window", "start_day", "days", "months", "counts_free", "missed", "months_max"),),
-    "levy": ("label", "per_unit", "blocks", "when"),
-    "percentage": ("label", "percent", "on", "blocks", "included", "when"),
-    "tax": ("label", "percent", "on", "blocks", "included", "when"),
+    "levy": ("label", "per_unit", "blocks", "lifeline", "when"),
+    "percentage": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
+    "tax": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
     "fixed charge": (
         *("label", "amount", "by_connection", "includes_tax", "every", "missed", "months_max"),
         *("per", "split", "when"),

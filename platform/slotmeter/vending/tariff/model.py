@@ -192,13 +192,18 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class UnitItem:
-    """A levy or surcharge per unit; ``blocks`` (1 is the first) narrows it to some blocks."""
+    """A levy or surcharge per unit.
+
+    ``blocks`` (1 is the first) narrows it to some blocks; without ``lifeline`` it is not taken of
+    units at the price of a lifeline.
+    """
 
     code: str
     label: str
     price: Decimal
     blocks: frozenset[int] | None = None
     when: Condition = ALWAYS
+    lifeline: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,8 @@ class PercentItem:
         blocks: narrows the base ``energy`` and per-unit items to some blocks.
         included: the prices of the bases are published with it; the engine takes it out of them,
             as the remainder, in place of adding it.
+        lifeline: False narrows the base ``energy`` and per-unit items to units that are not at the
+            price of a lifeline.
     """
 
     code: str
@@ -226,6 +233,7 @@ class PercentItem:
     blocks: frozenset[int] | None = None
     included: bool = False
     when: Condition = ALWAYS
+    lifeline: bool = True
 
 
 class Measure(StrEnum):

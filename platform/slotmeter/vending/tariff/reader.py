@@ -18,7 +18,7 @@ from slotmeter.units import CURRENCY_EXPONENTS, Commodity, Energy, Volume
 from slotmeter.vending.tariff.costs import check_prices
 from slotmeter.vending.tariff.fields import Section, Units
 from slotmeter.vending.tariff.flat import is_flat, read_flat
-from slotmeter.vending.tariff.items import read_items
+from slotmeter.vending.tariff.items import Sold, read_items
 from slotmeter.vending.tariff.marks import (
     Entries,
     Node,
@@ -152,7 +152,8 @@ def _read_whole(
         document.problems.warn("calendar", "no table has prices by period, so it is not used")
     rounding = read_rounding(document, units)
     blocks_max = max((len(table.blocks) for table in energy.tables.values()), default=0)
-    items = read_items(document, units, blocks_max, rounding.fixed_step is not None)
+    sold = Sold(blocks_max, any(table.lifeline for table in energy.tables.values()))
+    items = read_items(document, units, sold, rounding.fixed_step is not None)
     check_prices(energy.tables, items.unit_items, items.percent_items, document.problems)
     purchase, too_small = read_purchase(document, units)
     return Tariff(
