@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+
+from pydantic import BaseModel
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.route import OK, Route, get, post, put
@@ -306,7 +309,7 @@ def _version(row: Row) -> dict[str, Any]:
 
 _TARIFFS: Final = frozenset({Right.TARIFFS})
 _DRAFTS: Final = frozenset({Right.TARIFFS, Right.TARIFF_DRAFT, Right.TARIFF_APPROVE})
-_DETAIL: Final = {OK: DraftDetail}
+_DETAIL: Final[Mapping[int, type[BaseModel]]] = {OK: DraftDetail}
 
 ROUTES: Final[tuple[Route, ...]] = (
     get("/tariffs", tariffs, "tariffs", _TARIFFS, TariffsPage),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import Caller, Clock, Read, Row, Rows, UnitOfWork
+from slotmeter.ports import Caller, Clock, Read, Row, Rows, SqlValue, UnitOfWork
 from slotmeter.services.pricing import PurchaseReads, price
 from slotmeter.units import Commodity, Money, commodity_quantity, epoch_us, parse_money
 from slotmeter.vending.pricing.priced import PricedLine
@@ -56,7 +56,7 @@ class ClassPreview:
         principal = caller.principal
         tender = parse_money(tendered, principal.currency)
         asked = PurchaseReads(principal, meter, epoch_us(self._clock.now()), CHANNEL)
-        of_class = {"utility_id": principal.utility_id, "code": class_code or ""}
+        of_class: dict[str, SqlValue] = {"utility_id": principal.utility_id, "code": class_code or ""}
         rows = await self._uow.read([*asked.reads(), Read("class_by_code", of_class, "class")])
         if not rows["meter"]:
             raise NotFound(
