@@ -56,7 +56,10 @@ class ClassPreview:
         principal = caller.principal
         tender = parse_money(tendered, principal.currency)
         asked = PurchaseReads(principal, meter, epoch_us(self._clock.now()), CHANNEL)
-        of_class: dict[str, SqlValue] = {"utility_id": principal.utility_id, "code": class_code or ""}
+        of_class: dict[str, SqlValue] = {
+            "utility_id": principal.utility_id,
+            "code": class_code or "",
+        }
         rows = await self._uow.read([*asked.reads(), Read("class_by_code", of_class, "class")])
         if not rows["meter"]:
             raise NotFound(
