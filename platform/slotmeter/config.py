@@ -105,6 +105,15 @@ class StsConfig(_Section):
     )
 
 
+class ProcessConfig(_Section):
+    """``[process]``: how the server uses the machine."""
+
+    one_core: bool = Field(
+        default=True,
+        description="Keep the server itself to one core; its threads share one lock anyway.",
+    )
+
+
 class LimitsConfig(_Section):
     """``[limits]``: what one caller can take from the server."""
 
@@ -165,6 +174,7 @@ class Config(_Section):
     log: LogConfig = LogConfig()
     sts: StsConfig = StsConfig()
     limits: LimitsConfig = LimitsConfig()
+    process: ProcessConfig = ProcessConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)
 
     @classmethod

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +71,13 @@ def register(subparsers: Subparsers) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     from slotmeter.api.logs import set_up_logging
+    from slotmeter.runtime.cores import keeping_to_one_core
 
     config = _config(options)
     set_up_logging(config.log.level, "json" if options.json else config.log.format)
     try:
-        return asyncio.run(_run(config, as_json=options.json))
+        with keeping_to_one_core() if config.process.one_core else nullcontext():
+            return asyncio.run(_run(config, as_json=options.json))
     except ConfigError as error:
         if error.code not in TRIED:
             raise

@@ -18,6 +18,7 @@ from typing import Final
 __all__ = ["main"]
 
 STDIN: Final = 0
+CORES: Final = "SLOTMETER_CORES"  # of ``cores``, which a child does not load
 
 
 def main() -> None:
@@ -25,8 +26,16 @@ def main() -> None:
     target, *arguments = sys.argv[1:]
     module, _, name = target.partition(":")
     sys.argv = [target, *arguments]
+    _take_back_cores()
     threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
     sys.exit(getattr(importlib.import_module(module), name)())
+
+
+def _take_back_cores() -> None:
+    """Run on all cores that the server was given, though it keeps to one of them itself."""
+    given = os.environ.pop(CORES, "")
+    if given:
+        os.sched_setaffinity(0, [int(core) for core in given.split(",")])
 
 
 def _follow_parent() -> None:
