@@ -1,0 +1,117 @@
+"""The unit of work: data in, data out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = [
+    "Changes",
+    "From",
+    "Insert",
+    "NewId",
+    "Read",
+    "Reads",
+    "Row",
+    "Rows",
+    "SqlValue",
+    "Step",
+    "Then",
+    "UnitOfWork",
+    "Update",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+SqlValue = str | int | bytes | None
+Row = Mapping[str, Any]
+Rows = Mapping[str, Sequence[Row]]
+NewId = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """A parameter taken from the first row of an earlier read; without a row the read is empty."""
+
+    read: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One named statement of ``storage.statements`` with its parameters.
+
+    Args:
+        statement: the name in the catalogue.
+        params: values, or references to earlier reads of the same unit.
+        key: the name of its rows in ``Rows``; the statement's name if not given.
+    """
+
+    statement: str
+    params: Mapping[str, SqlValue | From] = field(default_factory=dict)
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """Further reads, which a pure function chooses by the rows that are there already."""
+
+    of: Callable[[Rows], Sequence[Read]]
+
+
+Reads = Sequence[Read | Then]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A row to add to a table of ``storage.schema``."""
+
+    table: str
+    row: Mapping[str, SqlValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A named, guarded update; the unit fails when it does not change ``rows`` rows.
+
+    ``rows`` is None for any number. ``statement`` is the name in the catalogue.
+    """
+
+    statement: str
+    params: Mapping[str, SqlValue]
+    rows: int | None = 1
+
+
+Step = Insert | Update
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[T_co]):
+    """What a unit of work writes, in order, and what it answers."""
+
+    result: T_co
+    steps: Sequence[Step] = ()
+
+
+class UnitOfWork(Protocol):
+    """The transaction boundary.
+
+    ``run`` makes the reads, calls ``decide`` with the rows and a source of new ids, and writes the
+    changes: all or nothing, durable before it returns. ``decide`` is pure and synchronous; an error
+    it raises is handed to the caller and nothing is written. Ids grow with time.
+    """
+
+    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+        """Read, decide, write, commit.
+
+        Raises:
+            Conflict: ``changed_meanwhile`` when a guarded update met other rows than it expected.
+            Unavailable: ``database_unavailable`` when the commit failed; nothing was written.
+        """
+        ...
+
+    async def read(self, reads: Reads) -> Rows:
+        """Make reads that see one committed state, without writing."""
+        ...
