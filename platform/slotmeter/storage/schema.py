@@ -4,7 +4,7 @@ Every row carries its utility and every query is scoped by it. Times are UTC epo
 (``*_us``), money is integer minor units (``*_minor``), amounts of energy and volume are Wh and mL.
 Ids come from one source that grows with time. Documents are JSON text. What has happened is never
 changed: the append-only tables are guarded by triggers (see the migrations). What is agreed with an
-account and the tariffs are in ``account_tables``.
+account and the tariffs are in ``account_tables``, keys are in ``key_tables``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from slotmeter.storage import account_tables
+from slotmeter.storage import account_tables, key_tables
 from slotmeter.storage.columns import id_column as _id
 from slotmeter.storage.columns import int_column as _int
 from slotmeter.storage.columns import ref_column as _ref
@@ -32,6 +32,7 @@ __all__ = ["APPEND_ONLY", "METADATA"]
 APPEND_ONLY = (
     *("act", "command_log", "event", "journal", "notice", "posting"),
     *account_tables.APPEND_ONLY,
+    *key_tables.APPEND_ONLY,
 )
 """Tables whose rows are never changed nor removed."""
 
@@ -247,15 +248,17 @@ token = Table(
     _int("tid_minute"),  # minutes since 1993-01-01 00:00 UTC, whatever the base date
     _int("tid"),
     _int("amount"),  # Wh or mL
-    _text("digits", nullable=True),  # commit 2
+    _text("digits", nullable=True),  # commit 2; sealed, see ports.TokenSafe
     _text("state"),  # reserved | issued | accepted | verified | void
     _text("accepted_by", nullable=True),  # delivery | keypad
     _int("created_us"),
     _int("issued_us", nullable=True),
     _int("accepted_us", nullable=True),
     _text("purpose", default="credit"),  # credit: paid for | free: free units
+    _text("digits_index", nullable=True),  # keyed hash of the digits, to search by
     UniqueConstraint("meter_id", "tid_minute"),
     Index(None, "sale_row_id"),
+    Index(None, "digits_index"),
 )
 
 ledger_account = Table(
