@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from slotmeter.errors import Refused
+from slotmeter.runtime.repricing import verify_sales
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.registry import Registry
 from slotmeter.services.selling import SellRequest
@@ -57,6 +58,18 @@ async def lines(shop: Shop, receipt_number: str) -> dict[str, int]:
 def account_of(shop: Shop, meter: SmallMeter) -> int:
     (account,) = shop.column("SELECT id FROM account WHERE number = ?", meter.account_number)
     return int(account)
+
+
+def put_in_class(shop: Shop, meter: SmallMeter, code: str) -> None:
+    """Put a meter's account into a class, an hour from now."""
+    shop.sql(
+        "INSERT INTO account_class VALUES (1, ?, ?, ?, ?, '', ?, 0)",
+        shop.utility.utility_id,
+        account_of(shop, meter),
+        code,
+        epoch_us(shop.clock.now()) + 3_600_000_000,
+        shop.till.principal.id,
+    )
 
 
 # --- at one instant -----------------------------------------------------------------------------
@@ -192,6 +205,33 @@ async def test_a_lifeline_takes_back_no_price_that_was_never_paid(shop: Shop) ->
     assert await units(shop, meter, "2000", "b") == "20.0"
 
 
+async def test_a_new_class_takes_back_the_price_that_was_paid_under_the_old_one(
+    shop: Shop,
+) -> None:
+    energy = {
+        "label": "Energy",
+        "tables": {
+            "poor": {"price": "6", "lifeline": {"to": "50", "price": "1"}},
+            "others": {"price": "10", "lifeline": {"to": "30", "price": "4"}},
+        },
+        "use": [{"class": ["indigent"], "table": "poor"}, {"table": "others"}],
+    }
+    await shop.utility.add_tariff({**BLOCKS, "energy": energy})
+    meter = await shop.utility.add_meter(tariff="blocks")
+    await shop.sell(meter.number, "80", "a")
+    put_in_class(shop, meter, "indigent")
+    shop.clock.advance(seconds=3600)
+
+    crossing = await shop.sell(meter.number, "340", "b")
+
+    # 20 at 4; then 40 at 6 and the 20 before at 2 more, whatever the new class pays at first.
+    assert crossing.units == "50.0"
+    assert (await lines(shop, crossing.receipt_number))["correction:energy"] == 4_000
+    found = verify_sales(shop.path, shop.utility.utility_id, from_us=0, to_us=2**62)
+    assert (found.repriced.sales, found.repriced.different) == (2, 0)
+    await assert_ledger_holds(shop)
+
+
 async def test_the_class_of_the_moment_chooses_the_prices(shop: Shop) -> None:
     energy = {
         "label": "Energy",
@@ -200,14 +240,7 @@ async def test_the_class_of_the_moment_chooses_the_prices(shop: Shop) -> None:
     }
     await shop.utility.add_tariff({**BLOCKS, "energy": energy})
     meter = await shop.utility.add_meter(tariff="blocks")
-    later_us = epoch_us(shop.clock.now()) + 3_600_000_000
-    shop.sql(
-        "INSERT INTO account_class VALUES (1, ?, ?, 'indigent', ?, '', ?, 0)",
-        shop.utility.utility_id,
-        account_of(shop, meter),
-        later_us,
-        shop.till.principal.id,
-    )
+    put_in_class(shop, meter, "indigent")
 
     before = await units(shop, meter, "100", "a")
     shop.clock.advance(seconds=3600)

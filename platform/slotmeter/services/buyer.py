@@ -6,7 +6,8 @@ needs none of what a lifeline needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -19,6 +20,7 @@ from slotmeter.units import epoch_us
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.pricing.charges_due import TakenCharge, open_charges, open_free
 from slotmeter.vending.pricing.chosen import local_day
+from slotmeter.vending.pricing.earlier import EarlierSale, has_prices_to_correct, priced_before
 from slotmeter.vending.pricing.situation import ChargeState, FreeState, Situation, Transfer
 from slotmeter.vending.pricing.windows import window_start_day, window_start_us, windows_missed
 from slotmeter.vending.tariff.model import (
@@ -48,6 +50,7 @@ class Needs:
 
     Args:
         window: what was bought in the block window.
+        corrects: what was paid for it, as tables may change within the window.
         split: what was tendered in the month of charges.
         last: when something was bought last.
         before_window: when something was bought last before the block window.
@@ -71,6 +74,7 @@ class Needs:
     free_months: int | None
     monthly: tuple[str, ...] | None = None
     is_plain: bool = False
+    corrects: bool = False
 
 
 @lru_cache(maxsize=1_000)
@@ -110,7 +114,8 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
     monthly = None
     if periodic and all(_is_simple(item) for item in periodic):
         monthly = tuple(item.code for item in periodic)
-    return tariff, replace(needs, is_plain=needs == plain, monthly=monthly)
+    corrects = needs.window and has_prices_to_correct(tariff)
+    return tariff, replace(needs, is_plain=needs == plain, monthly=monthly, corrects=corrects)
 
 
 def _is_simple(item: FixedItem) -> bool:
@@ -212,6 +217,8 @@ class BuyerReads:
         reads = []
         if needs.window:
             reads.append(self._sold_since(point, window_us, rows, "window"))
+        if needs.corrects:
+            reads.append(self._sold_since(point, window_us, rows, "earlier", "sold_correctable"))
         if needs.split:
             month = month_of(_charge_month(counter, day))
             from_us = _month_day_us(month, _first_day(counter), zone)
@@ -264,13 +271,15 @@ class BuyerReads:
         return reads
 
     @staticmethod
-    def _sold_since(point: int, from_us: int, rows: Rows, key: str) -> Read:
+    def _sold_since(
+        point: int, from_us: int, rows: Rows, key: str, statement: str = "sold_in_window"
+    ) -> Read:
         params: dict[str, SqlValue] = {
             "supply_point_id": point,
             "from_us": from_us,
             "tariff_version_id": rows["tariff"][0]["tariff_version_id"],
         }
-        return Read("sold_in_window", params, key)
+        return Read(statement, params, key)
 
     def tariff(self, rows: Rows) -> tuple[Tariff, Needs]:
         """Return the tariff in force, and what it asks about a buyer."""
@@ -354,7 +363,24 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         situation = replace(situation, charges=_charges(reads, rows, situation))
     if needs.free_months is not None:
         situation = replace(situation, free=_free(reads, rows, situation))
-    return situation
+    return _with_prices_paid(tariff, situation, rows.get("earlier", ()))
+
+
+def _with_prices_paid(tariff: Tariff, situation: Situation, sales: Sequence[Row]) -> Situation:
+    """Add what was paid for units that are corrected, where another table was in use then."""
+    earlier = [
+        EarlierSale(
+            Situation.from_dict(json.loads(row["situation"])),
+            row["counted_units"],
+            row["lifeline_units"],
+        )
+        for row in sales
+    ]
+    paid = priced_before(tariff, situation, earlier)
+    if not paid:
+        return situation
+    units = sum(each.units for each in paid)
+    return replace(situation, priced_before=paid, prior_lifeline_units=units)
 
 
 def _monthly(codes: tuple[str, ...], reads: BuyerReads, rows: Rows) -> tuple[ChargeState, ...]:

@@ -23,6 +23,7 @@ from slotmeter.services.preview_tally import Buyer, PreviewTally
 from slotmeter.services.repricing import StoredSale, situation_of
 from slotmeter.units import epoch_us
 from slotmeter.vending.pricing.charges_due import TakenCharge, open_charges
+from slotmeter.vending.pricing.earlier import EarlierSale, priced_before
 from slotmeter.vending.pricing.engine import price_tender, window_start_us
 from slotmeter.vending.pricing.situation import FreeState, Situation
 from slotmeter.vending.pricing.windows import windows_missed
@@ -261,6 +262,7 @@ class _Point:
         self._average = average
         self._bought_us = bought_us
         self._counted: list[tuple[int, int, int, int]] = []  # when, units, lifeline, tender
+        self._correctable: list[EarlierSale] = []
         self._taken: dict[tuple[str, str], TakenCharge] = {}
         self._last_us: int | None = None
         self._given: set[tuple[str, str]] = set()
@@ -295,9 +297,13 @@ class _Point:
             prior_lifeline_units=max(0, sum(each[2] for each in inside)),
             average_units=self._average if run.needs.average else old.average_units,
             missed_windows=missed,
+            priced_before=(),
             charges=(),
             free=self._free(old),
         )
+        if run.needs.corrects:
+            sold = [each for each in self._correctable if each.situation.at_us >= start_us]
+            situation = replace(situation, priced_before=priced_before(run.tariff, situation, sold))
         charges = open_charges(
             run.tariff,
             situation,
@@ -333,6 +339,10 @@ class _Point:
         self._counted.append(
             (sale.sold_us, priced.counted_units, priced.lifeline_units, sale.tender_minor)
         )
+        if priced.lifeline_units:
+            self._correctable.append(
+                EarlierSale(situation, priced.counted_units, priced.lifeline_units)
+            )
         for charge in priced.charges:
             key = (charge.code, charge.period)
             before = self._taken.get(key)

@@ -248,6 +248,15 @@ READS: dict[str, Select[Any]] = {
         ).label("lifeline_units"),
         func.coalesce(func.sum(_sale.c.tender_minor), 0).label("tender_minor"),
     ).where(*_COUNTED),
+    # Of these, the sales whose prices a later one takes back, or that took some back.
+    "sold_correctable": select(_sale.c.situation, _sale.c.counted_units, _sale.c.lifeline_units)
+    .where(
+        *_COUNTED,
+        _sale.c.tariff_version_id == bindparam("tariff_version_id"),
+        _sale.c.lifeline_units != 0,
+        _sale.c.situation.is_not(None),
+    )
+    .order_by(_sale.c.sold_us, _sale.c.id),
     "sold_last": select(_sale.c.sold_us)
     .where(
         _sale.c.supply_point_id == bindparam("supply_point_id"),

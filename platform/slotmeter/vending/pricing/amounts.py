@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slotmeter.vending.pricing.fixed import FixedTaken
-from slotmeter.vending.pricing.plan import LIFELINE, Percentage, Plan, Regime, Segment
+from slotmeter.vending.pricing.plan import (
+    LIFELINE,
+    Percentage,
+    Plan,
+    Regime,
+    Segment,
+    regime_of,
+)
+from slotmeter.vending.pricing.situation import PricedBefore
 from slotmeter.vending.tariff.model import PercentOf
 
 __all__ = [
@@ -78,7 +86,14 @@ def parts_between(regime: Regime, start: int, end: int) -> list[Part]:
     return parts
 
 
-def undone(plan: Plan, before: int, after: int, prior: int, units: int) -> list[Part]:
+def undone(
+    plan: Plan,
+    before: int,
+    after: int,
+    prior: int,
+    units: int,
+    priced_before: Sequence[PricedBefore] = (),
+) -> list[Part]:
     """Return what is taken back of units bought under another regime: the new price, less the old.
 
     Args:
@@ -87,13 +102,23 @@ def undone(plan: Plan, before: int, after: int, prior: int, units: int) -> list[
         after: position of the regime that holds now.
         prior: the block counter.
         units: so many of those counted last.
+        priced_before: what was paid for them; empty for the price of the regime before.
     """
     if before == after or units <= 0:
         return []
     start = prior - units
-    old = parts_between(plan.regimes[before], start, prior)
+    if priced_before:
+        old = [part for each in priced_before for part in _sold(plan, each)]
+    else:
+        old = parts_between(plan.regimes[before], start, prior)
     new = parts_between(plan.regimes[after], start, prior)
     return [*new, *((segment, -quantity) for segment, quantity in old)]
+
+
+def _sold(plan: Plan, each: PricedBefore) -> list[Part]:
+    regimes = plan.earlier[each.table]
+    regime = regimes[regime_of(regimes, each.total)]
+    return parts_between(regime, each.total - each.units, each.total)
 
 
 def percents_of_tender(plan: Plan, tender_minor: int) -> list[int]:

@@ -6,9 +6,10 @@ what rounding to units leaves of it goes to the line ``rounding``, and the tax l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import chain
 
 from slotmeter.units import Rounding
 from slotmeter.vending.pricing.amounts import (
@@ -23,7 +24,7 @@ from slotmeter.vending.pricing.amounts import (
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
-from slotmeter.vending.pricing.plan import Percentage, Plan, Segment
+from slotmeter.vending.pricing.plan import Percentage, Plan, Regime, Segment
 from slotmeter.vending.pricing.solve import Bought, Counted, Exact, buy, exactly, units_at_once
 from slotmeter.vending.tariff.model import SplitBy
 
@@ -86,12 +87,16 @@ def _without_taxes(plan: Plan) -> Plan:
             all_in=each.all_in - sum(each.percents[at] for at in plan.taxes),
         )
 
+    def without(regimes: Sequence[Regime]) -> tuple[Regime, ...]:
+        return tuple(
+            replace(regime, segments=tuple(segment(each) for each in regime.segments))
+            for regime in regimes
+        )
+
     return replace(
         plan,
-        regimes=tuple(
-            replace(regime, segments=tuple(segment(each) for each in regime.segments))
-            for regime in plan.regimes
-        ),
+        regimes=without(plan.regimes),
+        earlier={table: without(regimes) for table, regimes in plan.earlier.items()},
         percents=tuple(percentage(plan.percents[at]) for at in kept),
         tender_weights={},
     )
@@ -102,9 +107,15 @@ def _net_segments(plan: Plan) -> dict[int, Segment]:
     """Return the segments without taxes, by the identity of those with taxes."""
     return {
         id(segment): net
-        for regime, net_regime in zip(plan.regimes, _without_taxes(plan).regimes, strict=True)
+        for regime, net_regime in zip(
+            _every_regime(plan), _every_regime(_without_taxes(plan)), strict=True
+        )
         for segment, net in zip(regime.segments, net_regime.segments, strict=True)
     }
+
+
+def _every_regime(plan: Plan) -> Iterator[Regime]:
+    return chain(plan.regimes, *plan.earlier.values())
 
 
 def fixed_percents(plan: Plan, taken: FixedTaken) -> list[int]:

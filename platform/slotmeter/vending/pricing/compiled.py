@@ -221,7 +221,11 @@ def _stepped(value: Fraction, step: Fraction) -> Fraction:
 
 
 def _plan(
-    tariff: Tariff, table: Table, levies: Sequence[UnitItem], items: Sequence[PercentItem]
+    tariff: Tariff,
+    table: Table,
+    levies: Sequence[UnitItem],
+    items: Sequence[PercentItem],
+    earlier: Sequence[Table] = (),
 ) -> Plan:
     scale: int = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
     sold_unit = _sold_unit(tariff)
@@ -234,17 +238,14 @@ def _plan(
     def per_unit(price: Decimal) -> Fraction:
         return Fraction(price) * scale / sold_unit
 
-    regimes = [
-        (
-            low,
-            high,
-            [
-                _priced(each, per_unit, levies, bases, None if step is None else per_unit(step))
-                for each in stretches
-            ],
-        )
-        for low, high, stretches in _regimes(table, is_by_block)
-    ]
+    price_step = None if step is None else per_unit(step)
+    by_table = {
+        each.code: [
+            (low, high, [_priced(part, per_unit, levies, bases, price_step) for part in stretches])
+            for low, high, stretches in _regimes(each, is_by_block)
+        ]
+        for each in (table, *earlier)
+    }
     fixed = {item.code: bases.on_fixed(item.code) for item in tariff.fixed_items}
     inside = {code: sum(bases.on_fixed(code, only_included=True), Fraction(0)) for code in fixed}
     on_tender = {
@@ -253,26 +254,41 @@ def _plan(
         if item.on == ("tender",)
     }
     denominator = lcm(
-        *(rate.denominator for _, _, parts in regimes for part in parts for rate in part.all()),
+        *(
+            rate.denominator
+            for regimes in by_table.values()
+            for _, _, parts in regimes
+            for part in parts
+            for rate in part.all()
+        ),
         *(share.denominator for shares in fixed.values() for share in shares),
         *(share.denominator for share in inside.values()),
         *(share.denominator for shares in on_tender.values() for share in shares),
     )
+    made = {code: _made(regimes, denominator, tariff, scale) for code, regimes in by_table.items()}
     return Plan(
         tariff=tariff,
         scale=scale,
         sold_unit=sold_unit,
         denominator=denominator,
-        regimes=tuple(
-            Regime(low, high, tuple(_segment(each, denominator, tariff, scale) for each in parts))
-            for low, high, parts in regimes
-        ),
+        regimes=made[table.code],
         levies=tuple(levies),
         percents=tuple(_percentage(item, bases, levies, tariff.fixed_items) for item in items),
         fixed={code: _fixed(denominator, shares, inside[code]) for code, shares in fixed.items()},
         tender_weights={at: _over(denominator, shares) for at, shares in on_tender.items()},
         divide=DIVIDE[tariff.rounding.lines],
-        spares_lifeline=table.lifeline is not None and not all(item.lifeline for item in items),
+        spares_lifeline=any(each.lifeline is not None for each in (table, *earlier))
+        and not all(item.lifeline for item in items),
+        earlier=made if earlier else {},
+    )
+
+
+def _made(
+    regimes: Iterable[tuple[int, int, list[_Prices]]], denominator: int, tariff: Tariff, scale: int
+) -> tuple[Regime, ...]:
+    return tuple(
+        Regime(low, high, tuple(_segment(each, denominator, tariff, scale) for each in parts))
+        for low, high, parts in regimes
     )
 
 
@@ -393,7 +409,7 @@ class Compiled:
             item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE
         ]
         self._is_fixed_conditional = any(item.when != ALWAYS for item in tariff.fixed_items)
-        self._plans: dict[tuple[str, tuple[bool, ...]], Plan] = {}
+        self._plans: dict[tuple[str, tuple[bool, ...], tuple[str, ...]], Plan] = {}
 
     def plan(self, situation: Situation, day: date) -> Plan:
         """Return the prices for a buyer on a local day.
@@ -406,10 +422,13 @@ class Compiled:
         applies: tuple[bool, ...] = ()
         if self._is_conditional:
             applies = tuple([holds(when, situation, day) for when in self._conditions])
-        key = (table.code, applies)
+        earlier: tuple[str, ...] = ()
+        if situation.priced_before:
+            earlier = tuple(sorted({each.table for each in situation.priced_before}))
+        key = (table.code, applies, earlier)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._new_plan(table, applies)
+            plan = self._plans[key] = self._new_plan(table, applies, earlier)
         return plan
 
     def delivery(self, situation: Situation) -> Delivery:
@@ -452,14 +471,15 @@ class Compiled:
             self._new_constants[key] = found
         return found
 
-    def _new_plan(self, table: Table, applies: tuple[bool, ...]) -> Plan:
+    def _new_plan(self, table: Table, applies: tuple[bool, ...], earlier: tuple[str, ...]) -> Plan:
         levies: Sequence[UnitItem] = self.tariff.unit_items
         percents: Sequence[PercentItem] = self.tariff.percent_items
         if applies:
             count = len(levies)
             levies = [each for each, yes in zip(levies, applies, strict=False) if yes]
             percents = [each for each, yes in zip(percents, applies[count:], strict=True) if yes]
-        return _plan(self.tariff, table, levies, percents)
+        tables = [self.tariff.energy.tables[code] for code in earlier]
+        return _plan(self.tariff, table, levies, percents, tables)
 
 
 _ready: dict[int, Compiled] = {}

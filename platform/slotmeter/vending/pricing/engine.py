@@ -15,6 +15,7 @@ from slotmeter.vending.pricing.by_tender import divides, taxes_of, with_taxes
 from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import cap_percent, in_force, local_day
 from slotmeter.vending.pricing.compiled import compiled
+from slotmeter.vending.pricing.earlier import carried_over
 from slotmeter.vending.pricing.fixed import items_due
 from slotmeter.vending.pricing.limits import TOKEN_MONEY_STEPS, check_currency, check_tender
 from slotmeter.vending.pricing.lines import lines_of
@@ -27,7 +28,7 @@ from slotmeter.vending.pricing.situation import Situation, Transfer
 from slotmeter.vending.pricing.solve import Counted
 from slotmeter.vending.pricing.stated import parts_of_units, settle_units
 from slotmeter.vending.pricing.windows import window_start_us
-from slotmeter.vending.tariff.model import Missed, Tariff, TooSmall
+from slotmeter.vending.tariff.model import Tariff, TooSmall
 
 __all__ = [
     "BlockRate",
@@ -202,7 +203,7 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
     ready = compiled(tariff)
     plan = ready.plan(situation, day)
     delivery = ready.delivery(situation)
-    prior = situation.prior_units - _carried_over(plan, situation)
+    prior = situation.prior_units - carried_over(plan, situation)
     if situation.free and tariff.energy.counter.counts_free:
         # As if they had been claimed just before, so that the order makes no difference.
         prior += sum(delivery.priced(each.units) for each in free_given(tariff, situation))
@@ -212,7 +213,7 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
         situation=situation,
         day=day,
         delivery=delivery,
-        counted=Counted(prior, situation.prior_lifeline_units),
+        counted=Counted(prior, situation.prior_lifeline_units, situation.priced_before),
         cap=cap,
         debts=situation.debts,
         advance=situation.advance_minor,
@@ -231,15 +232,6 @@ def _used(tariff: Tariff, situation: Situation, used: int) -> tuple[Plan, Amount
         return plan, *with_taxes(plan, parts, taken_back)
     amounts = line_amounts(plan, parts, taken_back, (), [0] * len(plan.percents))
     return plan, amounts, amounts.total
-
-
-def _carried_over(plan: Plan, situation: Situation) -> int:
-    """Return by how much the block counter starts below zero after windows without a purchase."""
-    counter = plan.tariff.energy.counter
-    if counter.missed is not Missed.ACCUMULATE or situation.missed_windows <= 0:
-        return 0
-    first = plan.regimes[0].segments[0].end if plan.regimes else ENDLESS
-    return 0 if first == ENDLESS else first * min(situation.missed_windows, counter.months_max)
 
 
 def _priced(purchase: Purchase, settled: Settled, outlook: Outlook) -> Priced:

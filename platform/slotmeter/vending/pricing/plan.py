@@ -9,8 +9,8 @@ passing from one to the next takes back what was sold at the other's price.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -20,7 +20,7 @@ from slotmeter.vending.ledger import levy_account
 from slotmeter.vending.pricing.integers import Division
 from slotmeter.vending.tariff.model import Collection, FixedItem, Tariff, UnitItem
 
-__all__ = ["ENDLESS", "LIFELINE", "Fixed", "Percentage", "Plan", "Regime", "Segment"]
+__all__ = ["ENDLESS", "LIFELINE", "Fixed", "Percentage", "Plan", "Regime", "Segment", "regime_of"]
 
 ENDLESS: Final = 1 << 80
 """A limit of the block counter that no purchase reaches."""
@@ -155,6 +155,8 @@ class Plan:
         divide: rounds a line of money.
         spares_lifeline: some percentage is not taken of units at the price of a lifeline, so that
             corrections say what these units had cost.
+        earlier: regimes of the tables, by code, that units to be corrected were sold by; empty
+            where these were sold at this plan's own prices.
     """
 
     tariff: Tariff
@@ -168,6 +170,7 @@ class Plan:
     tender_weights: Mapping[int, tuple[int, ...]]
     divide: Division
     spares_lifeline: bool = False
+    earlier: Mapping[str, tuple[Regime, ...]] = field(default_factory=dict)
 
     @cached_property
     def is_stepped(self) -> bool:
@@ -249,7 +252,12 @@ class Plan:
 
     def regime_of(self, total: int) -> int:
         """Return the position of the regime that a total of the window is in; the last if none."""
-        for at, regime in enumerate(self.regimes):
-            if total <= regime.high:
-                return at
-        return len(self.regimes) - 1
+        return regime_of(self.regimes, total)
+
+
+def regime_of(regimes: Sequence[Regime], total: int) -> int:
+    """Return the position of the regime that a total of the window is in; the last if none."""
+    for at, regime in enumerate(regimes):
+        if total <= regime.high:
+            return at
+    return len(regimes) - 1

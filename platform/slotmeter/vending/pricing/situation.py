@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, Self
 
-__all__ = ["ChargeState", "DebtState", "FreeState", "Situation", "Transfer"]
+__all__ = ["ChargeState", "DebtState", "FreeState", "PricedBefore", "Situation", "Transfer"]
 
 
 class Transfer(StrEnum):
@@ -83,6 +83,21 @@ class FreeState:
 
 
 @dataclass(frozen=True, slots=True)
+class PricedBefore:
+    """Units of the window that a correction takes back, and the prices that were paid for them.
+
+    Args:
+        table: of the tariff, by whose prices they were sold.
+        total: the window's total that they were priced for, after them; Wh or mL.
+        units: so many, the last of that total.
+    """
+
+    table: str
+    total: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """The buyer, the meter and the moment.
 
@@ -112,6 +127,8 @@ class Situation:
         free: free units that may be claimed.
         missed_windows: block windows without a purchase before this one, for counters that keep
             their first blocks (``Counter.missed``); 0 else.
+        priced_before: what was paid for ``prior_lifeline_units``, the oldest first, where that is
+            not the price that the buyer's own table has for the total so far; empty where it is.
     """
 
     at_us: int
@@ -136,6 +153,7 @@ class Situation:
     debts: tuple[DebtState, ...] = ()
     free: tuple[FreeState, ...] = ()
     missed_windows: int = 0
+    priced_before: tuple[PricedBefore, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy of what differs from nothing; :meth:`from_dict` reads it."""
@@ -160,17 +178,19 @@ class Situation:
         return cls(**given)
 
 
-_PARTS: Final[Mapping[str, type[ChargeState] | type[DebtState] | type[FreeState]]] = {
+_Part = ChargeState | DebtState | FreeState | PricedBefore
+_PARTS: Final[Mapping[str, type[_Part]]] = {
     "charges": ChargeState,
     "debts": DebtState,
     "free": FreeState,
+    "priced_before": PricedBefore,
 }
 _FIELDS: Final = tuple(field.name for field in fields(Situation))
 _NOTHING: Final = tuple(field.default for field in fields(Situation))
 _values: Final = attrgetter(*_FIELDS)
 
 
-def _as_dict(part: ChargeState | DebtState | FreeState) -> dict[str, Any]:
+def _as_dict(part: _Part) -> dict[str, Any]:
     return {name: getattr(part, name) for name in part.__slots__}
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from slotmeter.vending.pricing.amounts import Amounts, Part, parts_between, undone
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
+from slotmeter.vending.pricing.situation import PricedBefore
 
 __all__ = ["Bought", "Counted", "buy", "exactly", "units_at_once"]
 
@@ -29,10 +30,13 @@ class Counted:
     Args:
         prior: units counted in the window.
         correctable: of these, bought at a price that a correction takes back.
+        priced_before: what was paid for the correctable ones, where that is not the price of the
+            regime that the counter is in.
     """
 
     prior: int
     correctable: int
+    priced_before: tuple[PricedBefore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
         taken_back: list[Part] = []
         left = money
         if at != first:
-            taken_back = undone(plan, first, at, prior, counted.correctable)
+            taken_back = undone(plan, first, at, prior, counted.correctable, counted.priced_before)
             left -= sum([quantity * segment.all_in for segment, quantity in taken_back])
         if left < 0:
             continue

@@ -33,7 +33,8 @@ def parts_of_units(purchase: Purchase, priced: int) -> tuple[list[Part], list[Pa
     regime = plan.regimes[last]
     if prior + priced > regime.high:
         raise no_price_for_units(plan.tariff)
-    taken_back = undone(plan, first, last, prior, purchase.counted.correctable)
+    counted = purchase.counted
+    taken_back = undone(plan, first, last, prior, counted.correctable, counted.priced_before)
     return parts_between(regime, prior, prior + priced), taken_back, last
 
 
