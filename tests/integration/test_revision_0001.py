@@ -6,105 +6,29 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slotmeter.ports import Caller, Principal
-from slotmeter.security.software import SoftwareSecurityModule, create_vault
-from slotmeter.services.access import rights_of
-from slotmeter.services.ledger_check import LedgerVerdict, verify_ledger
-from slotmeter.services.registry import Registry
-from slotmeter.services.selling import SaleView, Selling, SellRequest
-from slotmeter.storage.database import Database
 from slotmeter.storage.migrate import HEAD, migrate, revision
-from slotmeter.testing.clocks import FakeClock
-from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY
+from slotmeter.testing.old_database import Upgraded, copy_old_database, open_old_database
 from slotmeter.vending.receipts import render_html, render_text
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-SAID: dict[str, Any] = json.loads((FIXTURES / "revision_0001.json").read_text(encoding="utf-8"))
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "revision_0001"
+SAID: dict[str, Any] = json.loads(FIXTURE.with_suffix(".json").read_text(encoding="utf-8"))
 SOLD_BEFORE = tuple(sale_id for sale_id in SAID["sales"] if sale_id != "pending")
 
 
-@dataclass
-class Upgraded:
-    """The old database under today's program."""
-
-    path: Path
-    database: Database
-    selling: Selling
-    clock: FakeClock
-    till: Caller
-
-    async def sell(self, meter: str, tendered: str, sale_id: str) -> SaleView:
-        request = SellRequest(sale_id, SAID["meters"][meter], tendered)
-        view, _ = await self.selling.sell(self.till, request)
-        return view
-
-    async def verify(self) -> LedgerVerdict:
-        utility = await Registry(self.database, self.clock).utility(None)
-        return await verify_ledger(self.database, self.clock, utility)
-
-    def column(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return [row[0] for row in connection.execute(sql)]
-
-
-def _till(path: Path) -> Caller:
-    with closing(sqlite3.connect(path)) as connection:
-        row = connection.execute(
-            "SELECT id, utility_id, branch_id, name, kind FROM principal WHERE name = 'Till 1'"
-        ).fetchone()
-    keys = ("id", "utility_id", "branch_id", "name", "kind")
-    principal = Principal(
-        **dict(zip(keys, row, strict=True)),
-        rights=rights_of(["vendor"]),
-        currency="KES",
-        time_zone="Africa/Nairobi",
-    )
-    return Caller(principal, None, "127.0.0.1", "test")
-
-
 @pytest.fixture
-def old_file(tmp_path: Path) -> Path:
-    path = tmp_path / "slotmeter.db"
-    shutil.copy(FIXTURES / "revision_0001.sqlite3", path)
-    return path
+async def old(tmp_path: Path) -> AsyncIterator[Upgraded]:
+    async with open_old_database(FIXTURE, tmp_path) as opened:
+        yield opened
 
 
-@pytest.fixture
-async def old(old_file: Path) -> AsyncIterator[Upgraded]:
-    database = await Database.open(old_file)
-    create_vault(old_file.parent)
-    security = SoftwareSecurityModule.open(old_file.parent)
-    await security.load(KEY_ID, VENDING_KEY)
-    clock = FakeClock(datetime.fromisoformat(SAID["pending_at"]))
-
-    async def after_payment(_meter_id: int) -> None:
-        return None
-
-    selling = Selling(
-        database,
-        security,
-        clock,
-        draw_rnd=lambda: 5,
-        after_payment=after_payment,
-        on_issued=lambda: None,
-    )
-    yield Upgraded(old_file, database, selling, clock, _till(old_file))
-    await security.close()
-    await database.close()
-
-
-def test_the_file_is_of_the_first_revision_and_is_brought_to_this_one(old_file: Path) -> None:
+def test_the_file_is_of_the_first_revision_and_is_brought_to_this_one(tmp_path: Path) -> None:
+    old_file = copy_old_database(FIXTURE, tmp_path)
     before = revision(old_file)
     migrate(old_file)
 
