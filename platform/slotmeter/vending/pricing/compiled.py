@@ -231,9 +231,7 @@ def _plan(
     sold_unit = _sold_unit(tariff)
     bases = _Bases(items)
     step = tariff.rounding.price_step
-    is_by_block = any(item.blocks is not None for item in levies) or any(
-        item.blocks is not None for item in items
-    )
+    is_by_block = any(item.blocks is not None for item in (*levies, *items))
 
     def per_unit(price: Decimal) -> Fraction:
         return Fraction(price) * scale / sold_unit
