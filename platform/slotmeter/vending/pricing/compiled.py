@@ -231,7 +231,8 @@ def _plan(
     sold_unit = _sold_unit(tariff)
     bases = _Bases(items)
     step = tariff.rounding.price_step
-    is_by_block = any(item.blocks is not None for item in (*levies, *items))
+    bounded: list[UnitItem | PercentItem] = [*levies, *items]
+    is_by_block = any(item.blocks is not None for item in bounded)
 
     def per_unit(price: Decimal) -> Fraction:
         return Fraction(price) * scale / sold_unit
