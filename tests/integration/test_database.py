@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
@@ -20,7 +19,7 @@ from sqlalchemy import create_engine
 from slotmeter.errors import ConfigError, Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, From, Insert, NewId, Read, Rows, Update
 from slotmeter.storage.database import Database
-from slotmeter.storage.migrate import HEAD, MIGRATIONS
+from slotmeter.storage.migrate import HEAD, migrations
 from slotmeter.storage.schema import APPEND_ONLY, METADATA
 
 
@@ -257,10 +256,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(tmp_path: Path) ->
 
 
 def test_head_is_the_newest_migration() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-
-    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+    for dialect in ("sqlite", "postgresql"):
+        assert ScriptDirectory.from_config(migrations(dialect)).get_current_head() == HEAD
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

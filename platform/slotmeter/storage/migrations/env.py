@@ -1,4 +1,4 @@
-"""Runs the migrations on one SQLite file, in one transaction."""
+"""Runs the migrations in one transaction: on a SQLite file, or as a script for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from sqlalchemy.pool import NullPool
 from slotmeter.storage.schema import METADATA
 
 
+def write() -> None:
+    """Write what PostgreSQL has to run; whoever asked opens the transaction."""
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=METADATA,
+        literal_binds=True,
+        transactional_ddl=False,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
 def run() -> None:
-    """Upgrade the database named by the caller."""
+    """Upgrade the SQLite file named by the caller."""
     path = context.config.attributes["database_path"]
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
@@ -23,4 +35,7 @@ def run() -> None:
     engine.dispose()
 
 
-run()
+if context.is_offline_mode():
+    write()
+else:
+    run()

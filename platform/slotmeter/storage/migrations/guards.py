@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Protocol
 
-from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 
-__all__ = ["guard", "make_guard_function", "unguard"]
+__all__ = ["FUNCTION", "Operations", "guard", "make_guard_function", "unguard"]
 
 FUNCTION: Final = "slotmeter_append_only"
 """What the triggers of PostgreSQL call; its baseline makes it, by :func:`make_guard_function`."""
 
 _ACTS: Final = ("UPDATE", "DELETE")
+
+
+class Operations(Protocol):
+    """What a guard needs of ``alembic.op``."""
+
+    def execute(self, sqltext: str, /) -> Any:
+        """Run a statement."""
+
+    def get_context(self) -> MigrationContext:
+        """Return what the migration runs in."""
 
 
 def _on_postgresql(op: Operations) -> bool:

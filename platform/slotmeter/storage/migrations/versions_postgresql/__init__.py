@@ -1,0 +1,1 @@
+"""Where databases on PostgreSQL begin."""
