@@ -33,6 +33,7 @@ APPEND_ONLY = (
     *("act", "command_log", "event", "journal", "notice", "posting"),
     *account_tables.APPEND_ONLY,
     *key_tables.APPEND_ONLY,
+    *key_change_tables.APPEND_ONLY,
     *ledger_tables.APPEND_ONLY,
 )
 """Tables whose rows are never changed nor removed."""
@@ -51,6 +52,7 @@ utility = Table(
     _text("address"),
     _text("policy"),  # JSON: protected hours, cuts per hour, low credit, reading age
     _int("created_us"),
+    _int("training", default="0"),  # 1: for practice, with keys and books of its own
 )
 
 branch = Table(
@@ -150,6 +152,7 @@ meter = Table(
     _text("state"),  # active | blocked | removed
     _int("created_us"),
     _text("transfer", default="units"),  # what its credit tokens carry: units | currency
+    _text("wanted", nullable=True),  # JSON: what it shall be coded with, see services.key_wanted
     UniqueConstraint("utility_id", "number"),
 )
 

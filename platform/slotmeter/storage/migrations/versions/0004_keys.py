@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from slotmeter.storage.migrations.guards import guard, unguard
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -20,10 +22,12 @@ def upgrade() -> None:
     # while tables are made.
     op.add_column("token", sa.Column("digits_index", sa.Text(), nullable=True))
     op.create_index(op.f("ix_token_digits_index"), "token", ["digits_index"])
+    _create_key_changes()
 
 
 def downgrade() -> None:
     """Undo; tokens that were sealed stay sealed."""
+    _drop_key_changes()
     op.drop_index(op.f("ix_token_digits_index"), "token")
     op.drop_column("token", "digits_index")
     for table in ("supply_group", "vault_component", "vault_key"):
@@ -114,3 +118,164 @@ def _create_supply_group() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_supply_group")),
         sa.UniqueConstraint("utility_id", "sgc", name=op.f("uq_supply_group_utility_id_sgc")),
     )
+
+
+# --- changes of the keys of meters, and training -------------------------------------------------
+
+
+def _create_key_changes() -> None:
+    op.add_column("meter", sa.Column("wanted", sa.Text(), nullable=True))
+    training = sa.Column("training", sa.BigInteger(), nullable=False, server_default="0")
+    op.add_column("utility", training)
+    _create_key_campaign()
+    _create_key_change()
+    _create_key_change_token()
+    _create_key_campaign_meter()
+    _create_key_replacement()
+    for table in ("key_change_token", "key_replacement"):
+        guard(op, table)
+
+
+def _drop_key_changes() -> None:
+    for table in ("key_replacement", "key_change_token"):
+        unguard(op, table)
+        op.drop_table(table)
+    for table in ("key_campaign_meter", "key_change", "key_campaign"):
+        op.drop_table(table)
+    op.drop_column("utility", "training")
+    op.drop_column("meter", "wanted")
+
+
+def _int(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), nullable=nullable)
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(), nullable=nullable)
+
+
+def _key(table: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}"))
+
+
+def _once(table: str, *columns: str) -> sa.UniqueConstraint:
+    return sa.UniqueConstraint(*columns, name=op.f(f"uq_{table}_{'_'.join(columns)}"))
+
+
+def _index(table: str, *columns: str) -> None:
+    op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, list(columns))
+
+
+def _create_key_campaign() -> None:
+    op.create_table(
+        "key_campaign",
+        _id(),
+        _int("utility_id"),
+        _text("code"),
+        _text("key_id"),
+        _int("tariff_index", nullable=True),
+        _int("three_tokens"),
+        _text("how"),
+        _text("state"),
+        _text("reason"),
+        _int("principal_id"),
+        _int("created_us"),
+        _int("closed_us", nullable=True),
+        _refers("key_campaign", "utility_id", "utility"),
+        _refers("key_campaign", "principal_id", "principal"),
+        _key("key_campaign"),
+        _once("key_campaign", "utility_id", "code"),
+    )
+
+
+def _create_key_change() -> None:
+    op.create_table(
+        "key_change",
+        _id(),
+        _int("utility_id"),
+        _int("meter_id"),
+        _int("campaign_id", nullable=True),
+        _text("state"),
+        _text("from_key_id"),
+        _text("from_parameters"),
+        _text("to_key_id"),
+        _text("to_parameters"),
+        _int("three_tokens"),
+        _text("proof", nullable=True),
+        _text("unused"),
+        _text("reason"),
+        _int("principal_id", nullable=True),
+        _int("created_us"),
+        _int("ended_us", nullable=True),
+        _text("end_reason", nullable=True),
+        _int("end_principal_id", nullable=True),
+        _refers("key_change", "utility_id", "utility"),
+        _refers("key_change", "meter_id", "meter"),
+        _refers("key_change", "campaign_id", "key_campaign"),
+        _refers("key_change", "principal_id", "principal"),
+        _refers("key_change", "end_principal_id", "principal"),
+        _key("key_change"),
+    )
+    _index("key_change", "meter_id", "state")
+    _index("key_change", "campaign_id")
+    _index("key_change", "utility_id", "created_us")
+
+
+def _create_key_change_token() -> None:
+    op.create_table(
+        "key_change_token",
+        _id(),
+        _int("utility_id"),
+        _int("key_change_id"),
+        _int("place"),
+        _int("token_id"),
+        _refers("key_change_token", "utility_id", "utility"),
+        _refers("key_change_token", "key_change_id", "key_change"),
+        _refers("key_change_token", "token_id", "token"),
+        _key("key_change_token"),
+        _once("key_change_token", "key_change_id", "place"),
+    )
+    _index("key_change_token", "token_id")
+
+
+def _create_key_campaign_meter() -> None:
+    op.create_table(
+        "key_campaign_meter",
+        _id(),
+        _int("utility_id"),
+        _int("campaign_id"),
+        _int("meter_id"),
+        _text("state"),
+        _text("problem", nullable=True),
+        _int("key_change_id", nullable=True),
+        _int("printed_us", nullable=True),
+        _refers("key_campaign_meter", "utility_id", "utility"),
+        _refers("key_campaign_meter", "campaign_id", "key_campaign"),
+        _refers("key_campaign_meter", "meter_id", "meter"),
+        _refers("key_campaign_meter", "key_change_id", "key_change"),
+        _key("key_campaign_meter"),
+        _once("key_campaign_meter", "campaign_id", "meter_id"),
+    )
+    _index("key_campaign_meter", "campaign_id", "state")
+
+
+def _create_key_replacement() -> None:
+    op.create_table(
+        "key_replacement",
+        _id(),
+        _int("utility_id"),
+        _int("key_change_id"),
+        _int("old_token_id"),
+        _int("new_token_id"),
+        _text("reason"),
+        _int("principal_id"),
+        _int("at_us"),
+        _refers("key_replacement", "utility_id", "utility"),
+        _refers("key_replacement", "key_change_id", "key_change"),
+        _refers("key_replacement", "old_token_id", "token"),
+        _refers("key_replacement", "new_token_id", "token"),
+        _refers("key_replacement", "principal_id", "principal"),
+        _key("key_replacement"),
+        _once("key_replacement", "old_token_id"),
+    )
+    _index("key_replacement", "key_change_id")
