@@ -30,6 +30,15 @@ class Right(StrEnum):
     DEBTS_WRITE = "debts.write"
     FREE_WRITE = "free.write"
     ACCOUNTS_WRITE = "accounts.write"
+    LEDGER = "ledger"
+    LEDGER_CLOSE = "ledger.close"
+    FLOAT_PAY_IN = "float.pay_in"
+    FLOAT_LIMIT = "float.limit"
+    COMMISSION_WRITE = "commission.write"
+    SALE_REVERSE = "sale.reverse"
+    SALE_CORRECT = "sale.correct"
+    METER_SWAP = "meter.swap"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,19 @@ _OFFICE = frozenset(
         Right.DEBTS_WRITE,
         Right.FREE_WRITE,
         Right.ACCOUNTS_WRITE,
+        Right.LEDGER,
+        Right.FLOAT_PAY_IN,
+        Right.SALE_REVERSE,
+    }
+)
+_MONEY = frozenset(
+    {
+        Right.LEDGER_CLOSE,
+        Right.FLOAT_LIMIT,
+        Right.COMMISSION_WRITE,
+        Right.SALE_CORRECT,
+        Right.METER_SWAP,
+        Right.REFUND,
     }
 )
 
@@ -78,8 +91,9 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
         "office": _LOOK | _OFFICE,
         "supervisor": _OPERATOR
         | _OFFICE
+        | _MONEY
         | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE},
-        "auditor": _LOOK,
+        "auditor": _LOOK | {Right.LEDGER},
         "viewer": _LOOK,
         "admin": frozenset(Right),
     }

@@ -17,6 +17,8 @@ Debits are positive, credits negative. Account codes:
 ``customer:<account>``     liability  credit that the platform holds for a customer
 ``opening``                equity     what debts taken over from before were worth
 ``write_off``              expense    debts that nobody will collect
+``bank``                   asset      what sellers paid in, less what was paid back by transfer
+``commission:<branch>``    expense    what a seller earned by selling
 =========================  =========  =====================================================
 """
 
@@ -26,13 +28,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "BANK",
     "INTEREST",
+    "NUMBERED",
     "OPENING",
     "WRITE_OFF",
     "Posting",
     "account_kind",
+    "account_title",
     "advance_account",
     "balanced",
+    "commission_account",
+    "control_code",
     "customer_account",
     "debt_account",
     "debt_income_account",
@@ -56,7 +63,33 @@ _KINDS = {
     "customer": "liability",
     "opening": "equity",
     "write_off": "expense",
+    "bank": "asset",
+    "commission": "expense",
 }
+
+_TITLES = {
+    "till": "Till of",
+    "debt": "Debts of customers",
+    "receivable": "Customers who pay afterwards",
+    "income": "Sales of",
+    "income:charge": "Fixed charge",
+    "income:debt": "Billed to customers:",
+    "income:interest": "Interest on debts",
+    "tax": "Tax",
+    "levy": "Levy",
+    "advance": "Kept for the next purchase",
+    "rounding": "Rounding to token units",
+    "customer": "Credit held for customers",
+    "opening": "Taken over from before",
+    "write_off": "Debts written off",
+    "bank": "Bank",
+    "commission": "Commission of",
+}
+
+NUMBERED = ("advance", "customer", "debt", "receivable")
+"""Accounts of which every customer has one: a balance sheet shows each kind as one sum."""
+
+BANK = "bank"
 
 INTEREST = "income:interest"
 OPENING = "opening"
@@ -114,6 +147,28 @@ def debt_account(number: str) -> str:
 def debt_income_account(kind: str) -> str:
     """Return the account of what debts of a kind earned when they were billed."""
     return f"income:debt:{kind}"
+
+
+def commission_account(branch_code: str) -> str:
+    """Return the account of what a branch earns by selling."""
+    return f"commission:{branch_code}"
+
+
+def control_code(code: str) -> str:
+    """Return under which code a balance sheet shows an account."""
+    family = code.partition(":")[0]
+    return family if family in NUMBERED else code
+
+
+def account_title(code: str) -> str:
+    """Return the name of an account, or of a kind that is shown as one, for people."""
+    family, _, rest = code.partition(":")
+    if code in _TITLES or not rest:
+        return _TITLES[code]
+    group, _, name = rest.partition(":")
+    if name:
+        return f"{_TITLES[f'{family}:{group}']} {name}"
+    return f"{_TITLES[family]} {rest}"
 
 
 def account_kind(code: str) -> str:
