@@ -37,6 +37,7 @@ from slotmeter.vending.tariff.model import (
     Tariff,
     TooSmall,
     UnitItem,
+    UseBand,
 )
 
 AT_US = 1_780_000_000_000_000
@@ -154,6 +155,29 @@ def roundings(draw: st.DrawFn) -> RoundingRules:
 
 
 @st.composite
+def bands_of(draw: st.DrawFn, unit: int, money: Decimal) -> tuple[UseBand, ...]:
+    limits = sorted(draw(st.sets(st.integers(1, 40), min_size=1, max_size=3)))
+    ends: list[int | None] = [limit * 10 * unit for limit in limits]
+    return tuple(UseBand(end, draw(decimals(0, 3_000, 2)) * money) for end in [*ends, None])
+
+
+@st.composite
+def fixed_items(draw: st.DrawFn, code: str, unit: int, money: Decimal) -> FixedItem:
+    is_by_use = draw(st.integers(0, 2)) == 0
+    is_split = not is_by_use and draw(st.integers(0, 3)) == 0
+    return FixedItem(
+        code=code,
+        label=code,
+        amount=draw(decimals(1, 5_000, 2)) * money,
+        includes_tax=draw(st.booleans()),
+        missed=Missed.ACCUMULATE,
+        measure=draw(st.sampled_from([Measure.FLAT, Measure.LOAD_KW])),
+        split=Split(400 * money) if is_split else None,
+        by_use=draw(bands_of(unit, money)) if is_by_use else (),
+    )
+
+
+@st.composite
 def tariffs(draw: st.DrawFn, *, per_purchase: bool = True) -> Tariff:
     currency = draw(st.sampled_from(["KES", "UGX", "KWD"]))
     commodity = draw(st.sampled_from(list(Commodity)))
@@ -169,15 +193,7 @@ def tariffs(draw: st.DrawFn, *, per_purchase: bool = True) -> Tariff:
     fixed: tuple[FixedItem, ...] = ()
     if per_purchase:
         fixed = tuple(
-            FixedItem(
-                code=f"f{number}",
-                label=f"f{number}",
-                amount=draw(decimals(1, 5_000, 2)) * money,
-                includes_tax=draw(st.booleans()),
-                missed=Missed.ACCUMULATE,
-                measure=draw(st.sampled_from([Measure.FLAT, Measure.LOAD_KW])),
-                split=Split(400 * money) if draw(st.integers(0, 3)) == 0 else None,
-            )
+            draw(fixed_items(f"f{number}", unit, money))
             for number in range(draw(st.integers(0, 2)))
         )
     codes = [levy.code for levy in levies] + [charge.code for charge in fixed]
@@ -188,6 +204,9 @@ def tariffs(draw: st.DrawFn, *, per_purchase: bool = True) -> Tariff:
         percents = tuple(
             replace(each, lifeline=each.on == ("tender",) or draw(st.booleans()))
             for each in percents
+        )
+        fixed = tuple(
+            each if each.split else replace(each, lifeline=draw(st.booleans())) for each in fixed
         )
     if not per_purchase:
         percents = tuple(each for each in percents if each.on != ("tender",))

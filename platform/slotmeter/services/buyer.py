@@ -7,30 +7,26 @@ needs none of what a lifeline needs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.ports import Principal, Read, Row, Rows, SqlValue
+from slotmeter.services.buyer_needs import Needs, is_by_class, tariff_and_needs
 from slotmeter.services.debt_states import debt_reads, debt_states
 from slotmeter.units import epoch_us
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.pricing.charges_due import TakenCharge, open_charges, open_free
 from slotmeter.vending.pricing.chosen import local_day
-from slotmeter.vending.pricing.earlier import EarlierSale, has_prices_to_correct, priced_before
+from slotmeter.vending.pricing.earlier import EarlierSale, priced_before
 from slotmeter.vending.pricing.situation import ChargeState, FreeState, Situation, Transfer
 from slotmeter.vending.pricing.windows import window_start_day, window_start_us, windows_missed
 from slotmeter.vending.tariff.model import (
-    ALWAYS,
     BlockWindow,
-    Collection,
-    Condition,
     Counter,
     FixedItem,
-    Measure,
     Missed,
     Tariff,
 )
@@ -42,119 +38,6 @@ MONTHS_PER_YEAR: Final = 12
 MONTH_CHARACTERS: Final = 7
 
 _NOTHING_BOUGHT: Final[Row] = {"counted_units": 0, "lifeline_units": 0, "tender_minor": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a tariff asks about a buyer.
-
-    Args:
-        window: what was bought in the block window.
-        corrects: what was paid for it, as tables may change within the window.
-        split: what was tendered in the month of charges.
-        last: when something was bought last.
-        before_window: when something was bought last before the block window.
-        average: average use.
-        adds_up: since when the buyer is under charges of which missed periods add up.
-        by_class: some of these are for some classes only.
-        charges_months: fixed charges of so many months back; None for no charge with periods.
-        free_months: free units of so many months back; None for none.
-        monthly: codes of the charges, where they are simply due once a month to everybody.
-        is_plain: none of these.
-    """
-
-    window: bool
-    split: bool
-    last: bool
-    before_window: bool
-    average: bool
-    adds_up: bool
-    by_class: bool
-    charges_months: int | None
-    free_months: int | None
-    monthly: tuple[str, ...] | None = None
-    is_plain: bool = False
-    corrects: bool = False
-
-
-@lru_cache(maxsize=1_000)
-def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
-    """Return a stored tariff with what it asks about a buyer."""
-    tariff = stored_tariff(body)
-    periodic = [item for item in tariff.fixed_items if item.collect is not Collection.PURCHASE]
-    adds_up = [item for item in periodic if item.missed is Missed.ACCUMULATE]
-    needs = Needs(
-        window=_has_window(tariff),
-        split=any(item.split is not None for item in tariff.fixed_items),
-        last=bool(adds_up) or any(each.collect is Collection.DAY for each in periodic),
-        before_window=tariff.energy.counter.missed is Missed.ACCUMULATE,
-        average=any(
-            when.average_above is not None or when.average_up_to is not None
-            for when in _conditions(tariff)
-        ),
-        adds_up=bool(adds_up),
-        by_class=any(_is_by_class(item) for item in adds_up),
-        charges_months=max((item.months_max for item in adds_up), default=0) if periodic else None,
-        free_months=max(
-            (item.months_max if item.accumulates else 0 for item in tariff.free_units),
-            default=None,
-        ),
-    )
-    plain = Needs(
-        window=False,
-        split=False,
-        last=False,
-        before_window=False,
-        average=False,
-        adds_up=False,
-        by_class=False,
-        charges_months=None,
-        free_months=None,
-    )
-    monthly = None
-    if periodic and all(_is_simple(item) for item in periodic):
-        monthly = tuple(item.code for item in periodic)
-    corrects = needs.window and has_prices_to_correct(tariff)
-    return tariff, replace(needs, is_plain=needs == plain, monthly=monthly, corrects=corrects)
-
-
-def _is_simple(item: FixedItem) -> bool:
-    return (
-        item.collect is Collection.MONTH
-        and item.missed is Missed.LAPSE
-        and item.measure is not Measure.DEMAND_KW
-        and item.split is None
-        and item.when == ALWAYS
-    )
-
-
-def _is_by_class(item: FixedItem) -> bool:
-    return item.when.classes is not None or item.when.not_classes is not None
-
-
-def _has_window(tariff: Tariff) -> bool:
-    return any(
-        len(table.blocks) > 1
-        or table.whole
-        or table.lifeline is not None
-        or any(block.up_to is not None for block in table.blocks)
-        for table in tariff.energy.tables.values()
-    )
-
-
-def _conditions(tariff: Tariff) -> Iterator[Condition]:
-    for rule in tariff.energy.rules:
-        yield rule.when
-    for part in (
-        tariff.unit_items,
-        tariff.percent_items,
-        tariff.fixed_items,
-        tariff.free_units,
-        tariff.purchase,
-        tariff.debt_caps,
-    ):
-        for item in part:
-            yield item.when
 
 
 def month_of(day: date, back: int = 0) -> str:
@@ -219,6 +102,8 @@ class BuyerReads:
             reads.append(self._sold_since(point, window_us, rows, "window"))
         if needs.corrects:
             reads.append(self._sold_since(point, window_us, rows, "earlier", "sold_correctable"))
+        if needs.by_use and rows["meter"][0]["credit_mode"] == CreditMode.PLATFORM:
+            reads.append(self._used_since(window_us, rows))
         if needs.split:
             month = month_of(_charge_month(counter, day))
             from_us = _month_day_us(month, _first_day(counter), zone)
@@ -269,6 +154,16 @@ class BuyerReads:
             }
             reads.append(Read("account_class_at", of_account, "class"))
         return reads
+
+    def _used_since(self, from_us: int, rows: Rows) -> Read:
+        meter = rows["meter"][0]
+        params: dict[str, SqlValue] = {
+            "utility_id": self._utility_id,
+            "meter_id": meter["meter_id"],
+            "account_id": meter["account_id"],
+            "from_us": from_us,
+        }
+        return Read("charging_used_before", params, "used")
 
     @staticmethod
     def _sold_since(
@@ -330,7 +225,7 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
     zone = reads.zone(rows)
     tariff, needs = reads.tariff(rows)
     window = _row(rows, "window") or _NOTHING_BOUGHT
-    average = _row(rows, "average")
+    average, used = _row(rows, "average"), _row(rows, "used")
     missed = 0
     if needs.before_window:
         # The longer first block is the window's: every purchase in it counts from there.
@@ -357,6 +252,7 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         advance_minor=max(0, meter["advance_minor"]),
         debts=debt_states(rows, now_us, zone) if "debts_for_sale" in rows else (),
         missed_windows=missed,
+        used_units=0 if used is None else used["used"],
         charges=() if needs.monthly is None else _monthly(needs.monthly, reads, rows),
     )
     if needs.charges_months is not None and needs.monthly is None:
@@ -428,7 +324,7 @@ def _begun_us(tariff: Tariff, rows: Rows) -> dict[str, int]:
         }
     in_class = _row(rows, "class")
     if in_class is not None:
-        for code in (item.code for item in now.values() if _is_by_class(item)):
+        for code in (item.code for item in now.values() if is_by_class(item)):
             begun[code] = max(begun.get(code, 0), in_class["from_us"])
     return begun
 

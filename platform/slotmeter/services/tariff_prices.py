@@ -19,6 +19,7 @@ from slotmeter.ports import Caller, Clock
 from slotmeter.services.tariff_admin import TariffAdmin
 from slotmeter.services.tariff_draft import read_source
 from slotmeter.units import Energy, Quantity, Rounding, commodity_quantity, round_to_int
+from slotmeter.vending.pricing.by_use import level_at
 from slotmeter.vending.pricing.case_inputs import CaseInputs
 from slotmeter.vending.pricing.case_situation import situation_of, sold_unit_of
 from slotmeter.vending.pricing.chosen import holds, in_force, local_day
@@ -155,8 +156,11 @@ def _answer(tariff: Tariff, version: int | None, day: date, inputs: CaseInputs) 
     volume = _volume(tariff, inputs)
     in_force(tariff, day)
     plan = compiled(tariff).plan(situation, local_day(situation.at_us, situation.time_zone))
+    priced = _priced(tariff, situation, inputs, volume) if plan.regimes else None
+    bought = 0 if priced is None else priced.counted_units
+    level = level_at(plan, situation.prior_units + bought, 0, None)
     charges = tuple(
-        (item, fixed_amount(plan, item, situation))
+        (item, fixed_amount(plan, item, situation, level=level))
         for item in tariff.fixed_items
         if holds(item.when, situation, day)
         and (item.measure is not Measure.LOAD_KW or situation.load_w is not None)
@@ -165,7 +169,7 @@ def _answer(tariff: Tariff, version: int | None, day: date, inputs: CaseInputs) 
         tariff=tariff,
         version=version,
         day=day,
-        priced=_priced(tariff, situation, inputs, volume) if plan.regimes else None,
+        priced=priced,
         blocks=block_rates(tariff, situation),
         charges=charges,
         volume=volume,

@@ -17,6 +17,8 @@ from slotmeter.vending.pricing.amounts import (
     undone,
 )
 from slotmeter.vending.pricing.by_tender import divides, fixed_percents, with_taxes
+from slotmeter.vending.pricing.by_use import level_at
+from slotmeter.vending.pricing.charges_due import charge_period
 from slotmeter.vending.pricing.delivery import delivery_for
 from slotmeter.vending.pricing.fixed import FixedTaken, fixed_taken, items_due
 from slotmeter.vending.pricing.lines import lines_of
@@ -47,6 +49,8 @@ class Section:
         correctable: of these, at a price that a correction takes back.
         units: used.
         by_period: the same by period.
+        window: first day of the window.
+        used: in the whole window, at the end of the bill.
     """
 
     plan: Plan
@@ -58,6 +62,8 @@ class Section:
     correctable: int
     units: int = 0
     by_period: dict[str, int] = field(default_factory=dict)
+    window: date | None = None
+    used: int = 0
 
     def add(self, day: date, period: str, units: int) -> None:
         """Count units of a day and period."""
@@ -112,7 +118,7 @@ def section_lines(
     """
     plan = section.plan
     parts, taken_back = section.parts()
-    fixed = [taken for each in situations for taken in _fixed(plan, each, section.last_day)]
+    fixed = [taken for each in situations for taken in _fixed(section, each)]
     settled = _settled(plan, parts, taken_back, fixed)
     purchase = Purchase(
         plan=plan,
@@ -137,11 +143,14 @@ def section_lines(
     return tuple(named)
 
 
-def _fixed(plan: Plan, situation: Situation, day: date) -> list[FixedTaken]:
+def _fixed(section: Section, situation: Situation) -> list[FixedTaken]:
     """Return the charges of a month in full: bills do not share them over purchases."""
-    due = items_due(plan, situation, situation.charges, day)
+    plan = section.plan
+    due = items_due(plan, situation, situation.charges, section.last_day)
     of_period = [(item, state) for item, state in due if state.period]
-    return fixed_taken(plan, of_period, situation, TENDER_MINOR_MAX)
+    period = charge_period(plan.tariff.energy.counter, section.first_day)
+    level = level_at(plan, section.used, 0, period)
+    return fixed_taken(plan, of_period, situation, TENDER_MINOR_MAX, level)
 
 
 def _settled(

@@ -21,11 +21,19 @@ from slotmeter.vending.pricing.amounts import (
     parts_between,
     rounded_base,
 )
+from slotmeter.vending.pricing.by_use import EVERYWHERE, Reach
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Percentage, Plan, Regime, Segment
-from slotmeter.vending.pricing.solve import Bought, Counted, Exact, buy, exactly, units_at_once
+from slotmeter.vending.pricing.solve import (
+    Bought,
+    Counted,
+    Exact,
+    buy,
+    exactly,
+    units_at_once,
+)
 from slotmeter.vending.tariff.model import SplitBy
 
 __all__ = [
@@ -130,7 +138,9 @@ def fixed_percents(plan: Plan, taken: FixedTaken) -> list[int]:
     return found
 
 
-def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int) -> Divided | None:
+def buy_by_division(
+    plan: Plan, delivery: Delivery, counted: Counted, gross: int, reach: Reach = EVERYWHERE
+) -> Divided | None:
     """Divide what is left of a tender into money for units and taxes.
 
     Args:
@@ -138,11 +148,12 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
         delivery: how units are counted out.
         counted: the block counter.
         gross: what is left for units, with tax.
+        reach: where the purchase may end.
 
     Returns:
         None when it is too little for the smallest amount.
     """
-    exact = next(exactly(plan, counted, gross * plan.denominator), None)
+    exact = next(exactly(plan, counted, gross * plan.denominator, reach), None)
     if exact is None:
         return None
     taxes, denominator = _exact_taxes(plan, counted, exact)
@@ -155,6 +166,7 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
         net * plan.denominator,
         partial(line_amounts, net_plan, fixed=(), of_tender=[0] * len(net_plan.percents)),
         net,
+        reach,
     )
     if bought is None:
         return None
@@ -173,7 +185,7 @@ def buy_by_division(plan: Plan, delivery: Delivery, counted: Counted, gross: int
     return Divided(with_all, net, lines_sum(lines, ()))
 
 
-def stops(plan: Plan, counted: Counted, gross: int) -> bool:
+def stops(plan: Plan, counted: Counted, gross: int, reach: Reach = EVERYWHERE) -> bool:
     """Say whether money ends in the jump between two regimes, so that some of it is kept.
 
     Without its taxes the jump is smaller, so that the money without tax could pass it.
@@ -182,11 +194,14 @@ def stops(plan: Plan, counted: Counted, gross: int) -> bool:
         plan: the prices.
         counted: the block counter.
         gross: what is left for units, with tax.
+        reach: where the purchase may end.
     """
-    if len(plan.regimes) == 1:
+    if len(plan.regimes) == 1 and reach.is_last:
         return False
-    exact = next(exactly(plan, counted, gross * plan.denominator), None)
-    return exact is not None and exact.left is not None and exact.regime < len(plan.regimes) - 1
+    exact = next(exactly(plan, counted, gross * plan.denominator, reach), None)
+    if exact is None or exact.left is None:
+        return False
+    return exact.regime < len(plan.regimes) - 1 or not reach.is_last
 
 
 def units_by_division(plan: Plan, delivery: Delivery, money: int) -> int | None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from slotmeter.units import CURRENCY_EXPONENTS
+from slotmeter.vending.pricing.by_use import level_at
 from slotmeter.vending.pricing.case_inputs import CaseInputs, same_name, words_of
 from slotmeter.vending.pricing.case_results import CENTS, ML_PER_M3, Result, unknown_result
 from slotmeter.vending.pricing.chosen import local_day
@@ -40,7 +41,8 @@ def rate_results(tariff: Tariff, situation: Situation, inputs: CaseInputs) -> Re
     item = _charge(tariff, name)
     if item is not None:
         plan = compiled(tariff).plan(situation, local_day(situation.at_us, situation.time_zone))
-        amount = fixed_amount(plan, item, situation)
+        level = level_at(plan, situation.prior_units, 0, None)
+        amount = fixed_amount(plan, item, situation, level=level)
         exponent = CURRENCY_EXPONENTS.get(tariff.currency, 2)
         amounts = {
             "amount_incl_vat": Decimal(amount.with_all).scaleb(-exponent),

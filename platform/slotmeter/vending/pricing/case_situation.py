@@ -10,9 +10,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.units import Energy, commodity_quantity, epoch_us
+from slotmeter.vending.pricing.by_use import level_at
 from slotmeter.vending.pricing.case_inputs import CaseInputs, case_date
 from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import holds, table_for
+from slotmeter.vending.pricing.compiled import compiled
+from slotmeter.vending.pricing.fixed import fixed_amount
 from slotmeter.vending.pricing.situation import ChargeState, DebtState, FreeState, Situation
 from slotmeter.vending.sts.vector_inputs import VectorError
 from slotmeter.vending.tariff.model import Tariff
@@ -139,7 +142,7 @@ def _charges(
     taken = inputs.money("taken", tariff.currency) or 0
     tendered = inputs.money("tendered_before", tariff.currency) or 0
     if not is_due:
-        return ()
+        return () if said is not None else _paid_before(tariff, situation, day)
     zone = situation.time_zone
     charges = open_charges(
         tariff,
@@ -155,6 +158,18 @@ def _charges(
             "vector_field_wrong", "the tariff has several charges open, or none", field="taken"
         )
     return (*charges[:-1], replace(charges[-1], taken_minor=taken))
+
+
+def _paid_before(tariff: Tariff, situation: Situation, day: date) -> tuple[ChargeState, ...]:
+    """Return the charges that may still rise; what was bought before has paid its own part."""
+    plan = compiled(tariff).plan(situation, day)
+    level = level_at(plan, situation.prior_units, 0, None)
+    items = {item.code: item for item in tariff.fixed_items if item.is_by_use}
+    return tuple(
+        replace(state, taken_minor=fixed_amount(plan, items[state.code], situation, 1, level).net)
+        for state in open_charges(tariff, situation)
+        if state.code in items
+    )
 
 
 def _missed(inputs: CaseInputs) -> int:

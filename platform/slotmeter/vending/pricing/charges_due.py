@@ -20,7 +20,7 @@ from slotmeter.vending.tariff.model import (
     Tariff,
 )
 
-__all__ = ["TakenCharge", "open_charges", "open_free"]
+__all__ = ["TakenCharge", "charge_period", "open_charges", "open_free"]
 
 DAY = timedelta(days=1)
 DAYS_PER_MONTH_MAX = 31
@@ -84,11 +84,19 @@ def open_charges(
             if not _applies(item, situation, of_day):
                 continue
             record = before.get((item.code, period))
-            if record is not None and record.taken_minor >= record.due_minor:
+            is_current = of_day == day
+            may_rise = item.is_by_use and is_current
+            if record is not None and record.taken_minor >= record.due_minor and not may_rise:
                 continue
             paid = 0 if record is None else record.taken_minor
-            is_current = of_day == day
-            state = ChargeState(item.code, period, paid, tendered_minor if is_current else 0)
+            was_due = record.due_minor if record is not None and item.is_by_use else 0
+            state = ChargeState(
+                item.code,
+                period,
+                paid,
+                tendered_minor if is_current else 0,
+                0 if is_current else was_due,
+            )
             states.append((period, state))
     states.sort(key=lambda each: each[0][:7])
     return tuple(state for _, state in states)
@@ -137,6 +145,11 @@ def _month(counter: Counter, day: date) -> date:
         return day.replace(day=1)
     by_month = Counter(counter.window, counter.start_day)
     return window_start_day(by_month, day).replace(day=1)
+
+
+def charge_period(counter: Counter, day: date) -> str:
+    """Return the period of charges by month that a day is in."""
+    return month_of(_month(counter, day))
 
 
 def open_free(

@@ -12,7 +12,7 @@ from decimal import Decimal
 from slotmeter.vending.ledger import income_account, levy_account
 from slotmeter.vending.pricing.amounts import Amounts, line_amounts
 from slotmeter.vending.pricing.by_tender import divides, taxes_of, with_taxes
-from slotmeter.vending.pricing.charges_due import open_charges
+from slotmeter.vending.pricing.charges_due import charge_period, open_charges
 from slotmeter.vending.pricing.chosen import cap_percent, in_force, local_day
 from slotmeter.vending.pricing.compiled import compiled
 from slotmeter.vending.pricing.earlier import carried_over
@@ -203,7 +203,8 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
     ready = compiled(tariff)
     plan = ready.plan(situation, day)
     delivery = ready.delivery(situation)
-    prior = situation.prior_units - carried_over(plan, situation)
+    carried = carried_over(plan, situation)
+    prior = situation.prior_units - carried
     if situation.free and tariff.energy.counter.counts_free:
         # As if they had been claimed just before, so that the order makes no difference.
         prior += sum(delivery.priced(each.units) for each in free_given(tariff, situation))
@@ -213,11 +214,12 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
         situation=situation,
         day=day,
         delivery=delivery,
-        counted=Counted(prior, situation.prior_lifeline_units, situation.priced_before),
+        counted=Counted(prior, situation.prior_lifeline_units, situation.priced_before, carried),
         cap=cap,
         debts=situation.debts,
         advance=situation.advance_minor,
         charges=items_due(plan, situation, situation.charges, day),
+        period=charge_period(tariff.energy.counter, day) if plan.by_use else None,
     )
 
 

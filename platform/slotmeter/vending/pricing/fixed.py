@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from slotmeter.errors import Refused
 from slotmeter.units import Rounding
+from slotmeter.vending.pricing.by_use import NOTHING_USED, Level
 from slotmeter.vending.pricing.chosen import holds
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Plan
@@ -56,6 +57,7 @@ class FixedTaken:
         taken: the part taken now.
         left: minor units without tax that stay open.
         exact: minor units without tax of a day, not rounded; None for charges not by day.
+        before: minor units without tax that were taken of it before, where what is due may rise.
     """
 
     item: FixedItem
@@ -64,9 +66,19 @@ class FixedTaken:
     taken: FixedAmount
     left: int
     exact: Fraction | None = None
+    before: int = 0
 
 
-def fixed_amount(plan: Plan, item: FixedItem, situation: Situation, number: int = 1) -> FixedAmount:
+_NOTHING = FixedAmount(0, 0, 0)
+
+
+def fixed_amount(
+    plan: Plan,
+    item: FixedItem,
+    situation: Situation,
+    number: int = 1,
+    level: Level = NOTHING_USED,
+) -> FixedAmount:
     """Return what a fixed item comes to for a buyer, for one period.
 
     Args:
@@ -75,14 +87,18 @@ def fixed_amount(plan: Plan, item: FixedItem, situation: Situation, number: int 
         situation: the buyer.
         number: of the day among the days that are taken together. Each has what it adds to the
             rounded amount of all, so that days together come to days times price.
+        level: for charges by use.
 
     Raises:
         Refused: ``load_unknown``: it is per kW and no sanctioned load is on record.
     """
-    first = _amount(plan, *_asked(item, situation), days=number)
+    if level.is_lifeline and not item.lifeline and plan.lifeline_up_to is not None:
+        return _NOTHING
+    asked = _asked(item, situation, level.used)
+    first = _amount(plan, *asked, days=number)
     if number == 1:
         return first
-    before = _amount(plan, *_asked(item, situation), days=number - 1)
+    before = _amount(plan, *asked, days=number - 1)
     return FixedAmount(
         first.net - before.net,
         first.with_included - before.with_included,
@@ -90,7 +106,7 @@ def fixed_amount(plan: Plan, item: FixedItem, situation: Situation, number: int 
     )
 
 
-def _asked(item: FixedItem, situation: Situation) -> tuple[str, str | None, int]:
+def _asked(item: FixedItem, situation: Situation, used: int) -> tuple[str, str | None, int, int]:
     measured_w = _W_PER_KW
     if item.measure is Measure.LOAD_KW:
         if situation.load_w is None:
@@ -102,25 +118,34 @@ def _asked(item: FixedItem, situation: Situation) -> tuple[str, str | None, int]
         measured_w = situation.load_w
     elif item.measure is Measure.DEMAND_KW:
         measured_w = situation.demand_w or 0
-    return item.code, situation.connection if item.amounts else None, measured_w
+    band = 0
+    for each in item.by_use:
+        if each.up_to is None or used <= each.up_to:
+            break
+        band += 1
+    return item.code, situation.connection if item.amounts else None, measured_w, band
 
 
 @lru_cache(maxsize=10_000)
 def _amount(
-    plan: Plan, code: str, connection: str | None, measured_w: int, *, days: int
+    plan: Plan, code: str, connection: str | None, measured_w: int, band: int, *, days: int
 ) -> FixedAmount:
-    net = _exact_net(plan, code, connection, measured_w)
+    net = _exact_net(plan, code, connection, measured_w, band)
     bases = plan.fixed[code]
     every = net, net * bases.with_included, net * bases.with_all
     return FixedAmount(*(_rounded(plan, days * each) for each in every))
 
 
 @lru_cache(maxsize=10_000)
-def _exact_net(plan: Plan, code: str, connection: str | None, measured_w: int) -> Fraction:
+def _exact_net(
+    plan: Plan, code: str, connection: str | None, measured_w: int, band: int
+) -> Fraction:
     """Return a charge of one period without tax, minor units."""
     item = next(each for each in plan.tariff.fixed_items if each.code == code)
     major = item.amount
-    if item.amounts is not None and connection is not None:
+    if item.by_use:
+        major = item.by_use[band].amount
+    elif item.amounts is not None and connection is not None:
         major = item.amounts.get(connection, item.amount)
     published = Fraction(major) * plan.scale * measured_w / _W_PER_KW
     bases = plan.fixed[code]
@@ -154,11 +179,13 @@ def fixed_taken(
     items: Sequence[tuple[FixedItem, ChargeState]],
     situation: Situation,
     tender_minor: int,
+    level: Level = NOTHING_USED,
 ) -> list[FixedTaken]:
     """Return what a tender takes of the charges that are due, in order.
 
     All that is open is taken, but of items that small purchases pay in proportion only the share
-    that the tender earns; ``below`` tendered pays one period.
+    that the tender earns; ``below`` tendered pays one period. Of charges by use what is due at the
+    level is taken, less what was taken before.
     """
     taken = []
     split_minor: dict[str, int] = {}
@@ -166,9 +193,12 @@ def fixed_taken(
     for item, state in items:
         exact = None
         if item.collect is Collection.DAY:
-            exact = _exact_net(plan, *_asked(item, situation))
+            exact = _exact_net(plan, *_asked(item, situation, 0))
             days[item.code] = days.get(item.code, 0) + 1
-        due = fixed_amount(plan, item, situation, days.get(item.code, 1))
+        if item.is_by_use:
+            due = _due_by_use(plan, item, state, situation, level)
+        else:
+            due = fixed_amount(plan, item, situation, days.get(item.code, 1))
         net = left = due.net - state.taken_minor
         if left <= 0:
             continue
@@ -182,8 +212,19 @@ def fixed_taken(
             split_minor[item.code] = max(0, money - -(-net * below // due.net))
         if net > 0:
             part = part_of(plan, item.code, due, net)
-            taken.append(FixedTaken(item, state.period, due, part, left - net, exact))
+            before = state.taken_minor if item.is_by_use else 0
+            taken.append(FixedTaken(item, state.period, due, part, left - net, exact, before))
     return taken
+
+
+def _due_by_use(
+    plan: Plan, item: FixedItem, state: ChargeState, situation: Situation, level: Level
+) -> FixedAmount:
+    """Return what a charge by use comes to; that of an earlier period is what it was then."""
+    if level.knows(state):
+        return fixed_amount(plan, item, situation, 1, level)
+    nothing = fixed_amount(plan, item, situation, 1, NOTHING_USED)
+    return part_of(plan, item.code, nothing, state.due_minor) if state.due_minor else nothing
 
 
 def items_due(

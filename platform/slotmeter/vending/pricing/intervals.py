@@ -138,6 +138,9 @@ def price_intervals(tariff: Tariff, intervals: Iterable[Interval], situation: Si
     calendar = tariff.calendar if by_period else None
     pieces = cut(_as_priced(tariff, ordered, situation), calendar, situation.time_zone)
     sections = list(_sections(tariff, pieces, situation))
+    used = {section.window: section.prior + section.units for section in sections}
+    for section in sections:
+        section.used = used[section.window]
     demand = _Demand(tariff, ordered, situation)
     billed = tuple(
         BillSection(
@@ -230,7 +233,7 @@ def _sections(tariff: Tariff, pieces: Iterable[Piece], situation: Situation) -> 
                 yield current
                 counted.close(current, is_over=opened != window)
             prior, correctable = counted.before(day)
-            current = Section(plan, table, periods, day, day, prior, correctable)
+            current = Section(plan, table, periods, day, day, prior, correctable, window=opened)
             window = opened
         for piece in of_day:
             current.add(day, piece.period, piece.units)

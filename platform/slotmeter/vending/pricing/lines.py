@@ -118,6 +118,7 @@ def _charges(
             rate=_day_price(plan, taken) if is_daily else None,
             period=period or None,
             left_minor=sum(each.left for each in taken),
+            base_minor=first.before or None,
         )
         if percents is not None:
             own = [sum(parts) for parts in zip(*(percents[at] for at, _ in members), strict=True)]

@@ -85,6 +85,7 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
             advance=0,
             charges=items_due(plan, situation, ready.new_charges(situation, day), day),
             repaid_before=before,
+            period=None,
         )
         result = settle(later, tender)
     except Refused:
@@ -105,9 +106,9 @@ def _money(
     """Return what is left for units on the 1st, over the plan's denominator.
 
     Returns:
-        None where charges depend on the tender.
+        None where charges depend on the tender or on the units.
     """
-    if plan.has_split:
+    if plan.has_split or plan.by_use:
         return None
     left = tender
     if purchase.debts:

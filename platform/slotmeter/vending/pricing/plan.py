@@ -234,6 +234,18 @@ class Plan:
         }
 
     @cached_property
+    def by_use(self) -> frozenset[str]:
+        """Codes of fixed items that depend on the window's total."""
+        return frozenset(item.code for item in self.tariff.fixed_items if item.is_by_use)
+
+    @cached_property
+    def lifeline_up_to(self) -> int | None:
+        """The limit of the lifeline; None without one."""
+        first = self.regimes[0] if self.regimes else None
+        is_lifeline = first is not None and first.segments[0].code == LIFELINE
+        return first.high if first is not None and is_lifeline else None
+
+    @cached_property
     def has_split(self) -> bool:
         """Small purchases pay a part of some fixed items."""
         return any(item.split is not None for item in self.tariff.fixed_items)

@@ -22,7 +22,8 @@ class PricedLine:
         quantity: Wh or mL, for lines that are units times a price.
         rate: price per sold unit, or percent, as text; None where neither applies.
         base_minor: what a percentage was taken of, rounded to minor units for people; of a
-            correction what its units had cost, where a percentage spared them and does no more.
+            correction what its units had cost, where a percentage spared them and does no more; of
+            a charge by use what was taken of it before.
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or of a charge after this.
         item: id of the debt.

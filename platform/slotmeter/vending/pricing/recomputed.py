@@ -184,6 +184,19 @@ class _Check:
             yield f"{line.code}: {taken} is taken, the line has {line.amount_minor}"
         if line.left_minor is None or line.left_minor < 0:
             yield f"{line.code} has {line.left_minor} left"
+        if line.base_minor is not None:
+            yield from self._whole_charge(line)
+
+    def _whole_charge(self, line: PricedLine) -> Iterator[str]:
+        """Check what a charge by use comes to with what was taken before."""
+        whole = (line.base_minor or 0) + line.amount_minor + (line.left_minor or 0)
+        due = [
+            each.due_minor
+            for each in self.priced.charges
+            if (each.code, each.period) == (line.code, line.period)
+        ]
+        if due != [whole]:
+            yield f"{line.code}: {whole} with what was taken before, {due} is due"
 
     def _units(self) -> Iterator[str]:
         sold = sum(line.quantity or 0 for line in self.priced.lines if line.kind == "energy")

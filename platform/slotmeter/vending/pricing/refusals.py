@@ -26,7 +26,8 @@ def too_small(purchase: Purchase, tender: int) -> Refused:
             return _beyond(plan, 0)
     needed = _smallest(lambda amount: _buys(purchase, amount), tender)
     debts = repaid(purchase.debts, tender, purchase.cap)
-    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender)
+    level = purchase.level()
+    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender, level)
     details: dict[str, object] = {
         "debts": plan.major(sum(amount for _, amount in debts)),
         "charges": [

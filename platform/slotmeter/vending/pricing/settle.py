@@ -16,6 +16,7 @@ from slotmeter.vending.pricing.amounts import (
     percents_of_tender,
 )
 from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents, stops
+from slotmeter.vending.pricing.by_use import Level, Reach, level_at, reaches
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import (
     FixedAmount,
@@ -54,6 +55,7 @@ class Purchase:
         repaid_before: repaid since their balances were taken, by debt; None for nothing.
         advance: minor units kept from an earlier purchase.
         charges: fixed charges that are open.
+        period: that charges by use are for; None for any.
     """
 
     plan: Plan
@@ -66,6 +68,12 @@ class Purchase:
     advance: int
     charges: Sequence[tuple[FixedItem, ChargeState]]
     repaid_before: Mapping[int, int] | None = None
+    period: str | None = None
+
+    def level(self, priced: int = 0) -> Level:
+        """Return what charges by use look at when so many units are bought."""
+        total = self.counted.prior + self.situation.used_units + priced
+        return level_at(self.plan, total, self.counted.carried, self.period)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +138,39 @@ def _used_up(purchase: Purchase, tender: int) -> Settled | None:
     left = tender + purchase.advance
     for _, amount in debts:
         left -= amount
-    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender)
     of_tender = percents_of_tender(plan, tender)
     if not purchase.situation.is_meter_credit:
+        fixed = _fixed(purchase, tender, None)
         return _credited(plan, tender, left, debts, fixed, of_tender)
+    now = purchase.level()
+    for reach in reaches(plan, now, purchase.counted.carried, purchase.charges):
+        fixed = _fixed(purchase, tender, reach)
+        settled = _within(purchase, tender, left, debts, fixed, of_tender, reach)
+        if settled is not None:
+            return settled
+    return None
+
+
+def _fixed(purchase: Purchase, tender: int, reach: Reach | None) -> list[FixedTaken]:
+    """Return the charges that are taken when the purchase ends in a range of the window's total."""
+    more = 0 if reach is None else max(0, reach.low + 1 - purchase.counted.prior)
+    level = purchase.level(more)
+    return fixed_taken(purchase.plan, purchase.charges, purchase.situation, tender, level)
+
+
+def _within(
+    purchase: Purchase,
+    tender: int,
+    left: int,
+    debts: Sequence[tuple[DebtState, int]],
+    fixed: Sequence[FixedTaken],
+    of_tender: Sequence[int],
+    reach: Reach,
+) -> Settled | None:
+    """Buy units up to a total of the window; None when it is not reached."""
+    plan = purchase.plan
     if divides(plan):
-        done, settled = _divided(purchase, tender, left, debts, fixed, of_tender)
+        done, settled = _divided(purchase, tender, left, debts, fixed, of_tender, reach)
         if done:
             return settled
     money = left * plan.denominator
@@ -144,7 +179,7 @@ def _used_up(purchase: Purchase, tender: int) -> Settled | None:
     if money < 0:
         return None
     cost = partial(line_amounts, plan, fixed=fixed, of_tender=of_tender)
-    bought = buy(plan, purchase.delivery, purchase.counted, money, cost, left)
+    bought = buy(plan, purchase.delivery, purchase.counted, money, cost, left, reach)
     if bought is None:
         return None
     kept = max(0, left - bought.amounts.total) if bought.is_stopped else 0
@@ -186,6 +221,7 @@ def _divided(
     debts: Sequence[tuple[DebtState, int]],
     fixed: Sequence[FixedTaken],
     of_tender: Sequence[int],
+    reach: Reach,
 ) -> tuple[bool, Settled | None]:
     """Settle by division; (False, None) if money is kept, so that units say what all costs."""
     plan = purchase.plan
@@ -197,9 +233,9 @@ def _divided(
         left -= top.total
     if left <= 0:
         return True, None
-    if stops(plan, purchase.counted, left):
+    if stops(plan, purchase.counted, left, reach):
         return False, None
-    divided = buy_by_division(plan, purchase.delivery, purchase.counted, left)
+    divided = buy_by_division(plan, purchase.delivery, purchase.counted, left, reach)
     if divided is None:
         return True, None
     if divided.bought.is_stopped:
@@ -223,7 +259,7 @@ def pay_charges(purchase: Purchase, tender: int) -> Settled | None:
     of_tender = percents_of_tender(plan, tender)
     top = line_amounts(plan, [], [], (), of_tender).total
     taken: list[FixedTaken] = []
-    for each in fixed_taken(plan, purchase.charges, purchase.situation, tender):
+    for each in _fixed(purchase, tender, None):
         part = _affordable(plan, each, taken, of_tender, left)
         if part is not None:
             taken.append(part)

@@ -32,12 +32,15 @@ class ChargeState:
         taken_minor: taken so far, without tax.
         tendered_minor: tendered so far in this period, with this purchase not included (for
             charges that small purchases pay in proportion).
+        due_minor: what the charge of an earlier period came to, without tax, where that depends on
+            the use of then; 0 when it is not known.
     """
 
     code: str
     period: str
     taken_minor: int = 0
     tendered_minor: int = 0
+    due_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class Situation:
             their first blocks (``Counter.missed``); 0 else.
         priced_before: what was paid for ``prior_lifeline_units``, the oldest first, where that is
             not the price that the buyer's own table has for the total so far; empty where it is.
+        used_units: used in the window so far, Wh or mL, where the ledger holds the credit, for
+            charges that depend on it; purchases count no units there.
     """
 
     at_us: int
@@ -154,6 +159,7 @@ class Situation:
     free: tuple[FreeState, ...] = ()
     missed_windows: int = 0
     priced_before: tuple[PricedBefore, ...] = ()
+    used_units: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy of what differs from nothing; :meth:`from_dict` reads it."""
@@ -191,7 +197,10 @@ _values: Final = attrgetter(*_FIELDS)
 
 
 def _as_dict(part: _Part) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in part.__slots__}
+    body = {name: getattr(part, name) for name in part.__slots__}
+    if isinstance(part, ChargeState) and not part.due_minor:
+        del body["due_minor"]
+    return body
 
 
 def _lists_as_tuples(part: Mapping[str, Any]) -> dict[str, Any]:

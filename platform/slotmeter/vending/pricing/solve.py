@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from slotmeter.vending.pricing.amounts import Amounts, Part, parts_between, undone
+from slotmeter.vending.pricing.by_use import EVERYWHERE, Reach
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.situation import PricedBefore
@@ -32,11 +33,13 @@ class Counted:
         correctable: of these, bought at a price that a correction takes back.
         priced_before: what was paid for the correctable ones, where that is not the price of the
             regime that the counter is in.
+        carried: units by which the counter began below zero.
     """
 
     prior: int
     correctable: int
     priced_before: tuple[PricedBefore, ...] = ()
+    carried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Exact:
         taken_back: of earlier purchases.
         numerator: priced units.
         denominator: of these.
-        left: money over the plan's denominator that is left when the regime's end is reached, or
-            None before.
+        left: money over the plan's denominator that is left when the end of the regime, or of the
+            reach, is reached, or None before.
         start: priced units at which the last segment begins.
     """
 
@@ -70,8 +73,8 @@ class Bought:
         priced: the same; Wh for gas by energy.
         regime: position of the regime that holds after the purchase.
         amounts: of the lines.
-        is_stopped: the regime's end is reached and there is more money, but not enough to go
-            beyond it.
+        is_stopped: the end of the regime, or of the reach, is met and there is more money, but not
+            enough to go beyond it.
         is_beyond: the last block's end is reached and the money would buy more.
     """
 
@@ -83,18 +86,21 @@ class Bought:
     is_beyond: bool
 
 
-def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
+def exactly(plan: Plan, counted: Counted, money: int, reach: Reach = EVERYWHERE) -> Iterator[Exact]:
     """Yield what money buys in each regime that it reaches, the last first.
 
     Args:
         plan: the prices.
         counted: the block counter.
         money: minor units over the plan's denominator.
+        reach: where the purchase may end.
     """
-    prior = counted.prior
+    prior, top = counted.prior, reach.high
     first = plan.regime_of(prior)
     for at in range(len(plan.regimes) - 1, first - 1, -1):
         regime = plan.regimes[at]
+        if regime.high <= reach.low or (at != first and regime.low >= top):
+            continue
         taken_back: list[Part] = []
         left = money
         if at != first:
@@ -104,7 +110,8 @@ def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
             continue
         position = prior
         for segment in regime.segments:
-            width = segment.end - position
+            end = segment.end if segment.end < top else top
+            width = end - position
             if width <= 0:
                 continue
             cost = width * segment.all_in
@@ -113,10 +120,11 @@ def exactly(plan: Plan, counted: Counted, money: int) -> Iterator[Exact]:
                 exact = Exact(at, taken_back, numerator, segment.all_in, None, position - prior)
                 break
             left -= cost
-            position = segment.end
+            position = end
         else:
             exact = Exact(at, taken_back, position - prior, 1, left, position - prior)
-        if at == first or exact.numerator > (regime.low - prior) * exact.denominator:
+        low = reach.low if at == first or regime.low < reach.low else regime.low
+        if exact.numerator > (low - prior) * exact.denominator:
             yield exact
 
 
@@ -127,6 +135,7 @@ def buy(
     money: int,
     cost: Callable[[list[Part], list[Part]], Amounts],
     budget: int,
+    reach: Reach = EVERYWHERE,
 ) -> Bought | None:
     """Return the units that money buys, or None when it is too little for the smallest amount.
 
@@ -137,21 +146,25 @@ def buy(
         money: what is left for units with all that lies on them, over the plan's denominator.
         cost: computes the lines of parts sold and taken back.
         budget: what the lines may come to together, minor units.
+        reach: where the purchase may end.
     """
     prior = counted.prior
     first = plan.regime_of(prior)
-    for exact in exactly(plan, counted, money):
+    for exact in exactly(plan, counted, money, reach):
         regime = plan.regimes[exact.regime]
-        more_than = 0 if exact.regime == first else regime.low - prior
+        more_than = max(0, reach.low - prior)
+        if exact.regime != first:
+            more_than = max(more_than, regime.low - prior)
+        high = min(regime.high, reach.high)
         delivered = delivery.whole(exact.numerator, exact.denominator)
         step_down = delivery.step
         tries = 0
         while (priced := delivery.priced(delivered)) > more_than and delivered > 0:
-            if prior + priced <= regime.high:
+            if prior + priced <= high:
                 parts = parts_between(regime, prior, prior + priced)
                 amounts = cost(parts, exact.taken_back)
                 if not delivery.is_strict or amounts.total <= budget:
-                    return _carried(plan, delivery, counted, exact, delivered, amounts, cost)
+                    return _carried(plan, delivery, counted, exact, delivered, amounts, cost, reach)
             tries += 1
             if tries > SMALL_STEPS:
                 step_down *= 2
@@ -185,18 +198,19 @@ def _carried(
     delivered: int,
     amounts: Amounts,
     cost: Callable[[list[Part], list[Part]], Amounts],
+    reach: Reach,
 ) -> Bought:
     """Return what is bought, with as many units as the token really carries."""
     regime = plan.regimes[exact.regime]
     carried = delivery.carried(delivered)
     priced = delivery.priced(carried)
-    if counted.prior + priced > regime.high:
+    if counted.prior + priced > min(regime.high, reach.high):
         carried = delivery.carried_at_most(delivered)
         priced = delivery.priced(carried)
     if carried != delivered:
         parts = parts_between(regime, counted.prior, counted.prior + priced)
         amounts = cost(parts, exact.taken_back)
-    is_last = exact.regime == len(plan.regimes) - 1
+    is_last = reach.is_last and exact.regime == len(plan.regimes) - 1
     is_beyond = False
     if is_last and regime.high < ENDLESS and exact.left is not None:
         is_beyond = exact.left >= delivery.priced(delivery.smallest) * regime.segments[-1].all_in

@@ -81,7 +81,8 @@ def _settled(
     """Return the lines if so much is tendered, and what is left; below zero if it is too little."""
     plan = purchase.plan
     debts = repaid(purchase.debts, tender, purchase.cap)
-    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender)
+    level = purchase.level(priced)
+    fixed = fixed_taken(plan, purchase.charges, purchase.situation, tender, level)
     of_tender = percents_of_tender(plan, tender)
     percents = None
     if divides(plan):

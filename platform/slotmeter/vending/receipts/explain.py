@@ -235,6 +235,14 @@ def _added(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Wo
         text = say.gettext('{money} is "{label}", {percent}.')
     elif given:
         text = say.gettext('You get {money} back as "{label}".')
+    elif line.kind == "charge" and line.base_minor is not None:
+        values["before"] = currency_and(receipt, line.base_minor)
+        whole = line.base_minor + line.amount_minor + (line.left_minor or 0)
+        values["whole"] = currency_and(receipt, whole)
+        text = say.gettext(
+            '{money} is "{label}": for your total of this period it is {whole}, '
+            "of which {before} was taken before."
+        )
     elif line.left_minor:
         values["left"] = currency_and(receipt, line.left_minor)
         text = say.gettext('{money} is "{label}"; {left} of it is still to be paid.')

@@ -8,10 +8,12 @@ from decimal import Decimal
 
 from slotmeter.vending.tariff.checks import in_order
 from slotmeter.vending.tariff.conditions import read_when
-from slotmeter.vending.tariff.fields import AMOUNT, PERCENT, RATE, Section, Units, whole
+from slotmeter.vending.tariff.fields import AMOUNT, PERCENT, RATE, NumberRule, Section, Units, whole
 from slotmeter.vending.tariff.keys import RESERVED_CODES
 from slotmeter.vending.tariff.model import (
+    BlockWindow,
     Collection,
+    Counter,
     FixedItem,
     FreeUnits,
     Measure,
@@ -19,6 +21,7 @@ from slotmeter.vending.tariff.model import (
     PercentItem,
     Split,
     UnitItem,
+    UseBand,
 )
 
 __all__ = ["Items", "Sold", "read_items"]
@@ -31,10 +34,12 @@ class Sold:
     Args:
         blocks_max: the most blocks that a table has.
         has_lifeline: some table has a lifeline.
+        counter: of the tariff.
     """
 
     blocks_max: int
     has_lifeline: bool
+    counter: Counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def read_items(document: Section, units: Units, sold: Sold, fixed_step: bool) ->
     }
     _check_names(groups)
     unit_items = tuple(_levy(code, part, units, sold) for code, part in groups["levies"])
-    fixed = [_fixed(code, part, units, fixed_step) for code, part in groups["fixed"]]
+    fixed = [_fixed(code, part, units, sold, fixed_step) for code, part in groups["fixed"]]
     percents = [
         _percent(code, part, units, sold, is_tax=group == "taxes")
         for group in ("percentages", "taxes")
@@ -194,24 +199,15 @@ def _check_without_tax(item: FixedItem, part: Section, percents: Iterable[Percen
 # --- fixed charges and free units ---------------------------------------------------------------
 
 
-def _fixed(code: str, part: Section, units: Units, fixed_step: bool) -> FixedItem:
-    if not part.has("by_connection"):
+def _fixed(code: str, part: Section, units: Units, sold: Sold, fixed_step: bool) -> FixedItem:
+    if not part.has("by_connection") and not part.has("by_use"):
         part.require("amount")
     collect = part.choice("every", Collection, Collection.MONTH)
     measure = part.choice("per", Measure, Measure.FLAT)
     is_multiplied = collect is Collection.DAY or measure is not Measure.FLAT
     rule = AMOUNT if is_multiplied or fixed_step else units.money
-    amounts: dict[str, Decimal] | None = None
-    sizes = part.part("by_connection", None)
-    if sizes is not None:
-        read = ((size, sizes.number(size, rule)) for size in sizes)
-        amounts = {size: amount for size, amount in read if amount is not None}
-        if not sizes.count:
-            sizes.add("", 'expected sizes with amounts, as {"15 mm": 87.29}')
-        if not part.has("amount"):
-            part.problems.warn(
-                part.path, "connections that are not listed pay nothing; amount says what they pay"
-            )
+    lifeline = _on_lifeline(part, sold)
+    _check_by_use(part, sold, collect)
     if collect is Collection.PURCHASE:
         for key in ("missed", "months_max"):
             if part.has(key):
@@ -225,14 +221,68 @@ def _fixed(code: str, part: Section, units: Units, fixed_step: bool) -> FixedIte
         label=part.text("label") or code,
         amount=part.number("amount", rule) or Decimal(0),
         includes_tax=part.flag("includes_tax", False),
-        amounts=amounts,
+        amounts=_by_connection(part, rule),
         collect=collect,
         missed=missed,
         months_max=part.integer("months_max", 1, 120) or 120,
         measure=measure,
         split=_split(part, units, collect),
         when=read_when(part, units),
+        by_use=_bands(part, units, rule),
+        lifeline=lifeline,
     )
+
+
+def _by_connection(part: Section, rule: NumberRule) -> dict[str, Decimal] | None:
+    sizes = part.part("by_connection", None)
+    if sizes is None:
+        return None
+    if not sizes.count:
+        sizes.add("", 'expected sizes with amounts, as {"15 mm": 87.29}')
+    if not part.has("amount"):
+        part.problems.warn(
+            part.path, "connections that are not listed pay nothing; amount says what they pay"
+        )
+    read = ((size, sizes.number(size, rule)) for size in sizes)
+    return {size: amount for size, amount in read if amount is not None}
+
+
+def _check_by_use(part: Section, sold: Sold, collect: Collection) -> None:
+    """Check a charge that depends on the window's total against what else it says."""
+    counter = sold.counter
+    for key in ("by_use", "lifeline"):
+        if not part.has(key):
+            continue
+        if part.has("split"):
+            part.add("split", f"what it is a share of depends on the units: leave {key} or it out")
+        if collect is Collection.DAY or (key == "by_use" and collect is not Collection.MONTH):
+            part.add("every", f"only charges of a month have {key}")
+    if not part.has("by_use"):
+        return
+    for key in ("amount", "by_connection"):
+        if part.has(key):
+            part.add(key, "by_use says the amounts; write a second charge for others, with when")
+    if counter.window is BlockWindow.ROLLING or counter.months != 1:
+        part.add("by_use", "a charge of a month needs a counter whose window is a month")
+
+
+def _bands(part: Section, units: Units, rule: NumberRule) -> tuple[UseBand, ...]:
+    parts = part.parts("by_use", "use band")
+    bands: list[UseBand] = []
+    before = Decimal(0)
+    for number, each in enumerate(parts, 1):
+        each.require("amount")
+        limit, amount = each.number("to", units.quantity), each.number("amount", rule)
+        is_last = number == len(parts)
+        if each.has("to") == is_last:
+            text = "to is missing: only the last one is without limit"
+            each.add("to" if is_last else "", "the last one is without limit" if is_last else text)
+        if limit is not None and limit <= before:
+            each.add("to", f"limits rise: expected more than {before:f}, got {limit:f}")
+        before = before if limit is None else limit
+        if amount is not None:
+            bands.append(UseBand(None if limit is None else units.base(limit), amount))
+    return tuple(bands)
 
 
 def _split(part: Section, units: Units, collect: Collection) -> Split | None:

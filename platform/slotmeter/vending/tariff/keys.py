@@ -36,9 +36,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "percentage": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
     "tax": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
     "fixed charge": (
-        *("label", "amount", "by_connection", "includes_tax", "every", "missed", "months_max"),
-        *("per", "split", "when"),
+        *("label", "amount", "by_connection", "by_use", "includes_tax", "every", "missed"),
+        *("months_max", "per", "split", "lifeline", "when"),
     ),
+    "use band": ("to", "amount"),
     "split": ("below",),
     "free units": ("label", "units", "missed", "months_max", "registered", "when"),
     "purchase": ("minimum", "maximum", "too_small", "rules"),

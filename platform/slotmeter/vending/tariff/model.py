@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from slotmeter.units import Commodity, Rounding
+from slotmeter.vending.tariff.measured import Calendar, DayPlan, EnergyContent, Holidays, Season
 
 __all__ = [
     "ALWAYS",
@@ -47,6 +48,7 @@ __all__ = [
     "Tariff",
     "TooSmall",
     "UnitItem",
+    "UseBand",
 ]
 
 
@@ -264,6 +266,17 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class UseBand:
+    """What a charge is while the window's total is at most ``up_to``, Wh or mL; None for no limit.
+
+    It begins above the limit of the band before.
+    """
+
+    up_to: int | None
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class FixedItem:
     """A charge that does not depend on units.
 
@@ -278,6 +291,9 @@ class FixedItem:
         missed: what becomes of periods without a purchase; ``months_max`` bounds what adds up.
         measure: what it is multiplied with.
         split: how small purchases pay.
+        by_use: amounts by the window's total with the purchase in it, in place of ``amount``;
+            a purchase that takes it into the next band pays the difference.
+        lifeline: False takes nothing while the window's total is at the price of a lifeline.
     """
 
     code: str
@@ -291,6 +307,13 @@ class FixedItem:
     measure: Measure = Measure.FLAT
     split: Split | None = None
     when: Condition = ALWAYS
+    by_use: tuple[UseBand, ...] = ()
+    lifeline: bool = True
+
+    @property
+    def is_by_use(self) -> bool:
+        """What it comes to depends on the window's total."""
+        return bool(self.by_use) or not self.lifeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,75 +401,6 @@ class RoundingRules:
     price_step: Decimal | None = None
     fixed_step: Decimal | None = None
     split_by: SplitBy = SplitBy.UNITS
-
-
-# --- gas and time of use ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyContent:
-    """Gas that is measured by volume and priced by energy: kWh = m³ x correction x CV / 3.6.
-
-    Args:
-        correction: temperature and pressure, such as 1.02264.
-        calorific_value: MJ/m³ that applies when the day and zone have none of their own.
-        volume_step: the corrected volume is rounded half up to a multiple of this, m³; None never.
-        imperial_unit_m3: one unit of an imperial meter (100 ft³) in m³.
-    """
-
-    correction: Decimal
-    calorific_value: Decimal
-    volume_step: Decimal | None = None
-    imperial_unit_m3: Decimal = Decimal("2.83")
-
-
-@dataclass(frozen=True, slots=True)
-class Season:
-    """A part of each year: both days included, ``(month, day)``; may run over the year's end."""
-
-    code: str
-    first: tuple[int, int]
-    last: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class DayPlan:
-    """The periods of a day.
-
-    Args:
-        seasons: codes; empty for all.
-        weekdays: 0 is Monday; empty for none but holidays.
-        holidays: this plan is for holidays (it then wins over plans by weekday).
-        spans: (from, period), local wall time, in order, the first at 00:00.
-    """
-
-    seasons: frozenset[str]
-    weekdays: frozenset[int]
-    holidays: bool
-    spans: tuple[tuple[time, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Holidays:
-    """Days that are holidays: a country of the package ``holidays``, own dates, or both.
-
-    ``dates`` lists own days; ``through`` is the last year that the own list covers (None when
-    there is no own list).
-    """
-
-    country: str | None = None
-    subdivision: str | None = None
-    dates: frozenset[date] = frozenset()
-    through: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """Which period each instant belongs to."""
-
-    seasons: tuple[Season, ...]
-    days: tuple[DayPlan, ...]
-    holidays: Holidays | None
 
 
 # --- the whole ----------------------------------------------------------------------------------
