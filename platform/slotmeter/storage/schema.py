@@ -20,7 +20,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from slotmeter.storage import account_tables, key_change_tables, key_tables, ledger_tables
+from slotmeter.storage import (
+    account_tables,
+    key_change_tables,
+    key_tables,
+    ledger_tables,
+    volume_tables,
+)
 from slotmeter.storage.columns import id_column as _id
 from slotmeter.storage.columns import int_column as _int
 from slotmeter.storage.columns import ref_column as _ref
@@ -35,6 +41,7 @@ APPEND_ONLY = (
     *key_tables.APPEND_ONLY,
     *ledger_tables.APPEND_ONLY,
     *key_change_tables.APPEND_ONLY,
+    *volume_tables.APPEND_ONLY,
 )
 """Tables whose rows are never changed nor removed."""
 

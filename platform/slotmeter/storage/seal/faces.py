@@ -22,6 +22,8 @@ UNSEALED: Final = frozenset(
         *("id_block", "sequence", "cursor", "frame", "quarantine", "command"),
         # what a meter reported last, and what follows from it
         *("device", "meter_charge", "alarm"),
+        # words that repeat what customers and supply points say, and how far an import is
+        *("search_word", "import_job", "import_problem"),
     }
 )
 """Tables whose rows are not sealed."""
