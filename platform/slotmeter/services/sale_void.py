@@ -15,10 +15,11 @@ from slotmeter.errors import Refused
 from slotmeter.ports import Changes, NewId, Read, Rows, Step, Update
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.sale_issue import Begun
-from slotmeter.units import parse_money
 from slotmeter.vending.pricing.chosen import local_day
+from slotmeter.vending.pricing.engine import price_tender
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.pricing.windows import month_of
+from slotmeter.vending.tariff.reader import stored_tariff
 
 __all__ = ["refusal_of", "void_reads", "void_sale"]
 
@@ -32,7 +33,11 @@ def refusal_of(why: str) -> Refused:
 
 def void_reads(begun: Begun) -> list[Read]:
     """Return what :func:`void_sale` needs to know."""
-    return [Read("till_of_branch", {"branch_id": begun.sale["branch_id"]}, "till")]
+    reads = [Read("till_of_branch", {"branch_id": begun.sale["branch_id"]}, "till")]
+    if begun.sale["situation"] is not None:
+        version = {"tariff_version_id": begun.sale["tariff_version_id"]}
+        reads.append(Read("tariff_body", version, "tariff"))
+    return reads
 
 
 def void_sale(
@@ -45,7 +50,7 @@ def void_sale(
         Update("sale_void", {"sale_row_id": sale["id"], "why": compact_json(why)}),
         *(Update("token_void", {"token_id": token["id"]}) for token in begun.tokens),
         Update("free_unclaim", {"of_sale_row": sale["id"]}, rows=None),
-        *_charges_given_back(begun),
+        *_charges_given_back(begun, rows),
     ]
     if sale["tender_minor"]:
         params = {"ledger_account_id": rows["till"][0]["id"], "amount": -sale["tender_minor"]}
@@ -64,7 +69,7 @@ def void_sale(
     return Changes(None, steps)
 
 
-def _charges_given_back(begun: Begun) -> list[Step]:
+def _charges_given_back(begun: Begun, rows: Rows) -> list[Step]:
     return [
         Update(
             "charge_return",
@@ -76,37 +81,28 @@ def _charges_given_back(begun: Begun) -> list[Step]:
             },
             rows=None,
         )
-        for code, period, minor in _charges_of(begun)
+        for code, period, minor in _charges_of(begun, rows)
     ]
 
 
-def _charges_of(begun: Begun) -> Iterator[tuple[str, str, int]]:
-    """Yield code, period and minor units of what a sale took of each period's charge."""
+def _charges_of(begun: Begun, rows: Rows) -> Iterator[tuple[str, str, int]]:
+    """Yield code, period and minor units of what a sale took of each period's charge.
+
+    A line may hold many days whose amounts differ by a coin. Pricing the sale again says what each
+    day took; it gives what it gave then.
+    """
     sale = begun.sale
-    lines = [
-        line
-        for line in begun.lines
-        if line["kind"] == "charge" and line["account"].startswith(_CHARGE)
-    ]
     if sale["situation"] is None:
         # Lines of the first release do not say their period: it was the month of the sale.
         month = month_of(local_day(sale["sold_us"], begun.said["time_zone"]))
-        for line in lines:
-            yield line["account"].removeprefix(_CHARGE), month, line["amount_minor"]
+        for line in begun.lines:
+            if line["kind"] == "charge" and line["account"].startswith(_CHARGE):
+                yield line["account"].removeprefix(_CHARGE), month, line["amount_minor"]
         return
-    open_then = Situation.from_dict(json.loads(sale["situation"])).charges
-    for line in lines:
-        first, _, last = (line.get("period") or "").partition("/")
-        if not first:
-            continue  # It comes with every purchase: there is no item to give back to.
-        if not last:
-            yield line["code"], first, line["amount_minor"]
-            continue
-        # Days of one charge share a line: each was paid in full, the last with what was left.
-        left = line["amount_minor"]
-        of_day = parse_money(line["rate"], sale["currency"]).minor
-        for state in open_then:
-            if state.code == line["code"] and first <= state.period <= last:
-                minor = min(left, max(0, of_day - state.taken_minor))
-                left -= minor
-                yield line["code"], state.period, minor
+    if not any(line["kind"] == "charge" for line in begun.lines):
+        return
+    tariff = stored_tariff(rows["tariff"][0]["body"])
+    situation = Situation.from_dict(json.loads(sale["situation"]))
+    priced = price_tender(tariff, situation, sale["tender_minor"], with_outlook=False)
+    for charge in priced.charges:
+        yield charge.code, charge.period, charge.net_minor

@@ -223,6 +223,7 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_version.c.valid_from_us.desc(), _version.c.version.desc())
     .limit(1),
+    "tariff_body": select(_version.c.body).where(_version.c.id == bindparam("tariff_version_id")),
     "tariff_versions_until": select(_version.c.valid_from_us, _version.c.body)
     .where(
         _version.c.tariff_id == bindparam("tariff_id"),

@@ -24,6 +24,7 @@ __all__ = ["TakenCharge", "charge_period", "open_charges", "open_free"]
 
 DAY = timedelta(days=1)
 DAYS_PER_MONTH_MAX = 31
+DAY_CHARACTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ def open_charges(
 
     A charge by month is for calendar months; with a billing window for the months that begin on its
     day, named by the month they begin in. A charge by day is for each day after the purchase
-    before, today included. Charges of every purchase need no state and are not among these.
+    before, today included, and for days before of which something is open still, as when they were
+    paid in part or the sale that paid them was voided. Charges of every purchase need no state and
+    are not among these.
 
     Args:
         tariff: in force.
@@ -80,7 +83,10 @@ def open_charges(
     begun = {code: local_day(us, situation.time_zone) for code, us in (begun_us or {}).items()}
     for item in tariff.fixed_items:
         span = _Span(first, last, begun.get(item.code, date.min), day)
-        for of_day, period in _periods(item, tariff.energy.counter, span):
+        periods = _periods(item, tariff.energy.counter, span)
+        if item.collect is Collection.DAY and item.missed is Missed.ACCUMULATE and periods:
+            periods = [*_open_days(item, before, span, until=periods[0][0]), *periods]
+        for of_day, period in periods:
             if not _applies(item, situation, of_day):
                 continue
             record = before.get((item.code, period))
@@ -128,7 +134,7 @@ def _periods(item: FixedItem, counter: Counter, span: _Span) -> list[tuple[date,
         start = max(span.begun, span.first if span.last is None else span.last + DAY)
         if not keeps:
             start = max(start, day)
-        start = max(start, day - timedelta(days=DAYS_PER_MONTH_MAX * item.months_max))
+        start = max(start, _oldest_day(item, day))
         days = [start + timedelta(days=number) for number in range((day - start).days + 1)]
         return [(each, f"{each}") for each in days]
     this_month = _month(counter, day)
@@ -137,6 +143,24 @@ def _periods(item: FixedItem, counter: Counter, span: _Span) -> list[tuple[date,
     first = min(day, max(span.first, span.begun))
     months = months_between(_month(counter, first), this_month)[-1 - item.months_max :]
     return [*((each, month_of(each)) for each in months[:-1]), (day, month_of(months[-1]))]
+
+
+def _open_days(
+    item: FixedItem, before: Mapping[tuple[str, str], TakenCharge], span: _Span, *, until: date
+) -> list[tuple[date, str]]:
+    """Return the days before the last purchase that were not paid in full."""
+    first = max(span.begun, span.first, _oldest_day(item, span.day))
+    days = sorted(
+        date.fromisoformat(period)
+        for (code, period), record in before.items()
+        if code == item.code and len(period) == DAY_CHARACTERS
+        if record.taken_minor < record.due_minor
+    )
+    return [(each, f"{each}") for each in days if first <= each < until]
+
+
+def _oldest_day(item: FixedItem, day: date) -> date:
+    return day - timedelta(days=DAYS_PER_MONTH_MAX * item.months_max)
 
 
 def _month(counter: Counter, day: date) -> date:
