@@ -21,6 +21,8 @@ from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
 from slotmeter.ports import Changes, NewId, Reads, Rows
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
+from slotmeter.storage.sqlite_ids import Ids
+from slotmeter.storage.sqlite_seal import Chain, open_layout
 from slotmeter.storage.sqlite_unit import connect, make_reads, run_unit
 
 __all__ = ["BATCH_UNITS_MAX", "QUEUE_READS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
@@ -70,42 +72,21 @@ class _Job:
             self.future.set_result(self.result)
 
 
-class _Ids:
-    """Ids that grow with time, taken from one counter inside the writer's transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._next = 0
-        self._stored = 0
-
-    def begin(self) -> None:
-        row = self._connection.execute("SELECT next_id FROM id_block WHERE name = 'id'").fetchone()
-        self._next = self._stored = row[0]
-
-    def take(self) -> int:
-        self._next += 1
-        return self._next - 1
-
-    def store(self) -> None:
-        if self._next != self._stored:
-            self._connection.execute(
-                "UPDATE id_block SET next_id = ? WHERE name = 'id'", (self._next,)
-            )
-
-
 class Database:
     """The platform's own database on SQLite; implements ``ports.UnitOfWork``."""
 
     def __init__(self, path: Path) -> None:
         """Prepare; use :meth:`open`."""
         self._path = path
-        self._statements = Statements()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = connect(path)
         # Pages that a savepoint may have to bring back: in a file, which SQLite takes above 64 KiB,
         # they are written five times as often as the log itself.
         self._writer.execute("PRAGMA temp_store=MEMORY")
-        self._ids = _Ids(self._writer)
+        layout = open_layout(self._writer)
+        self._statements = Statements(layout)
+        self._ids = Ids(self._writer)
+        self._chain = Chain(self._writer, layout)
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="slotmeter-read")
@@ -257,8 +238,10 @@ class Database:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             self._ids.begin()
+            self._chain.begin()
             for job in batch:
                 self._run(job)
+            self._chain.store()
             self._ids.store()
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
@@ -270,7 +253,12 @@ class Database:
     def _run(self, job: _Job) -> None:
         try:
             job.result = run_unit(
-                self._writer, self._statements, job.reads, job.decide, self._ids.take
+                self._writer,
+                self._statements,
+                job.reads,
+                job.decide,
+                self._ids.take,
+                self._chain,
             )
         except sqlite3.Error:
             raise

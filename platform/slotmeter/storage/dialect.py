@@ -14,6 +14,8 @@ from sqlalchemy.sql.selectable import Select
 
 from slotmeter.ports import SqlValue
 from slotmeter.storage.schema import METADATA
+from slotmeter.storage.seal.returning import sealed_update
+from slotmeter.storage.seal.unit_seal import Layout, Touch
 from slotmeter.storage.statements import catalogue
 
 __all__ = ["Compiled", "Statements"]
@@ -45,12 +47,14 @@ class Compiled:
         pick: takes the parameters, in the order of the text, out of those that have names.
         constants: parameters that the statement brings itself.
         columns: names of the result's columns; empty for updates.
+        touch: what an update returns for the seals of its rows; None if it touches none.
     """
 
     text: str
     pick: Pick
     constants: Mapping[str, SqlValue]
     columns: tuple[str, ...]
+    touch: Touch | None = None
 
     def values(self, given: Mapping[str, SqlValue]) -> Values:
         """Join the caller's parameters with the statement's own, in the order of the text."""
@@ -58,21 +62,28 @@ class Compiled:
 
 
 def _compile(
-    statement: Select[tuple[object, ...]] | UpdateBase, dialect: Dialect, columns: tuple[str, ...]
+    statement: Select[tuple[object, ...]] | UpdateBase,
+    dialect: Dialect,
+    columns: tuple[str, ...],
+    touch: Touch | None = None,
 ) -> Compiled:
     compiled = statement.compile(dialect=dialect)
     text = str(compiled)
     if "POSTCOMPILE" in text:
         raise ValueError(f"an expanding parameter cannot be compiled once: {text}")
     constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return Compiled(text, _picker(compiled.positiontup or ()), constants, columns)
+    return Compiled(text, _picker(compiled.positiontup or ()), constants, columns, touch)
 
 
 class Statements:
     """The catalogue, compiled for SQLite; inserts are compiled at first use."""
 
-    def __init__(self) -> None:
-        """Compile every read and update of the catalogue."""
+    def __init__(self, layout: Layout | None = None) -> None:
+        """Compile every read and update of the catalogue.
+
+        Args:
+            layout: what is sealed; updates then return what their seals are made of.
+        """
         self._dialect: Dialect = sqlite.dialect(paramstyle="qmark")
         found = catalogue()
         self.reads = {
@@ -80,10 +91,15 @@ class Statements:
             for name, statement in found.reads.items()
         }
         self.updates = {
-            name: _compile(statement, self._dialect, ())
-            for name, statement in found.updates.items()
+            name: self._update(statement, layout) for name, statement in found.updates.items()
         }
         self._inserts: dict[tuple[str, ...], tuple[str, Pick]] = {}
+
+    def _update(self, statement: UpdateBase, layout: Layout | None) -> Compiled:
+        if layout is None:
+            return _compile(statement, self._dialect, ())
+        returning, touch = sealed_update(statement, layout)
+        return _compile(returning, self._dialect, (), touch)
 
     def insert(self, table: str, row: Mapping[str, SqlValue]) -> tuple[str, Values]:
         """Return the insert for a table and just these columns, and its values."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from slotmeter.storage import (
     account_tables,
+    audit_tables,
     key_change_tables,
     key_tables,
     ledger_tables,
@@ -38,6 +39,7 @@ __all__ = ["APPEND_ONLY", "METADATA"]
 APPEND_ONLY = (
     *("act", "command_log", "event", "journal", "notice", "posting"),
     *account_tables.APPEND_ONLY,
+    *audit_tables.APPEND_ONLY,
     *key_tables.APPEND_ONLY,
     *ledger_tables.APPEND_ONLY,
     *key_change_tables.APPEND_ONLY,

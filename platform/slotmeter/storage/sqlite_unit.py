@@ -22,6 +22,8 @@ from slotmeter.ports import (
     Then,
 )
 from slotmeter.storage.dialect import Statements
+from slotmeter.storage.seal.unit_seal import UnitSeal
+from slotmeter.storage.sqlite_seal import Chain
 
 __all__ = ["connect", "make_reads", "run_unit"]
 
@@ -103,13 +105,22 @@ def _make_reads(
         rows[key] = [dict(zip(columns, row, strict=True)) for row in result]
 
 
-def _write(connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step]) -> None:
+def _write(
+    connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step], seal: UnitSeal
+) -> None:
     for step in steps:
         if isinstance(step, Insert):
             connection.execute(*statements.insert(step.table, step.row))
+            seal.inserted(step.table, step.row)
             continue
         compiled = statements.updates[step.statement]
-        changed = connection.execute(compiled.text, compiled.values(step.params)).rowcount
+        result = connection.execute(compiled.text, compiled.values(step.params))
+        if compiled.touch is None:
+            changed = result.rowcount
+        else:
+            returned = result.fetchall()
+            changed = len(returned)
+            seal.touched(compiled.touch, returned)
         if step.rows is not None and changed != step.rows:
             raise Conflict(
                 "changed_meanwhile",
@@ -123,10 +134,12 @@ def run_unit(
     reads: Reads,
     decide: Callable[[Rows, NewId], Changes[T]],
     new_id: NewId,
+    chain: Chain,
 ) -> T:
     """Run one unit under its own savepoint inside the connection's open transaction.
 
-    Whatever ``decide`` or the writes raise undoes this unit alone.
+    Its last statement adds its entry to the audit. Whatever ``decide`` or the writes raise undoes
+    this unit alone.
 
     Raises:
         Conflict: ``changed_meanwhile`` from a guard or a unique key.
@@ -136,7 +149,11 @@ def run_unit(
         return changes.result
     connection.execute("SAVEPOINT unit")
     try:
-        _write(connection, statements, changes.steps)
+        seal = chain.unit()
+        _write(connection, statements, changes.steps, seal)
+        entry = seal.entry(new_id, chain.at_us, chain.seq)
+        if entry is not None:
+            connection.execute(*statements.insert(entry.step.table, entry.step.row))
     except sqlite3.IntegrityError as error:
         connection.execute("ROLLBACK TO unit")
         connection.execute("RELEASE unit")
@@ -146,4 +163,6 @@ def run_unit(
         connection.execute("RELEASE unit")
         raise
     connection.execute("RELEASE unit")
+    if entry is not None:
+        chain.add(entry)
     return changes.result

@@ -20,10 +20,10 @@ UNSEALED: Final = frozenset(
         *("audit_entry", "audit_group", "audit_layout"),
         # counters, and what is on its way
         *("id_block", "sequence", "cursor", "frame", "quarantine", "command"),
+        # words to search by, which repeat what is sealed
+        "search_word",
         # what a meter reported last, and what follows from it
         *("device", "meter_charge", "alarm"),
-        # words that repeat what customers and supply points say, and how far an import is
-        *("search_word", "import_job", "import_problem"),
     }
 )
 """Tables whose rows are not sealed."""
@@ -41,7 +41,10 @@ CHANGING: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = MappingProxyType(
             "delivery": ("delivery", "sent_us", "accepted_us", "verified_us"),
         },
         "token": {
-            "life": ("digits", "state", "accepted_by", "issued_us", "accepted_us"),
+            "life": (
+                *("digits", "digits_index", "state", "accepted_by"),
+                *("issued_us", "accepted_us"),
+            ),
         },
         "ledger_account": {"limit": ("limit_minor",)},
         "debt": {

@@ -353,10 +353,18 @@ class Head:
 
 @dataclass(slots=True)
 class GroupSeal:
-    """Collects the entries of one commit."""
+    """Collects the entries of one commit.
+
+    ``closed_head`` is where the chain goes on once :meth:`group` has closed it.
+    """
 
     head: Head
+    closed_head: Head = field(init=False)
     _entries: list[SealedEntry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Without entries the chain stays where it is."""
+        self.closed_head = self.head
 
     @property
     def seq(self) -> int:
@@ -375,6 +383,7 @@ class GroupSeal:
         ids = (entries[0].id, entries[-1].id)
         hashes = [entry.hash for entry in entries]
         hashed = group_hash(self.seq, at_us, ids, self.head.hash, hashes)
+        self.closed_head = Head(self.seq, hashed)
         return Insert(
             "audit_group",
             {
