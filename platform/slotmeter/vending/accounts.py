@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from slotmeter.errors import Refused
 from slotmeter.units import Commodity
 
-__all__ = ["CreditMode", "Supply", "Terms", "check_may_buy", "masked_name"]
+__all__ = ["CreditMode", "Supply", "Terms", "check_may_buy", "masked_name", "words_of"]
+
+WORD_CHARACTERS_MAX: Final = 40
+"""What is beyond this of a word is not looked at."""
 
 
 class CreditMode(StrEnum):
@@ -61,3 +66,16 @@ def check_may_buy(supply: Supply) -> None:
 def masked_name(name: str) -> str:
     """Show enough of a name to recognise it and no more: ``A**** O*****``."""
     return " ".join(word[0] + "*" * (len(word) - 1) for word in name.split())
+
+
+def words_of(*texts: str) -> list[str]:
+    """Return each word of some texts once, in their order, to find a customer by.
+
+    A word is a run of letters and digits without case and accents: ``Müller-Otieno`` is ``muller``
+    and ``otieno``.
+    """
+    folded = unicodedata.normalize("NFKD", " ".join(texts).casefold())
+    kept = "".join(
+        each if each.isalnum() else "" if unicodedata.combining(each) else " " for each in folded
+    )
+    return list(dict.fromkeys(word[:WORD_CHARACTERS_MAX] for word in kept.split()))
