@@ -19,6 +19,8 @@ from slotmeter.vending.pricing.situation import ChargeState, DebtState, Situatio
 from slotmeter.vending.tariff.model import (
     ALWAYS,
     Block,
+    Collection,
+    Condition,
     Counter,
     DebtCap,
     Energy,
@@ -174,6 +176,19 @@ def fixed_items(draw: st.DrawFn, code: str, unit: int, money: Decimal) -> FixedI
         measure=draw(st.sampled_from([Measure.FLAT, Measure.LOAD_KW])),
         split=Split(400 * money) if is_split else None,
         by_use=draw(bands_of(unit, money)) if is_by_use else (),
+    )
+
+
+@st.composite
+def duties(draw: st.DrawFn, money: Decimal, scale: int) -> FixedItem:
+    limit = int(draw(st.integers(1, 2_000)) * money * scale)
+    is_above = draw(st.booleans())
+    return FixedItem(
+        code="duty",
+        label="duty",
+        amount=draw(decimals(1, 5_000, 2)) * money,
+        collect=Collection.PURCHASE,
+        when=Condition(tender_above=limit) if is_above else Condition(tender_up_to=limit),
     )
 
 
@@ -357,6 +372,7 @@ def test_more_money_never_buys_fewer_units(case: Case, more: int) -> None:
     shares += sum(1 for each in case.tariff.percent_items if each.on == ("tender",))
     shares += sum(1 for each in case.tariff.fixed_items if each.split is not None)
     assume(shares < 2 and case.situation.is_meter_credit)
+    assume(not any(item.when.is_by_tender for item in case.tariff.fixed_items))
     less, greater = (priced_or_none(case, tender) for tender in (case.tender, case.tender + more))
     assume(less is not None and greater is not None)
 

@@ -13,7 +13,15 @@ from slotmeter.units import SECOND_US
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.tariff.model import ALWAYS, Condition, DebtCap, Table, Tariff
 
-__all__ = ["cap_percent", "holds", "in_force", "local_day", "table_for"]
+__all__ = [
+    "cap_percent",
+    "holds",
+    "holds_for_tender",
+    "in_force",
+    "local_day",
+    "table_for",
+    "tender_limits",
+]
 
 
 @lru_cache(maxsize=1_000)
@@ -23,10 +31,30 @@ def local_day(at_us: int, time_zone: str) -> date:
 
 
 def holds(when: Condition, situation: Situation, day: date) -> bool:
-    """Say whether a condition holds; what is not known of a buyer fulfils no condition on it."""
+    """Say whether a condition holds; what is not known of a buyer fulfils no condition on it.
+
+    What is tendered is looked at by :func:`holds_for_tender`.
+    """
     if when is ALWAYS:
         return True
     return _holds_for_day(when, day) and _holds_for_buyer(when, situation)
+
+
+def holds_for_tender(when: Condition, tender_minor: int | None) -> bool:
+    """Say whether what is tendered is within a condition; None for nothing that is tendered."""
+    return _is_within(tender_minor, when.tender_above, when.tender_up_to)
+
+
+def tender_limits(tariff: Tariff) -> tuple[int, ...]:
+    """Return the amounts up to which, and above which, something differs, in order."""
+    parts = (tariff.unit_items, tariff.percent_items, tariff.fixed_items, tariff.debt_caps)
+    limits = {
+        limit
+        for part in parts
+        for item in part
+        for limit in (item.when.tender_above, item.when.tender_up_to)
+    }
+    return tuple(sorted(limit for limit in limits if limit is not None and limit >= 0))
 
 
 def _holds_for_day(when: Condition, day: date) -> bool:
@@ -94,9 +122,11 @@ def table_for(tariff: Tariff, situation: Situation, day: date) -> Table:
     )
 
 
-def cap_percent(caps: Iterable[DebtCap], situation: Situation, day: date) -> Decimal | None:
+def cap_percent(
+    caps: Iterable[DebtCap], situation: Situation, day: date, tender_minor: int | None = None
+) -> Decimal | None:
     """Return the percentage of the first cap on debts whose condition holds; None for no cap."""
     for cap in caps:
-        if holds(cap.when, situation, day):
+        if holds(cap.when, situation, day) and holds_for_tender(cap.when, tender_minor):
             return cap.percent
     return None

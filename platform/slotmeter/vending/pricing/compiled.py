@@ -13,14 +13,14 @@ from typing import Final
 from slotmeter.errors import Refused
 from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
 from slotmeter.vending.ledger import levy_account, tax_account
+from slotmeter.vending.pricing.bases import Bases, Stretch, bears, regimes_of
 from slotmeter.vending.pricing.by_tender import divides, fixed_percents
-from slotmeter.vending.pricing.chosen import holds, table_for
+from slotmeter.vending.pricing.chosen import holds, holds_for_tender, table_for
 from slotmeter.vending.pricing.delivery import Delivery, delivery_for
 from slotmeter.vending.pricing.fixed import FixedTaken, constant, fixed_taken, items_due
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import (
     ENDLESS,
-    LIFELINE,
     Fixed,
     Percentage,
     Plan,
@@ -54,119 +54,14 @@ _WH_PER_KWH = 1_000
 _PERCENT = 100
 
 
-# --- what a table says --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    end: int
-    block: int
-    code: str
-    price: Decimal
-
-
-def _regimes(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list[_Stretch]]]:
-    """Yield (low, high, stretches) of each regime of a table."""
-    if table.periods is not None:
-        if table.advance_price is not None:
-            yield 0, ENDLESS, [_Stretch(ENDLESS, 1, "block1", table.advance_price)]
-        return
-    blocks = [
-        _Stretch(_end(block.up_to), number, f"block{number}", block.price)
-        for number, block in enumerate(table.blocks, 1)
-    ]
-    if not blocks:  # a formula for gas, without a price
-        return
-    low = 0
-    if table.lifeline is not None:
-        limit, price = table.lifeline.up_to, table.lifeline.price
-        cuts = [each for each in blocks if each.end < limit] if is_by_block else []
-        last = next((each.block for each in blocks if each.end >= limit), len(blocks))
-        stretches = [_Stretch(each.end, each.block, LIFELINE, price) for each in cuts]
-        number = last if is_by_block else 1
-        yield low, limit, [*stretches, _Stretch(limit, number, LIFELINE, price)]
-        low = limit
-    if not table.whole:
-        yield low, blocks[-1].end, blocks
-        return
-    for each in blocks:
-        if each.end > low:
-            yield low, each.end, [each]
-            low = each.end
-
-
-def _end(up_to: int | None) -> int:
-    return ENDLESS if up_to is None else up_to
-
-
-# --- what lies on what --------------------------------------------------------------------------
-
-
-class _Bases:
-    """The percentages that apply, and what they come to on one unit of money."""
-
-    def __init__(self, items: Sequence[PercentItem]) -> None:
-        self.items = items
-        self.position = {item.code: at for at, item in enumerate(items)}
-        self.fractions = [Fraction(item.percent) / _PERCENT for item in items]
-
-    def on(
-        self,
-        lies_on: Callable[[PercentItem], bool],
-        *,
-        only_included: bool = False,
-        start: int | None = None,
-    ) -> list[Fraction]:
-        """Return each percentage of one unit of money that ``lies_on`` says is in its bases.
-
-        Args:
-            lies_on: whether an item's bases name the source.
-            only_included: only percentages that published prices include count.
-            start: the source is itself a percentage: its position.
-        """
-        found = [Fraction(0)] * len(self.items)
-        for at, item in enumerate(self.items):
-            if item.on == ("tender",) or (only_included and not item.included):
-                continue
-            base = Fraction(1) if lies_on(item) else Fraction(0)
-            for code in item.on:
-                other = self.position.get(code)
-                if other is not None:
-                    base += found[other] + (1 if other == start else 0)
-            found[at] = self.fractions[at] * base
-        return found
-
-    def on_energy(self, stretch: _Stretch, *, only_included: bool = False) -> list[Fraction]:
-        return self.on(
-            lambda item: "energy" in item.on and _bears(stretch, item),
-            only_included=only_included,
-        )
-
-    def on_levy(
-        self, code: str, stretch: _Stretch, *, only_included: bool = False
-    ) -> list[Fraction]:
-        return self.on(
-            lambda item: (code in item.on or "levies" in item.on) and _bears(stretch, item),
-            only_included=only_included,
-        )
-
-    def on_fixed(self, code: str, *, only_included: bool = False) -> list[Fraction]:
-        return self.on(
-            lambda item: code in item.on or "fixed" in item.on, only_included=only_included
-        )
-
-
-def _bears(stretch: _Stretch, item: UnitItem | PercentItem) -> bool:
-    """Say whether an item lies on the units of a stretch."""
-    is_in = item.blocks is None or stretch.block in item.blocks
-    return is_in and (item.lifeline or stretch.code != LIFELINE)
+# --- what a unit costs ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
     """The exact prices of a stretch, minor units per base unit."""
 
-    stretch: _Stretch
+    stretch: Stretch
     net: Fraction
     gross: Fraction
     levies: tuple[Fraction, ...]
@@ -182,10 +77,10 @@ class _Prices:
 
 
 def _priced(
-    stretch: _Stretch,
+    stretch: Stretch,
     per_unit: Callable[[Decimal], Fraction],
     levies: Sequence[UnitItem],
-    bases: _Bases,
+    bases: Bases,
     step: Fraction | None,
 ) -> _Prices:
     gross = per_unit(stretch.price)
@@ -195,7 +90,7 @@ def _priced(
     gross_rates = []
     for item in levies:
         rate = published = Fraction(0)
-        if _bears(stretch, item):
+        if bears(stretch, item):
             inside = bases.on_levy(item.code, stretch, only_included=True)
             published = per_unit(item.price)
             rate = published / (1 + sum(inside))
@@ -229,7 +124,7 @@ def _plan(
 ) -> Plan:
     scale: int = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
     sold_unit = _sold_unit(tariff)
-    bases = _Bases(items)
+    bases = Bases(items)
     step = tariff.rounding.price_step
     bounded: list[UnitItem | PercentItem] = [*levies, *items]
     is_by_block = any(item.blocks is not None for item in bounded)
@@ -241,7 +136,7 @@ def _plan(
     by_table = {
         each.code: [
             (low, high, [_priced(part, per_unit, levies, bases, price_step) for part in stretches])
-            for low, high, stretches in _regimes(each, is_by_block)
+            for low, high, stretches in regimes_of(each, is_by_block)
         ]
         for each in (table, *earlier)
     }
@@ -358,7 +253,7 @@ def _text(value: Fraction) -> str:
 
 
 def _percentage(
-    item: PercentItem, bases: _Bases, levies: Sequence[UnitItem], fixed: Iterable[FixedItem]
+    item: PercentItem, bases: Bases, levies: Sequence[UnitItem], fixed: Iterable[FixedItem]
 ) -> Percentage:
     share = Fraction(item.percent) / _PERCENT
     account = tax_account if item.is_tax else levy_account
@@ -410,8 +305,8 @@ class Compiled:
         self._is_fixed_conditional = any(item.when != ALWAYS for item in tariff.fixed_items)
         self._plans: dict[tuple[str, tuple[bool, ...], tuple[str, ...]], Plan] = {}
 
-    def plan(self, situation: Situation, day: date) -> Plan:
-        """Return the prices for a buyer on a local day.
+    def plan(self, situation: Situation, day: date, tender_minor: int | None = None) -> Plan:
+        """Return the prices for a buyer on a local day, and for a tender where that matters.
 
         Raises:
             Refused: ``no_price_in_force``.
@@ -420,7 +315,12 @@ class Compiled:
         table = table_for(tariff, situation, day)
         applies: tuple[bool, ...] = ()
         if self._is_conditional:
-            applies = tuple([holds(when, situation, day) for when in self._conditions])
+            applies = tuple(
+                [
+                    holds(when, situation, day) and holds_for_tender(when, tender_minor)
+                    for when in self._conditions
+                ]
+            )
         earlier: tuple[str, ...] = ()
         if situation.priced_before:
             earlier = tuple(sorted({each.table for each in situation.priced_before}))

@@ -23,7 +23,14 @@ from slotmeter.vending.pricing.outlook import outlook_of
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.priced import ChargeTaken, DebtTaken, FreeGiven, Outlook, Priced
 from slotmeter.vending.pricing.refusals import beyond, no_price_in_advance, too_small
-from slotmeter.vending.pricing.settle import Purchase, Settled, pay_charges, settle, transfer_e5
+from slotmeter.vending.pricing.settle import (
+    Purchase,
+    Settled,
+    at_tender,
+    pay_charges,
+    settle,
+    transfer_e5,
+)
 from slotmeter.vending.pricing.situation import Situation, Transfer
 from slotmeter.vending.pricing.solve import Counted
 from slotmeter.vending.pricing.stated import parts_of_units, settle_units
@@ -68,7 +75,7 @@ def price_tender(
             ``no_price_for_units``, ``no_price_in_force``, ``no_price_in_advance``,
             ``load_unknown``, ``tariff_invalid``.
     """
-    purchase = _purchase(tariff, situation)
+    purchase = at_tender(_purchase(tariff, situation), tender_minor)
     plan = purchase.plan
     check_tender(plan, situation, purchase.day, tender_minor)
     if situation.is_meter_credit and not plan.regimes:
@@ -100,6 +107,7 @@ def price_units(tariff: Tariff, situation: Situation, units: int) -> Priced:
     if not purchase.plan.regimes:
         raise no_price_in_advance(tariff)
     settled = settle_units(purchase, units)
+    purchase = at_tender(purchase, settled.tender)
     return _priced(purchase, settled, outlook_of(purchase, settled))
 
 

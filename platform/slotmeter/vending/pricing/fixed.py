@@ -11,7 +11,7 @@ from functools import lru_cache
 from slotmeter.errors import Refused
 from slotmeter.units import Rounding
 from slotmeter.vending.pricing.by_use import NOTHING_USED, Level
-from slotmeter.vending.pricing.chosen import holds
+from slotmeter.vending.pricing.chosen import holds, holds_for_tender
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.situation import ChargeState, Situation
@@ -191,6 +191,8 @@ def fixed_taken(
     split_minor: dict[str, int] = {}
     days: dict[str, int] = {}
     for item, state in items:
+        if item.when.is_by_tender and not holds_for_tender(item.when, tender_minor):
+            continue
         exact = None
         if item.collect is Collection.DAY:
             exact = _exact_net(plan, *_asked(item, situation, 0))

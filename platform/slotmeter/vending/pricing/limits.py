@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from slotmeter.errors import Refused
-from slotmeter.vending.pricing.chosen import holds
+from slotmeter.vending.pricing.chosen import holds, holds_for_tender
 from slotmeter.vending.pricing.plan import Plan
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.amounts import (
@@ -72,7 +72,7 @@ def check_tender(plan: Plan, situation: Situation, day: date, tender_minor: int)
     if situation.meter_max_minor is not None:
         high = Decimal(situation.meter_max_minor) / plan.scale
     for rule in plan.tariff.purchase:
-        if holds(rule.when, situation, day):
+        if holds(rule.when, situation, day) and holds_for_tender(rule.when, tender_minor):
             if rule.minimum is not None and (low is None or rule.minimum > low):
                 low = rule.minimum
             if rule.maximum is not None and (high is None or rule.maximum < high):

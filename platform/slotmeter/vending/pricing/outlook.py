@@ -67,9 +67,9 @@ def _first_of_month(purchase: Purchase, settled: Settled) -> int | None:
     cap = purchase.cap
     try:
         in_force(ready.tariff, day)
-        plan = ready.plan(situation, day)
+        plan = ready.plan(situation, day, tender)
         if purchase.debts:
-            cap = cap_percent(ready.tariff.debt_caps, situation, day)
+            cap = cap_percent(ready.tariff.debt_caps, situation, day, tender)
         money = _money(plan, purchase, tender, cap, before, day)
         if money is not None:
             at_once = units_by_division if divides(plan) else units_at_once
@@ -108,7 +108,7 @@ def _money(
     Returns:
         None where charges depend on the tender or on the units.
     """
-    if plan.has_split or plan.by_use:
+    if plan.has_split or plan.by_use or plan.tender_limits:
         return None
     left = tender
     if purchase.debts:

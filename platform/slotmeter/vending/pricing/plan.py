@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from slotmeter.vending.ledger import levy_account
+from slotmeter.vending.pricing.chosen import tender_limits
 from slotmeter.vending.pricing.integers import Division
 from slotmeter.vending.tariff.model import Collection, FixedItem, Tariff, UnitItem
 
@@ -232,6 +233,11 @@ class Plan:
             for item in self.tariff.fixed_items
             if item.collect is not Collection.PURCHASE
         }
+
+    @cached_property
+    def tender_limits(self) -> tuple[int, ...]:
+        """Tenders at which something else than limits of a purchase changes, minor units."""
+        return tender_limits(self.tariff)
 
     @cached_property
     def by_use(self) -> frozenset[str]:

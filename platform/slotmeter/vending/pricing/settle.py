@@ -17,6 +17,8 @@ from slotmeter.vending.pricing.amounts import (
 )
 from slotmeter.vending.pricing.by_tender import buy_by_division, divides, fixed_percents, stops
 from slotmeter.vending.pricing.by_use import Level, Reach, level_at, reaches
+from slotmeter.vending.pricing.chosen import cap_percent
+from slotmeter.vending.pricing.compiled import compiled
 from slotmeter.vending.pricing.delivery import Delivery
 from slotmeter.vending.pricing.fixed import (
     FixedAmount,
@@ -37,7 +39,7 @@ from slotmeter.vending.pricing.situation import (
 from slotmeter.vending.pricing.solve import Bought, Counted, buy
 from slotmeter.vending.tariff.model import FixedItem
 
-__all__ = ["Purchase", "Settled", "pay_charges", "settle", "transfer_e5"]
+__all__ = ["Purchase", "Settled", "at_tender", "pay_charges", "settle", "transfer_e5"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,18 @@ class Settled:
     fixed_percents: Sequence[list[int]] | None = None
 
 
+def at_tender(purchase: Purchase, tender: int) -> Purchase:
+    """Return a purchase with what applies to a tender of so much, minor units."""
+    plan = purchase.plan
+    if not plan.tender_limits:
+        return purchase
+    situation, day = purchase.situation, purchase.day
+    cap = None
+    if purchase.debts:
+        cap = cap_percent(plan.tariff.debt_caps, situation, day, tender)
+    return replace(purchase, plan=compiled(plan.tariff).plan(situation, day, tender), cap=cap)
+
+
 def _repaid(purchase: Purchase, tender: int) -> list[tuple[DebtState, int]]:
     if not purchase.debts:
         return []
@@ -133,6 +147,7 @@ def transfer_e5(purchase: Purchase, settled: Settled) -> int:
 
 
 def _used_up(purchase: Purchase, tender: int) -> Settled | None:
+    purchase = at_tender(purchase, tender)
     plan = purchase.plan
     debts = _repaid(purchase, tender)
     left = tender + purchase.advance
@@ -253,6 +268,7 @@ def pay_charges(purchase: Purchase, tender: int) -> Settled | None:
     Returns:
         None when there is nothing to pay.
     """
+    purchase = at_tender(purchase, tender)
     plan = purchase.plan
     debts = _repaid(purchase, tender)
     left = tender + purchase.advance - sum(amount for _, amount in debts)

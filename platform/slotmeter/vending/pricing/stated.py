@@ -16,7 +16,7 @@ from slotmeter.vending.pricing.by_tender import divides, fixed_percents, with_ta
 from slotmeter.vending.pricing.fixed import fixed_taken
 from slotmeter.vending.pricing.refusals import TENDER_MINOR_MAX, no_price_for_units
 from slotmeter.vending.pricing.repaid import repaid
-from slotmeter.vending.pricing.settle import Purchase, Settled
+from slotmeter.vending.pricing.settle import Purchase, Settled, at_tender
 from slotmeter.vending.pricing.solve import Bought
 
 __all__ = ["parts_of_units", "settle_units"]
@@ -48,17 +48,27 @@ def settle_units(purchase: Purchase, units: int) -> Settled:
         raise Refused(
             "units_not_positive", f"expected more than zero units, got {units}", field="units"
         )
+    limits = purchase.plan.tender_limits
+    for low, high in zip((-1, *limits), (*limits, TENDER_MINOR_MAX), strict=True):
+        settled = _smallest(at_tender(purchase, high), units, low, high)
+        if settled is not None:
+            return settled
+    raise Refused(
+        "no_price_for_units",
+        "no tender pays for so many units: debts or percentages take all of it",
+        field="units",
+    )
+
+
+def _smallest(purchase: Purchase, units: int, low: int, top: int) -> Settled | None:
+    """Return the lines of the smallest tender above one, and up to another, that pays for units."""
     parts, taken_back, regime = parts_of_units(purchase, units)
-    low, high = -1, 0
-    settled, left = _settled(purchase, units, parts, taken_back, regime, 0)
+    high = low + 1
+    settled, left = _settled(purchase, units, parts, taken_back, regime, high)
     while left < 0:
-        low, high = high, max(high + 1, 2 * high, high - left)
-        if high > TENDER_MINOR_MAX:
-            raise Refused(
-                "no_price_for_units",
-                "no tender pays for so many units: debts or percentages take all of it",
-                field="units",
-            )
+        if high == top:
+            return None
+        low, high = high, min(top, max(high + 1, 2 * high, high - left))
         settled, left = _settled(purchase, units, parts, taken_back, regime, high)
     while high - low > 1 and left > 0:
         middle = (low + high) // 2

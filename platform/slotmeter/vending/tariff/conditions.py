@@ -35,6 +35,8 @@ def read_condition(section: Section, units: Units) -> Condition:
         )
     average = _range(section, "average", units)
     load = _range(section, "load_kw", _WATTS)
+    coins = Units(units.currency, 0, 10**units.coin_decimals, units.currency)
+    tender = _range(section, "tender", coins)
     if section.has("class") and section.has("class_not"):
         section.add(
             "class_not", "class names those who belong, so that class_not says nothing more"
@@ -53,6 +55,8 @@ def read_condition(section: Section, units: Units) -> Condition:
         channels=_words(section, "channel"),
         vendors=_words(section, "vendor"),
         not_classes=_words(section, "class_not"),
+        tender_above=tender[0],
+        tender_up_to=tender[1],
     )
 
 
@@ -75,7 +79,7 @@ def _range(section: Section, key: str, units: Units) -> tuple[int | None, int | 
         value = part.number(name, units.quantity)
         return None if value is None else units.base(value) + shift
 
-    # Amounts are whole base units, so "at least" is "above" one unit less.
+    # Amounts are whole base units, or coins, so "at least" is "above" one unit less.
     above = limit("above", 0) if part.has("above") else limit("at_least", -1)
     up_to = limit("to", 0) if part.has("to") else limit("below", -1)
     if above is not None and up_to is not None and above >= up_to:

@@ -13,6 +13,7 @@ from slotmeter.vending.tariff.keys import RESERVED_CODES
 from slotmeter.vending.tariff.model import (
     BlockWindow,
     Collection,
+    Condition,
     Counter,
     FixedItem,
     FreeUnits,
@@ -227,10 +228,20 @@ def _fixed(code: str, part: Section, units: Units, sold: Sold, fixed_step: bool)
         months_max=part.integer("months_max", 1, 120) or 120,
         measure=measure,
         split=_split(part, units, collect),
-        when=read_when(part, units),
+        when=_when_in_time(part, units, collect),
         by_use=_bands(part, units, rule),
         lifeline=lifeline,
     )
+
+
+def _when_in_time(part: Section, units: Units, collect: Collection) -> Condition:
+    """Read the condition of what is due by period, or with every purchase."""
+    when = read_when(part, units)
+    if when.is_by_tender and collect is not Collection.PURCHASE:
+        part.add(
+            "when", f"tender is of one purchase, and this is due by {collect.value}; leave it out"
+        )
+    return when
 
 
 def _by_connection(part: Section, rule: NumberRule) -> dict[str, Decimal] | None:
@@ -313,5 +324,5 @@ def _free(code: str, part: Section, units: Units) -> FreeUnits:
         accumulates=missed is Missed.ACCUMULATE,
         months_max=part.integer("months_max", 1, 120) or 12,
         needs_registration=part.flag("registered", True),
-        when=read_when(part, units),
+        when=_when_in_time(part, units, Collection.MONTH),
     )

@@ -12,7 +12,7 @@ __all__ = ["CONDITION", "GROUPS", "KEYS", "RESERVED_CODES"]
 
 CONDITION: Final = (
     *("class", "class_not", "from", "until", "months", "average"),
-    *("connection", "load_kw", "channel", "vendor"),
+    *("connection", "load_kw", "channel", "vendor", "tender"),
 )
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "table": ("price", "blocks", "whole", "lifeline", "periods", "advance_price"),
     "block": ("from", "to", "price"),
     "lifeline": ("to", "price"),
-    "use rule": ("table", *CONDITION),
+    "use rule": ("table", *(key for key in CONDITION if key != "tender")),
     "condition": CONDITION,
     "range": ("above", "at_least", "to", "below"),
     "counter": (*("window", "start_day", "days", "months", "counts_free", "missed", "months_max"),),

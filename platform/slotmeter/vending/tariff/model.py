@@ -69,6 +69,8 @@ class Condition:
         channels: the channel of the purchase is one of these.
         vendors: the seller's branch code is one of these.
         not_classes: the customer class is none of these; holds without a class.
+        tender_above: what is tendered is above this, coins of the currency.
+        tender_up_to: ... is at most this. Where nothing is tendered, as on a bill, neither holds.
     """
 
     classes: frozenset[str] | None = None
@@ -83,6 +85,13 @@ class Condition:
     channels: frozenset[str] | None = None
     vendors: frozenset[str] | None = None
     not_classes: frozenset[str] | None = None
+    tender_above: int | None = None
+    tender_up_to: int | None = None
+
+    @property
+    def is_by_tender(self) -> bool:
+        """It looks at what is tendered."""
+        return self.tender_above is not None or self.tender_up_to is not None
 
 
 ALWAYS = Condition()
