@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,6 @@ async def test_honest_debts_hold(office: DebtOffice) -> None:
         ("UPDATE debt SET state = 'closed' WHERE number = 'D00000001'", "debts_owed"),
         ("UPDATE debt SET state = 'open' WHERE number = 'D00000002'", "debts_owed"),
         (
-            "UPDATE ledger_account SET balance_minor = -1 WHERE code = 'debt:D00000001'",
-            "debts_owed",
-        ),
-        (
             "INSERT INTO debt_taken (id, utility_id, debt_id, sale_row_id, minor, at_us) "
             "SELECT 1, d.utility_id, d.id, s.id, 5, 0 FROM debt d, sale s LIMIT 1",
             "debts_repaid",
@@ -58,6 +55,22 @@ async def test_damage_to_debts_is_named(office: DebtOffice, statement: str, name
     office.shop.sql(statement)
 
     assert name in await broken(office)
+
+
+async def test_the_database_itself_lets_no_debt_below_zero(office: DebtOffice) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="never below zero"):
+        office.shop.sql("UPDATE ledger_account SET balance_minor = -1 WHERE code LIKE 'debt:%'")
+
+
+async def test_a_debt_below_zero_is_named_also_where_the_trigger_was_taken_away(
+    office: DebtOffice,
+) -> None:
+    office.shop.sql("DROP TRIGGER ledger_account_debt_not_negative")
+    office.shop.sql(
+        "UPDATE ledger_account SET balance_minor = -1 WHERE code = 'debt:D00000001'",
+    )
+
+    assert "debts_owed" in await broken(office)
 
 
 # --- the tax within a debt ------------------------------------------------------------------------

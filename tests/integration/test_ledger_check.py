@@ -67,13 +67,13 @@ async def test_an_honest_ledger_holds(sold: ApiTown) -> None:
     assert verdict.holds
 
 
-async def test_every_sentence_but_those_of_pending_sales_and_debts_looked_at_something(
+async def test_every_sentence_but_those_of_what_is_not_there_looked_at_something(
     sold: ApiTown,
 ) -> None:
     verdict = await verdict_of(sold)
 
     idle = {each.name for each in verdict.sentences if each.checked == 0}
-    assert idle == {"pending_tokens", "debts_owed", "debts_repaid"}
+    assert idle == {"pending_tokens", "debts_owed", "debts_repaid", "reversed", "swaps"}
 
 
 async def test_the_figures_count_what_is_there(sold: ApiTown) -> None:

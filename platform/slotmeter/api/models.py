@@ -258,7 +258,7 @@ class SaleLine(Out):
 
     sale_id: str
     receipt_number: str
-    state: Literal["pending", "issued", "voided"]
+    state: Literal["pending", "issued", "voided", "reversed"]
     meter: str
     commodity: Commodity
     credit_mode: CreditMode
@@ -278,7 +278,7 @@ class Sale(Out):
 
     sale_id: str
     receipt_number: str
-    state: Literal["pending", "issued", "voided"]
+    state: Literal["pending", "issued", "voided", "reversed"]
     meter: str
     commodity: Commodity
     credit_mode: CreditMode

@@ -48,6 +48,9 @@ SENTENCES = (
     ("check_kept", "count_accounts", "what is kept for customers is what sales kept"),
     ("check_debts_owed", "count_debts", "no debt is below zero, and what is repaid is closed"),
     ("check_debts_repaid", "count_debts", "what sales took of debts is what was posted to them"),
+    ("check_reversals", "count_sales", "every sale that was taken back was so by one operation"),
+    ("check_reversed", "count_sales_reversed", "nothing is left in the books of what was reversed"),
+    ("check_swaps", "count_swaps", "no meter swap moved more credit than was left"),
 )
 """The statement that looks, what it looks through, and the sentence it can refute."""
 
@@ -55,6 +58,7 @@ FIGURES = (
     ("sales", "count_sales"),
     ("sales_issued", "count_sales_issued"),
     ("sales_pending", "count_sales_pending"),
+    ("sales_reversed", "count_sales_reversed"),
     ("tokens", "count_tokens"),
     ("tendered_minor", "sum_tendered"),
     ("journals", "count_journals"),

@@ -196,6 +196,9 @@ def _id_of(sale: StoredSale) -> int:
     return sale.id
 
 
+_TAKEN_BACK: Final = ("voided", "reversed")
+
+
 class _Counter:
     """What the sales of a supply point have counted so far."""
 
@@ -205,7 +208,7 @@ class _Counter:
 
     def add(self, sale: StoredSale) -> None:
         if sale.counted_units:
-            self._counted.append((sale.sold_us, sale.counted_units, sale.state == "voided"))
+            self._counted.append((sale.sold_us, sale.counted_units, sale.state in _TAKEN_BACK))
 
     def differs(
         self, sale: StoredSale, situation: Situation, tariff: Tariff

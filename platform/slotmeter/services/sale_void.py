@@ -21,7 +21,7 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.pricing.windows import month_of
 from slotmeter.vending.tariff.reader import stored_tariff
 
-__all__ = ["refusal_of", "void_reads", "void_sale"]
+__all__ = ["charges_given_back", "refusal_of", "void_reads", "void_sale"]
 
 _CHARGE = "income:charge:"
 
@@ -50,7 +50,7 @@ def void_sale(
         Update("sale_void", {"sale_row_id": sale["id"], "why": compact_json(why)}),
         *(Update("token_void", {"token_id": token["id"]}) for token in begun.tokens),
         Update("free_unclaim", {"of_sale_row": sale["id"]}, rows=None),
-        *_charges_given_back(begun, rows),
+        *charges_given_back(begun, rows),
     ]
     if sale["tender_minor"]:
         params = {"ledger_account_id": rows["till"][0]["id"], "amount": -sale["tender_minor"]}
@@ -69,7 +69,8 @@ def void_sale(
     return Changes(None, steps)
 
 
-def _charges_given_back(begun: Begun, rows: Rows) -> list[Step]:
+def charges_given_back(begun: Begun, rows: Rows) -> list[Step]:
+    """Return what gives back all that a sale took of charges; ``rows`` of :func:`void_reads`."""
     return [
         Update(
             "charge_return",

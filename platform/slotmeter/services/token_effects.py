@@ -38,6 +38,9 @@ _SHOWS: Final[Mapping[CommandKind, frozenset[SupplyState]]] = {
 }
 """What the meter's own report must show before a command counts as verified."""
 
+WITHDRAWN: Final = "withdrawn"
+"""A token whose sale was taken back, or whose units were moved to another meter."""
+
 
 @dataclass(slots=True)
 class TokenEffects:
@@ -91,6 +94,17 @@ class TokenEffects:
             )
         )
         self.unit.sale(token, happening)
+        if token.get("token_state", token["state"]) == WITHDRAWN:
+            self._turned_up(token)
+
+    def _turned_up(self, token: Row) -> None:
+        """Tell that a token was used that its seller took back: credit without money."""
+        receipt_number = token["sale_receipt_number"]
+        self.unit.raise_alarm(
+            "withdrawn_token_used",
+            f"The meter took a token that was withdrawn (sale {receipt_number})",
+            data={"receipt_number": receipt_number, "amount": token["amount"]},
+        )
 
     # --- commands --------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ _sold_between = and_(
     # Said so that no index is taken for it: nearly all sales are issued.
     _sale.c.state != "pending",
     _sale.c.state != "voided",
+    _sale.c.state != "reversed",
 )
 
 _paid = (

@@ -106,6 +106,7 @@ READS: dict[str, Select[Any]] = {
         _sale.c.sold_us >= bindparam("since_us"),
         _sale.c.state != "pending",
         _sale.c.state != "voided",
+        _sale.c.state != "reversed",
     )
     .order_by(_sale.c.sold_us.desc(), _sale.c.id.desc())
     .limit(PURCHASES_MAX),
@@ -115,6 +116,7 @@ READS: dict[str, Select[Any]] = {
         _point.c.utility_id == _UTILITY,
         _point.c.account_id == _ACCOUNT,
         _sale.c.state != "voided",
+        _sale.c.state != "reversed",
     )
     .order_by(_sale.c.sold_us.desc(), _sale.c.id.desc())
     .limit(1),

@@ -15,7 +15,7 @@ from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["BALANCE", "OPEN", "PENDING", "READS", "UPDATES"]
+__all__ = ["BALANCE", "OPEN", "PENDING", "READS", "STANDS", "UPDATES"]
 
 _t = METADATA.tables
 debt = _t["debt"]
@@ -34,6 +34,9 @@ PENDING = (
     .scalar_subquery()
 )
 """Taken by sales between their two commits: not posted yet, but spoken for."""
+
+STANDS: ColumnElement[bool] = and_(sale.c.state != "voided", sale.c.state != "reversed")
+"""Sales that took what they took: neither ended without a token nor taken back."""
 
 BALANCE = (
     select(ledger.c.balance_minor)
@@ -66,7 +69,7 @@ READS: dict[str, Select[Any]] = {
     "debt_repayments_for_sale": select(taken.c.debt_id, taken.c.at_us, taken.c.minor)
     .select_from(debt)
     .join(taken, and_(taken.c.debt_id == debt.c.id, taken.c.at_us >= debt.c.starts_us))
-    .join(sale, and_(sale.c.id == taken.c.sale_row_id, sale.c.state != "voided"))
+    .join(sale, and_(sale.c.id == taken.c.sale_row_id, STANDS))
     .where(
         debt.c.account_id == bindparam("account_id"),
         OPEN,

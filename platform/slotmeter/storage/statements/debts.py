@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
-from slotmeter.storage.statements.debt_sales import BALANCE, OPEN, PENDING
+from slotmeter.storage.statements.debt_sales import BALANCE, OPEN, PENDING, STANDS
 
 __all__ = ["READS", "UPDATES"]
 
@@ -113,9 +113,12 @@ _WANTED: tuple[ColumnElement[bool], ...] = (
 )
 """Which debts a list shows; nothing said shows all."""
 
+OF_SALES: ColumnElement[bool] = or_(journal.c.kind == "sale", journal.c.kind == "sale_reversal")
+"""Journals of sales, and of what took sales back."""
+
 _posted_by_sales = (
     select(func.coalesce(func.sum(-posting.c.amount_minor), 0))
-    .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "sale"))
+    .join(journal, and_(journal.c.id == posting.c.journal_id, OF_SALES))
     .where(posting.c.ledger_account_id == debt.c.ledger_account_id)
     .correlate(debt)
     .scalar_subquery()
@@ -145,7 +148,7 @@ def _in_month(*kinds: str) -> ColumnElement[bool]:
 
 READS: dict[str, Select[Any]] = {
     "debt_repayments": select(taken.c.debt_id, taken.c.at_us, taken.c.minor)
-    .join(sale, and_(sale.c.id == taken.c.sale_row_id, sale.c.state != "voided"))
+    .join(sale, and_(sale.c.id == taken.c.sale_row_id, STANDS))
     .where(taken.c.debt_id == bindparam("debt_id"))
     .order_by(taken.c.at_us),
     "debt_by_number": _debts.where(
@@ -243,7 +246,7 @@ READS: dict[str, Select[Any]] = {
         _sum(journal.c.at_us < _FROM).label("before_minor"),
         _sum(_in_month("debt", "debt_reversal")).label("billed_minor"),
         _sum(_in_month("interest")).label("interest_minor"),
-        _sum(_in_month("sale")).label("collected_minor"),
+        _sum(_in_month("sale", "sale_reversal")).label("collected_minor"),
         _sum(_in_month("write_off")).label("written_off_minor"),
         func.sum(posting.c.amount_minor).label("outstanding_minor"),
         func.count(func.distinct(debt.c.id)).label("debts"),
@@ -258,6 +261,10 @@ READS: dict[str, Select[Any]] = {
 }
 
 UPDATES: dict[str, UpdateBase] = {
+    # What a sale had repaid is owed again.
+    "debt_reopen": update(debt)
+    .where(debt.c.id == bindparam("debt_id"), ~OPEN, BALANCE > 0)
+    .values(state="open"),
     "debt_set_plan": update(debt)
     .where(debt.c.id == bindparam("debt_id"), debt.c.plan == bindparam("old_plan"), OPEN)
     .values(plan=bindparam("new_plan"), starts_us=bindparam("new_starts_us")),

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.selectable import FromClause, ScalarSelect, Select
 
 from slotmeter.storage.schema import METADATA
+from slotmeter.storage.statements.debts import OF_SALES
 
 __all__ = ["READS", "UPDATES"]
 
@@ -54,7 +55,8 @@ _taken_in = func.coalesce(
     func.sum(case((account.c.code == literal("till:") + branch.c.code, posting.c.amount_minor))), 0
 )
 """What the till was debited with; a rounding that the customer gains is a debit too."""
-_made = func.count(token.c.digits)
+# A set of key change tokens is no credit, and comes again with every sale until it was taken.
+_made = func.count(case((token.c.purpose != "key_change", token.c.digits)))
 _pending = func.coalesce(func.sum(sale.c.tender_minor), 0)
 _metered = (
     select(func.coalesce(func.sum(meter_charge.c.charged_minor), 0))
@@ -71,7 +73,9 @@ _consumed = (
     )
     .scalar_subquery()
 )
-_is_booked = case((and_(sale.c.state == "issued", sale.c.tender_minor > 0), 1), else_=0)
+_is_reversed: ColumnElement[bool] = sale.c.state == "reversed"
+_is_sold = or_(sale.c.state == "issued", _is_reversed)
+_is_booked = case((and_(_is_sold, sale.c.tender_minor > 0), 1), else_=0)
 _buys = or_(sale.c.units > 0, func.coalesce(sale.c.transfer_minor, 0) > 0)
 _claims = select(func.count(claim.c.id)).where(claim.c.sale_row_id == sale.c.id).scalar_subquery()
 _tokens_due = case((sale.c.credit_mode == "meter", case((_buys, 1), else_=0) + _claims), else_=0)
@@ -87,7 +91,7 @@ def _booked_by_sales(code: ColumnElement[str], of: FromClause) -> ScalarSelect[i
     """Return what sales posted to the ledger account of a code."""
     return (
         select(func.coalesce(func.sum(posting.c.amount_minor), 0))
-        .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "sale"))
+        .join(journal, and_(journal.c.id == posting.c.journal_id, OF_SALES))
         .join(account, account.c.id == posting.c.ledger_account_id)
         .where(account.c.utility_id == of.c.utility_id, account.c.code == code)
         .correlate(of)
@@ -114,6 +118,18 @@ _charge_sums = (
     .subquery()
 )
 _earned_by_charge = _booked_by_sales(literal("income:charge:") + _charge_sums.c.code, _charge_sums)
+
+_operation = _t["ledger_operation"]
+_swap = _t["meter_swap"]
+_reversals = (
+    select(func.count(_operation.c.id))
+    .where(_operation.c.sale_row_id == sale.c.id, _operation.c.kind == "reversal")
+    .correlate(sale)
+    .scalar_subquery()
+)
+# The money itself may go back another way than it came: from the bank instead of from the till.
+_is_money = or_(account.c.code == "bank", account.c.code.startswith("till:"))
+_left_of_sale = func.sum(case((_is_money, 0), else_=posting.c.amount_minor))
 
 READS: dict[str, Select[Any]] = {
     "check_journals_balance": _difference(journal.c.id, _zero(), _posted)
@@ -201,7 +217,11 @@ READS: dict[str, Select[Any]] = {
         func.min(sale.c.receipt_number), literal(1), func.count(token.c.id)
     )
     .join(sale, sale.c.id == token.c.sale_row_id)
-    .where(token.c.utility_id == _UTILITY, token.c.digits.is_not(None))
+    .where(
+        token.c.utility_id == _UTILITY,
+        token.c.digits.is_not(None),
+        token.c.purpose != "key_change",
+    )
     .group_by(token.c.digits)
     .having(func.count(token.c.id) > 1)
     .order_by("subject")
@@ -233,6 +253,33 @@ READS: dict[str, Select[Any]] = {
     .where(account.c.utility_id == _UTILITY)
     .group_by(account.c.code, account.c.reserved_minor)
     .having(_pending != account.c.reserved_minor)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_reversals": _difference(
+        sale.c.receipt_number, case((_is_reversed, 1), else_=0), _reversals
+    )
+    .where(sale.c.utility_id == _UTILITY, case((_is_reversed, 1), else_=0) != _reversals)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_reversed": _difference(sale.c.receipt_number, _zero(), _left_of_sale)
+    .join(journal, journal.c.sale_row_id == sale.c.id)
+    .join(posting, posting.c.journal_id == journal.c.id)
+    .join(account, account.c.id == posting.c.ledger_account_id)
+    .where(sale.c.utility_id == _UTILITY, _is_reversed)
+    .group_by(sale.c.id, sale.c.receipt_number, account.c.code)
+    .having(_left_of_sale != 0)
+    .order_by("subject")
+    .limit(_LIMIT),
+    "check_swaps": _difference(meter.c.number, _swap.c.moved, func.coalesce(token.c.amount, 0))
+    .join(meter, meter.c.id == _swap.c.new_meter_id)
+    .outerjoin(token, token.c.id == _swap.c.token_id)
+    .where(
+        _swap.c.utility_id == _UTILITY,
+        or_(
+            _swap.c.moved > _swap.c.credit,
+            and_(_swap.c.token_id.is_not(None), token.c.amount != _swap.c.moved),
+        ),
+    )
     .order_by("subject")
     .limit(_LIMIT),
     "check_charges": _difference(charge.c.id, charge.c.due_minor, charge.c.taken_minor)
@@ -270,6 +317,8 @@ READS: dict[str, Select[Any]] = {
     "count_sales_pending": _count(
         sale.c.id, sale.c.utility_id == _UTILITY, sale.c.state == "pending"
     ),
+    "count_sales_reversed": _count(sale.c.id, sale.c.utility_id == _UTILITY, _is_reversed),
+    "count_swaps": _count(_swap.c.id, _swap.c.utility_id == _UTILITY),
     "count_tokens": _count(token.c.id, token.c.utility_id == _UTILITY, token.c.digits.is_not(None)),
     "count_charges": _count(charge.c.id, charge.c.utility_id == _UTILITY),
     "sum_tendered": select(_pending.label("count")).where(

@@ -119,6 +119,7 @@ _COUNTED = (
     _sale.c.supply_point_id == bindparam("supply_point_id"),
     _sale.c.sold_us >= bindparam("from_us"),
     _sale.c.state != "voided",
+    _sale.c.state != "reversed",
 )
 
 READS: dict[str, Select[Any]] = {
@@ -263,6 +264,7 @@ READS: dict[str, Select[Any]] = {
         _sale.c.supply_point_id == bindparam("supply_point_id"),
         _sale.c.sold_us < bindparam("before_us"),
         _sale.c.state != "voided",
+        _sale.c.state != "reversed",
     )
     .order_by(_sale.c.sold_us.desc())
     .limit(1),

@@ -29,6 +29,7 @@ _WANTED = (
     # Said so that no index is taken for it: nearly all sales are issued.
     _sale.c.state != "pending",
     _sale.c.state != "voided",
+    _sale.c.state != "reversed",
     _sale.c.tender_minor > 0,
     _sale.c.sold_us >= bindparam("from_us"),
     _sale.c.sold_us < bindparam("to_us"),
