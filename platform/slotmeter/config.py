@@ -25,6 +25,7 @@ __all__ = [
     "HttpConfig",
     "LimitsConfig",
     "LogConfig",
+    "VaultConfig",
     "load",
     "setting_names",
 ]
@@ -105,6 +106,41 @@ class StsConfig(_Section):
     )
 
 
+class VaultConfig(_Section):
+    """``[vault]``: what unwraps the vault; see ``docs/how-to/keys.md``."""
+
+    master_key: Literal["file", "credential", "pkcs11", "environment"] = Field(
+        default="file", description="Where the master key comes from."
+    )
+    master_key_file: FilePath = Field(
+        default=Path("master.key"),
+        description="File with 64 hex digits, for its owner only; taken from the data folder.",
+    )
+    credential: str = Field(
+        default="slotmeter-master-key",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name of the systemd credential.",
+    )
+    pkcs11_library: FilePath = Field(
+        default=Path("/usr/lib/softhsm/libsofthsm2.so"),
+        description="The PKCS#11 module of the security token.",
+    )
+    pkcs11_token: str = Field(default="slotmeter", description="Label of the token.")
+    pkcs11_key: str = Field(
+        default="slotmeter-master-key", description="Label of the AES-256 key in the token."
+    )
+    pkcs11_pin_file: FilePath = Field(
+        default=Path("pkcs11.pin"),
+        description="File with the user's PIN, for its owner only; taken from the data folder.",
+    )
+    two_officers: bool = Field(
+        default=False,
+        description="Let nobody bring a vending key alone, not even before the first sale.",
+    )
+
+
 class ProcessConfig(_Section):
     """``[process]``: how the server uses the machine."""
 
@@ -173,6 +209,7 @@ class Config(_Section):
     dashboards: DashboardsConfig = DashboardsConfig()
     log: LogConfig = LogConfig()
     sts: StsConfig = StsConfig()
+    vault: VaultConfig = VaultConfig()
     limits: LimitsConfig = LimitsConfig()
     process: ProcessConfig = ProcessConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)

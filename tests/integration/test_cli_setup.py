@@ -117,7 +117,7 @@ def test_init_makes_a_folder_that_only_its_owner_can_read(run: Run, folder: Path
 
     assert code == EXIT_OK
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for name in ("dashboards.key", "master.key", "vault.json"):
+    for name in ("dashboards.key", "master.key"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
 
@@ -223,7 +223,7 @@ def test_what_a_command_makes_in_a_folder_is_its_owners_only(folder: Path, run: 
     finally:
         os.umask(umask)
 
-    assert {"slotmeter.db", "vault.json", "slotmeter.toml"} <= found.keys()
+    assert {"slotmeter.db", "master.key", "slotmeter.toml"} <= found.keys()
     assert set(found.values()) == {0o600}
     assert umask_after == 0o022
 

@@ -16,7 +16,9 @@ from slotmeter.errors import ConfigError
 from slotmeter.storage.data_files import DATABASE_FILE, make_private
 
 if TYPE_CHECKING:
+    from slotmeter.config import Config
     from slotmeter.ports import SecurityModule
+    from slotmeter.security.vault import Vault
     from slotmeter.services.access import Origin
     from slotmeter.services.principals import Principals
     from slotmeter.services.registry import Registry, UtilityInfo
@@ -66,19 +68,36 @@ class OpenFolder:
 
         return Principals(self.database, self.clock)
 
-    @asynccontextmanager
-    async def keys(self) -> AsyncIterator[SecurityModule]:
-        """Open the folder's key vault."""
+    @property
+    def config(self) -> Config:
+        """The folder's settings."""
         from slotmeter.config import Config, load
-        from slotmeter.security.site_tables import open_vault
 
         file = self.path / CONFIG_FILE
-        config = load(file) if file.exists() else Config.default(self.path)
-        module = open_vault(self.path, config.sts)
+        if not file.exists():
+            return Config.default(self.path)
+        config = load(file)
+        # The command named this folder, whatever the file in it says.
+        return config.model_copy(
+            update={"data": config.data.model_copy(update={"folder": self.path})}
+        )
+
+    @asynccontextmanager
+    async def vault(self) -> AsyncIterator[Vault]:
+        """Open the vault."""
+        from slotmeter.security.site_tables import open_vault
+
+        vault = await open_vault(self.config, self.database, self.clock)
         try:
-            yield module
+            yield vault
         finally:
-            await module.close()
+            await vault.close()
+
+    @asynccontextmanager
+    async def keys(self) -> AsyncIterator[SecurityModule]:
+        """Open the vault for its vending keys alone."""
+        async with self.vault() as vault:
+            yield vault.security
 
     async def utility(self, options: argparse.Namespace) -> UtilityInfo:
         """Return the utility that the command names, or the only one."""

@@ -178,8 +178,6 @@ def _init(options: argparse.Namespace) -> int:
 
 
 async def _init_folder(options: argparse.Namespace) -> None:
-    from slotmeter.security.software import create_vault
-    from slotmeter.security.vault_file import VAULT_FILE
     from slotmeter.storage.database import Database
 
     if options.admin_key_file is not None and options.admin_key_file.exists():
@@ -194,9 +192,8 @@ async def _init_folder(options: argparse.Namespace) -> None:
                 "utility_exists",
                 f"{options.data} has the utility {there[0].code} already; take another folder",
             )
-        if not (options.data / VAULT_FILE).exists():
-            create_vault(options.data)
         config_path = _write_config(options)
+        await _make_vault(folder)
         utility = await _make_utility(options, folder)
         await _make_dashboards_key(folder, utility)
         key = await _make_principal(folder, utility, options.admin, kind="person", role="admin")
@@ -205,6 +202,16 @@ async def _init_folder(options: argparse.Namespace) -> None:
                 f"{options.data} is ready: {utility.name}, {utility.currency}, {config_path.name}"
             )
         show_key(key, options.admin, options.admin_key_file, as_json=options.json)
+
+
+async def _make_vault(folder: OpenFolder) -> None:
+    from slotmeter.security.master_keys import create_master_key
+
+    vault = folder.config.vault
+    if vault.master_key == "file":
+        create_master_key(folder.path / vault.master_key_file)
+    async with folder.vault():
+        pass  # opening a database without a vault makes one
 
 
 def _write_config(options: argparse.Namespace) -> Path:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from slotmeter.ports.access import Caller, Principal, Right
 from slotmeter.ports.clock import Clock
-from slotmeter.ports.keys import SecurityModule
+from slotmeter.ports.keys import (
+    KeyFacts,
+    KeyWrapping,
+    SealedDigits,
+    SecurityModule,
+    Signature,
+    Signer,
+    TokenSafe,
+    WrappedKey,
+)
 from slotmeter.ports.media import (
     Commands,
     Frames,
@@ -47,6 +56,8 @@ __all__ = [
     "Frames",
     "From",
     "Insert",
+    "KeyFacts",
+    "KeyWrapping",
     "Medium",
     "MediumSetup",
     "Metrics",
@@ -61,14 +72,19 @@ __all__ = [
     "Row",
     "Rows",
     "RulePack",
+    "SealedDigits",
     "SecurityModule",
+    "Signature",
+    "Signer",
     "SqlValue",
     "Step",
     "StoreStats",
     "SupplyWish",
     "Tasks",
     "Then",
+    "TokenSafe",
     "UnitOfWork",
     "Update",
     "Wish",
+    "WrappedKey",
 ]

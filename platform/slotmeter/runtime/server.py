@@ -103,8 +103,8 @@ class Runtime:
         lock = DataLock.take(folder)
         self._stack.callback(lock.release)
         database = await self._open_database()
-        security = await asyncio.to_thread(open_vault, folder, self.config.sts)
-        self._stack.push_async_callback(security.close)
+        vault = await open_vault(self.config, database, self.clock)
+        self._stack.push_async_callback(vault.close)
         readings = await EmbeddedReadings.open(folder / READINGS_FILE)
         self._stack.push_async_callback(readings.close)
 
@@ -117,7 +117,7 @@ class Runtime:
         )
         selling = Selling(
             database,
-            security,
+            vault.security,
             self.clock,
             draw_rnd=RandomNibbles().draw,
             after_payment=devices.credit.after_payment,

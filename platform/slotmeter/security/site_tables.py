@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from slotmeter.config import StsConfig
+from slotmeter.config import Config, StsConfig
 from slotmeter.errors import ConfigError, Refused
-from slotmeter.security.software import SoftwareSecurityModule
+from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.security.core_dumps import forbid_core_dumps
+from slotmeter.security.master_keys import open_master_key
+from slotmeter.security.vault import Vault
 from slotmeter.vending.sts import TABLE_SETS, DerivationOptions, TableSet, parse_table_set
 
-__all__ = ["open_vault", "read_table_sets"]
+__all__ = ["derivation_options", "open_vault", "read_table_sets"]
 
 
 def read_table_sets(files: Iterable[Path]) -> Mapping[str, TableSet]:
@@ -40,17 +44,33 @@ def read_table_sets(files: Iterable[Path]) -> Mapping[str, TableSet]:
     return sets
 
 
-def open_vault(folder: Path, sts: StsConfig) -> SoftwareSecurityModule:
-    """Open the vault of a data folder as its configuration says; reads files.
+async def open_vault(config: Config, uow: UnitOfWork, clock: Clock) -> Vault:
+    """Open the vault of a database as the site's configuration says; reads files.
+
+    A database that has none gets one. Keys that an earlier release kept in ``vault.json`` are taken
+    over. From here on no process of ours leaves a core file.
 
     Raises:
-        ConfigError: see :func:`read_table_sets` and ``SoftwareSecurityModule.open``.
+        ConfigError: see :func:`read_table_sets`, ``open_master_key`` and ``Vault.open``.
     """
-    options = DerivationOptions(
+    forbid_core_dumps()
+    folder = config.data.folder
+    master = await asyncio.to_thread(open_master_key, config.vault, folder)
+    vault = await Vault.open(
+        uow,
+        clock,
+        master,
+        table_sets=read_table_sets(config.sts.tables),
+        options=derivation_options(config.sts),
+    )
+    await vault.take_over(folder, folder / config.vault.master_key_file)
+    return vault
+
+
+def derivation_options(sts: StsConfig) -> DerivationOptions:
+    """Return what a site has decided about keys."""
+    return DerivationOptions(
         allow_dkga01=sts.allow_dkga01,
         common_key_with_own_pan=sts.common_key_with_own_pan,
         refuse_even_parity=sts.refuse_even_parity,
-    )
-    return SoftwareSecurityModule.open(
-        folder, table_sets=read_table_sets(sts.tables), options=options
     )

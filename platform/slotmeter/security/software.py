@@ -1,22 +1,23 @@
-"""A key vault on disk and the security module that uses it: for tests, simulation and small sites.
+"""The security module in software: vending keys in memory, wrapped wherever they are stored.
 
-A folder holds ``vault.json``: every vending key wrapped by AES-256-GCM, with its name and its
-public facts as additional data, so that no entry can be exchanged for another. The wrapping key is
-32 bytes in hex in a file of its own, by default ``master.key`` beside it. Both files must be
-readable by their owner alone. Key material never leaves this module.
+It serves from a :class:`KeyStore`: the vault in the database (``security.vault``), or a folder with
+``vault.json``, which releases before that wrote and which simulations still use. There every
+vending key is wrapped by AES-256-GCM, with its name and its public facts as additional data, so
+that no entry can be exchanged for another. The wrapping key is 32 bytes in hex in a file of its
+own, by default ``master.key`` beside it. Both files must be readable by their owner alone. Key
+material never leaves this module.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Self
 
-from slotmeter.errors import Conflict, NotFound, Refused, Unavailable
+from slotmeter.errors import NotFound, Refused, Unavailable
+from slotmeter.security.key_store import FileKeys, KeyStore, check_key_id, info_of
 from slotmeter.security.vault_file import VaultFile, create_vault_file
 from slotmeter.vending.sts import (
     TABLE_SETS,
@@ -36,7 +37,6 @@ from slotmeter.vending.sts import (
     issue_token,
     key_change_tokens,
     tid_expired,
-    vending_key_check_value,
 )
 
 __all__ = ["DECODER_KEYS_MAX", "SoftwareSecurityModule", "create_vault"]
@@ -45,7 +45,6 @@ __all__ = ["DECODER_KEYS_MAX", "SoftwareSecurityModule", "create_vault"]
 DECODER_KEYS_MAX: Final = 4096
 """Decoder keys kept ready; about 3 KB each."""
 
-KEY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_OPTIONS: Final = DerivationOptions(refuse_even_parity=True)
 _MATCHING: Final = ("sgc", "krn", "kt", "base_date", "dkga")
 
@@ -65,19 +64,20 @@ def create_vault(folder: Path, *, master_key_file: Path | None = None) -> None:
 
 
 class SoftwareSecurityModule:
-    """A :class:`slotmeter.ports.SecurityModule` in this process, on a vault on disk."""
+    """A :class:`slotmeter.ports.SecurityModule` in this process."""
 
     def __init__(
         self,
-        vault: VaultFile,
+        store: KeyStore,
+        keys: Mapping[str, VendingKey],
         *,
         table_sets: Mapping[str, TableSet] = TABLE_SETS,
         options: DerivationOptions = _DEFAULT_OPTIONS,
         decoder_keys_max: int = DECODER_KEYS_MAX,
     ) -> None:
-        """Serve from an open vault; most callers want :meth:`open`."""
-        self._vault: VaultFile | None = vault
-        self._keys = vault.read()
+        """Serve from a store and what it held a moment ago; most callers want :meth:`open`."""
+        self._store: KeyStore | None = store
+        self._keys = dict(keys)
         self._table_sets = dict(table_sets)
         self._options = options
         self._ciphers: OrderedDict[tuple[str, KeyParameters], BlockCipher] = OrderedDict()
@@ -94,7 +94,7 @@ class SoftwareSecurityModule:
         options: DerivationOptions = _DEFAULT_OPTIONS,
         decoder_keys_max: int = DECODER_KEYS_MAX,
     ) -> Self:
-        """Open a vault and unwrap its keys. Reads files: call it before the event loop is busy.
+        """Open a vault file and unwrap its keys. Reads files: call it before the loop is busy.
 
         Args:
             folder: what :func:`create_vault` made.
@@ -106,8 +106,10 @@ class SoftwareSecurityModule:
         Raises:
             ConfigError: a file is missing, readable by others, damaged, or of another master key.
         """
+        vault = VaultFile.open(folder, master_key_file)
         return cls(
-            VaultFile.open(folder, master_key_file),
+            FileKeys(vault),
+            vault.read(),
             table_sets=table_sets,
             options=options,
             decoder_keys_max=decoder_keys_max,
@@ -133,7 +135,8 @@ class SoftwareSecurityModule:
             cipher = await self._cipher(key_id, parameters)
         else:
             self._ciphers.move_to_end((key_id, parameters))
-        ken = self._keys[key_id].ken
+        held = self._keys.get(key_id) or await self._vending_key(key_id)
+        ken = held.ken
         if request.tid is not None and tid_expired(request.tid, ken):
             raise Refused(
                 "key_expired",
@@ -176,19 +179,11 @@ class SoftwareSecurityModule:
             Refused: the id or the key cannot be used.
             Unavailable: the module is closed.
         """
-        if not KEY_ID.fullmatch(key_id):
-            raise Refused(
-                "bad_key_id",
-                "a vending key id has 1 to 64 letters, digits, dots, dashes or underscores",
-                field="key_id",
-            )
+        check_key_id(key_id)
         check_vending_key_bytes(key.key, key.dkga, self._options)
         async with self._lock:
-            vault = self._open_vault()
-            self._keys = await asyncio.to_thread(
-                vault.update, lambda keys: _with(keys, key_id, key)
-            )
-        return _info(key_id, key)
+            self._hold(await self._open_store().add(key_id, key))
+        return info_of(key_id, key)
 
     async def describe(self, key_id: str) -> VendingKeyInfo:
         """Return what may be told of a vending key.
@@ -197,32 +192,48 @@ class SoftwareSecurityModule:
             NotFound: ``vending_key_unknown``.
             Unavailable: the module is closed.
         """
-        return _info(key_id, await self._vending_key(key_id))
+        return info_of(key_id, await self._vending_key(key_id))
+
+    async def refresh(self) -> None:
+        """Take in what another process loaded or retired since.
+
+        Raises:
+            Unavailable: the module is closed, or the store cannot be read now.
+        """
+        async with self._lock:
+            store = self._open_store()
+            if await store.changed():
+                self._hold(await store.read())
 
     async def close(self) -> None:
         """Forget all keys; every later call but this one is refused as Unavailable."""
-        self._vault = None
+        self._store = None
         self._keys = {}
         self._ciphers.clear()
 
-    def _open_vault(self) -> VaultFile:
-        if self._vault is None:
+    def _open_store(self) -> KeyStore:
+        if self._store is None:
             raise Unavailable("vault_closed", "the security module is closed")
-        return self._vault
+        return self._store
+
+    def _hold(self, keys: Mapping[str, VendingKey]) -> None:
+        """Keep these keys, and forget the decoder keys of those that are gone."""
+        self._keys = dict(keys)
+        for kept in [kept for kept in self._ciphers if kept[0] not in self._keys]:
+            del self._ciphers[kept]
 
     async def _vending_key(self, key_id: str) -> VendingKey:
-        vault = self._open_vault()
+        store = self._open_store()
         if key_id not in self._keys:
-            # Another process may have loaded it since we read the file.
-            async with self._lock:
-                if vault.changed():
-                    self._keys = await asyncio.to_thread(vault.read)
-        try:
-            return self._keys[key_id]
-        except KeyError:
-            raise NotFound(
-                "vending_key_unknown", f"there is no vending key {key_id!r}", field="key_id"
-            ) from None
+            await self.refresh()  # another process may have loaded it since
+        key = self._keys.get(key_id)
+        if key is not None:
+            return key
+        if key_id in store.retired:
+            raise Refused(
+                "vending_key_retired", f"the vending key {key_id!r} is retired", field="key_id"
+            )
+        raise NotFound("vending_key_unknown", f"there is no vending key {key_id!r}", field="key_id")
 
     async def _decoder_key(self, key_id: str, parameters: KeyParameters) -> DecoderKey:
         key = await self._vending_key(key_id)
@@ -249,22 +260,3 @@ class SoftwareSecurityModule:
         while len(self._ciphers) > self._ciphers_max:
             self._ciphers.popitem(last=False)
         return cipher
-
-
-def _info(key_id: str, key: VendingKey) -> VendingKeyInfo:
-    facts = asdict(key)
-    del facts["key"]
-    return VendingKeyInfo(
-        key_id=key_id, check_value=vending_key_check_value(key.key, key.dkga), **facts
-    )
-
-
-def _with(keys: Mapping[str, VendingKey], key_id: str, key: VendingKey) -> dict[str, VendingKey]:
-    present = keys.get(key_id)
-    if present is not None and replace(present, ken=key.ken) != key:
-        raise Conflict(
-            "vending_key_exists",
-            f"the id {key_id!r} is taken by another vending key; give this one a new id",
-            field="key_id",
-        )
-    return {**keys, key_id: key}

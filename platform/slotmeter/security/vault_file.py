@@ -18,95 +18,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from slotmeter.errors import ConfigError, Refused
+from slotmeter.security.master_keys import (
+    MASTER_KEY_FILE,
+    create_master_key,
+    read_master_key_file,
+)
+from slotmeter.security.private_files import read_private, write_private
 from slotmeter.vending.sts import VendingKey
 
 __all__ = ["VaultFile", "create_vault_file"]
 
 VAULT_FILE: Final = "vault.json"
 LOCK_FILE: Final = "vault.lock"
-MASTER_KEY_FILE: Final = "master.key"
 FORMAT: Final = "slotmeter-vault"
 VERSION: Final = 1
-MASTER_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
-FILE_BYTES_MAX: Final = 16 * 1024 * 1024
-
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-
-
-def _open_without_waiting(path: Path) -> BinaryIO:
-    # A pipe in the file's place must not keep us waiting for a writer.
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-
-
-def _read_private(path: Path, what: str) -> bytes:
-    """Read a regular file that nobody but its owner can read."""
-    try:
-        file = _open_without_waiting(path)
-    except OSError as error:
-        raise ConfigError(
-            "vault_unreadable", f"the {what} {path} cannot be read: {error.strerror}"
-        ) from error
-    with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError("vault_unreadable", f"the {what} {path} is not a regular file")
-        if status.st_mode & _OTHERS:
-            mode = stat.S_IMODE(status.st_mode)
-            raise ConfigError(
-                "vault_not_private",
-                f"the {what} {path} has mode {mode:04o}, which lets others at it;"
-                f" expected 0600: run chmod 600 {path}",
-            )
-        if status.st_size > FILE_BYTES_MAX:
-            raise ConfigError("vault_unreadable", f"the {what} {path} is too large")
-        return file.read()
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Replace a file: after a crash at any moment, either the old or the new one is there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR
-    )
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _master_key(path: Path) -> bytes:
-    text = _read_private(path, "master key file")
-    try:
-        key = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != MASTER_KEY_BYTES:
-        raise ConfigError(
-            "bad_master_key",
-            f"the master key file {path} must hold {2 * MASTER_KEY_BYTES} hex digits",
-        )
-    return key
 
 
 def create_vault_file(folder: Path, master_key_file: Path | None = None) -> None:
@@ -121,10 +53,9 @@ def create_vault_file(folder: Path, master_key_file: Path | None = None) -> None
         folder.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
         if path.exists():
             raise ConfigError("vault_exists", f"there is a vault in {folder} already")
-        if not key_path.exists():
-            _write_private(key_path, secrets.token_hex(MASTER_KEY_BYTES).encode() + b"\n")
+        create_master_key(key_path)
         empty = {"format": FORMAT, "version": VERSION, "vault": secrets.token_hex(16), "keys": {}}
-        _write_private(path, _as_json(empty))
+        write_private(path, _as_json(empty))
     except OSError as error:
         raise ConfigError(
             "vault_unwritable", f"no vault can be made in {folder}: {error.strerror}"
@@ -154,7 +85,7 @@ class VaultFile:
         """
         if not (folder / VAULT_FILE).exists():
             raise ConfigError("vault_missing", f"there is no vault in {folder}; create one first")
-        return cls(folder, _master_key(master_key_file or folder / MASTER_KEY_FILE))
+        return cls(folder, read_master_key_file(master_key_file or folder / MASTER_KEY_FILE))
 
     def read(self) -> dict[str, VendingKey]:
         """Unwrap every vending key, by id.
@@ -186,7 +117,7 @@ class VaultFile:
                         key_id: self._wrap(document["vault"], key_id, key)
                         for key_id, key in keys.items()
                     }
-                    _write_private(self._path, _as_json(document))
+                    write_private(self._path, _as_json(document))
                     self._seen = self._signature()
                 return keys
         except OSError as error:
@@ -213,7 +144,7 @@ class VaultFile:
 
     def _document(self) -> dict[str, Any]:
         self._seen = self._signature()
-        content = _read_private(self._path, "vault")
+        content = read_private(self._path, "vault")
         try:
             document = json.loads(content)
         except ValueError as error:

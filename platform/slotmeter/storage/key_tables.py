@@ -48,6 +48,7 @@ vault_key = Table(
     _text("state"),  # active | retired
     _int("created_us"),
     _int("retired_us", nullable=True),
+    _int("warned_us", nullable=True),  # when somebody was last told that it is about to expire
     _ref("officer_id", "principal", nullable=True),
     _ref("second_officer_id", "principal", nullable=True),
     Index(None, "kind"),

@@ -1,7 +1,7 @@
 """What every security module must do, as checks that any test runner can call.
 
-Each check is an ``async`` function of one argument: a function that opens the module under test. It
-may be called several times in one check, each time after the module before was closed, and must
+Each check is an ``async`` function of one argument: a function, plain or ``async``, that opens the
+module under test. It may be called several times in one check, each time after the module before was closed, and must
 find what was loaded before. The storage has to be empty when a check begins::
 
     @pytest.mark.parametrize("check", VAULT_CHECKS, ids=lambda check: check.__name__)
@@ -32,7 +32,7 @@ from slotmeter.vending.sts.meter_state import MeterConfig
 
 __all__ = ["VAULT_CHECKS", "OpenModule", "VaultCheck"]
 
-OpenModule = Callable[[], SecurityModule]
+OpenModule = Callable[[], SecurityModule | Awaitable[SecurityModule]]
 VaultCheck = Callable[[OpenModule], Awaitable[None]]
 
 # The keys of the STS Association's own test suite (STS 531-1): public, and of no use elsewhere.
@@ -73,6 +73,11 @@ def _tenth_kwh(tid: int) -> TokenRequest:
     return TokenRequest.credit(0, units=1, tid=tid, rnd=5)
 
 
+async def _opened(open_module: OpenModule) -> SecurityModule:
+    opened = open_module()
+    return await opened if isinstance(opened, Awaitable) else opened
+
+
 async def _refusal(attempt: Awaitable[object]) -> SlotmeterError:
     try:
         await attempt
@@ -83,7 +88,7 @@ async def _refusal(attempt: Awaitable[object]) -> SlotmeterError:
 
 async def published_tokens_come_out(open_module: OpenModule) -> None:
     """Tokens of the published test suite: DKGA02 with EA07, DKGA04 with EA07 and EA11."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("old", OLD_KEY)
     await module.load("new", NEW_KEY)
 
@@ -95,7 +100,7 @@ async def published_tokens_come_out(open_module: OpenModule) -> None:
 
 async def an_issued_token_tells_its_fields(open_module: OpenModule) -> None:
     """The rounded amount comes back, for receipt and ledger."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
     request = TokenRequest.credit(1, units=16_385, tid=TID_2014, rnd=9)
 
@@ -109,10 +114,10 @@ async def an_issued_token_tells_its_fields(open_module: OpenModule) -> None:
 
 async def keys_survive_closing(open_module: OpenModule) -> None:
     """What was loaded is there after a restart, and gives the same digits again and again."""
-    module = open_module()
+    module = await _opened(open_module)
     loaded = await module.load("old", OLD_KEY)
     await module.close()
-    module = open_module()
+    module = await _opened(open_module)
 
     assert await module.describe("old") == loaded
     for _ in range(2):
@@ -122,7 +127,7 @@ async def keys_survive_closing(open_module: OpenModule) -> None:
 
 async def a_key_is_described_by_its_facts(open_module: OpenModule) -> None:
     """Names and check value, and nothing of the key itself."""
-    module = open_module()
+    module = await _opened(open_module)
     info = await module.load("new", replace(NEW_KEY, ken=170))
 
     assert info == await module.describe("new")
@@ -138,7 +143,7 @@ async def a_key_is_described_by_its_facts(open_module: OpenModule) -> None:
 
 async def an_unknown_key_is_not_found(open_module: OpenModule) -> None:
     """Every call says so in the same way."""
-    module = open_module()
+    module = await _opened(open_module)
 
     for attempt in (
         module.describe("nobody"),
@@ -153,7 +158,7 @@ async def an_unknown_key_is_not_found(open_module: OpenModule) -> None:
 
 async def an_id_keeps_its_key(open_module: OpenModule) -> None:
     """The same key may come again; another under its id is refused and changes nothing."""
-    module = open_module()
+    module = await _opened(open_module)
     first = await module.load("old", OLD_KEY)
 
     assert await module.load("old", OLD_KEY) == first
@@ -168,7 +173,7 @@ async def an_id_keeps_its_key(open_module: OpenModule) -> None:
 
 async def parameters_must_name_the_key(open_module: OpenModule) -> None:
     """A token under another key than the parameters say would be lost money."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
 
     for field, wrong in (
@@ -186,7 +191,7 @@ async def parameters_must_name_the_key(open_module: OpenModule) -> None:
 
 async def what_the_meter_would_refuse_is_refused(open_module: OpenModule) -> None:
     """An expired key, credit under a default key, and a table set that is not there."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
     await module.load("default", replace(NEW_KEY, kt=KeyType.DEFAULT))
     expired = replace(NEW, ken=0)
@@ -205,7 +210,7 @@ async def what_the_meter_would_refuse_is_refused(open_module: OpenModule) -> Non
 
 async def unusable_ids_and_keys_are_refused(open_module: OpenModule) -> None:
     """Nothing that cannot be used gets in."""
-    module = open_module()
+    module = await _opened(open_module)
 
     for key_id in ("", " ", "a/b", "x" * 65, ".hidden"):
         error = await _refusal(module.load(key_id, NEW_KEY))
@@ -224,7 +229,7 @@ def _meter(parameters: KeyParameters, key: DecoderKey, made_tid: int) -> StsMete
 
 async def a_key_change_moves_the_meter(open_module: OpenModule) -> None:
     """Under EA07 with two and three tokens, and under EA11 with four."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
 
     for parameters, three_tokens, count in ((NEW, False, 2), (NEW, True, 3), (NEW_128, False, 4)):
@@ -248,7 +253,7 @@ async def a_key_change_moves_the_meter(open_module: OpenModule) -> None:
 
 async def key_change_tokens_are_as_published(open_module: OpenModule) -> None:
     """Test CTSA05 step 1 of STS 531-1-07: tariff index 1 to 2."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
 
     tokens = await module.change_key(("new", NEW), ("new", replace(NEW, ti=2)))
@@ -260,7 +265,7 @@ async def key_change_tokens_are_as_published(open_module: OpenModule) -> None:
 
 async def a_key_change_stays_with_one_meter(open_module: OpenModule) -> None:
     """Neither the meter nor its algorithm can be changed by tokens."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
 
     for code, wanted in (
@@ -275,7 +280,7 @@ async def a_key_change_stays_with_one_meter(open_module: OpenModule) -> None:
 
 async def an_expired_key_can_be_left(open_module: OpenModule) -> None:
     """Key change tokens have no identifier: a key that expired still takes the meter away."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("old", OLD_KEY)
     await module.load("new", NEW_KEY)
     expired = replace(OLD, ken=0)
@@ -292,7 +297,7 @@ async def an_expired_key_can_be_left(open_module: OpenModule) -> None:
 
 async def a_closed_module_is_unavailable(open_module: OpenModule) -> None:
     """Closing twice does no harm; anything else says to come back later."""
-    module = open_module()
+    module = await _opened(open_module)
     await module.load("new", NEW_KEY)
     await module.issue("new", NEW, _tenth_kwh(TID_2014))
     await module.close()

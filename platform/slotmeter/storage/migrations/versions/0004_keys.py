@@ -61,6 +61,7 @@ def _create_vault_key() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("retired_us", sa.BigInteger(), nullable=True),
+        sa.Column("warned_us", sa.BigInteger(), nullable=True),
         sa.Column("officer_id", sa.BigInteger(), nullable=True),
         sa.Column("second_officer_id", sa.BigInteger(), nullable=True),
         _refers("vault_key", "utility_id", "utility"),
