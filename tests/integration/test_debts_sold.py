@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
@@ -74,6 +75,22 @@ async def test_a_one_off_debt_is_taken_by_the_next_sale_and_closes_at_zero(
     assert (first.units, second.units) == ("5.0", "5.0")
     assert (seen["state"], seen["balance_minor"]) == ("closed", 0)
     assert await lines(office, second.receipt_number) == []
+
+
+async def test_the_receipt_shows_the_tax_within_what_is_repaid_of_a_debt(
+    office: DebtOffice, meter: SmallMeter
+) -> None:
+    await office.owe(meter, "116.00", "fine", tax_percent="16")
+    await office.owe(meter, "50.00")
+
+    sale = await office.shop.sell(meter.number, "416.00", "s1")
+
+    receipt = await office.shop.selling.receipt(office.shop.till, sale.receipt_number)
+    shown = json.loads(json.dumps(receipt.document()))["debts"]
+    assert [(debt["taken"], debt["tax"]) for debt in shown] == [
+        ("50.00", None),
+        ("116.00", "16.00"),
+    ]
 
 
 async def test_a_share_of_each_purchase_is_taken_until_it_is_paid(

@@ -57,6 +57,7 @@ def test_crossing_a_lifeline_reprices_what_was_bought_before() -> None:
 
     correction = line_of(priced, "correction")
     assert (correction.amount_minor, correction.quantity) == (12_00, 20_000)
+    assert correction.cost_minor == 8_00
     assert priced.units == 40_000
     assert priced.lifeline_units == -20_000
     assert recompute(GHANA, priced) == []
@@ -109,6 +110,8 @@ def test_a_price_for_the_whole_window_corrects_what_came_before() -> None:
 
     corrections = {e.code: e.amount_minor for e in priced.lines if e.kind == "correction"}
     assert corrections == {"energy": 80_00, "high": 40_00}
+    assert line_of(priced, "correction", "energy").cost_minor == 160_00
+    assert line_of(priced, "correction", "high").cost_minor == 0
     assert priced.tender_minor == 20 * 7_00 + 120_00
 
 

@@ -235,6 +235,31 @@ def test_units_at_a_low_price_say_why() -> None:
     assert "15.0 kWh are left at this price." in told
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "The 30.0 kWh of before had cost KES 12.00; now they cost KES 27.00."),
+        ("fr", "Les 30.0 kWh d'avant avaient coûté KES 12.00 ; ils coûtent maintenant KES 27.00."),
+        ("es", "Los 30.0 kWh de antes habían costado KES 12.00; ahora cuestan KES 27.00."),
+        ("pt", "Os 30.0 kWh de antes tinham custado KES 12.00; agora custam KES 27.00."),
+    ],
+)
+def test_a_correction_says_what_its_units_had_cost_and_cost_now(language: str, said: str) -> None:
+    corrected = line("correction", 1_500, code="energy", quantity=30_000, cost_minor=1_200)
+
+    told = explain(replace(full_receipt(), lines=(corrected,)), language)
+
+    assert any(sentence.endswith(said) for sentence in told)
+
+
+def test_a_correction_that_gives_money_back_says_the_smaller_cost() -> None:
+    corrected = line("correction", -4_000, code="energy", quantity=40_000, cost_minor=16_000)
+
+    told = " ".join(explain(replace(full_receipt(), lines=(corrected,))))
+
+    assert "had cost KES 160.00; now they cost KES 120.00." in told
+
+
 def test_a_correction_of_a_levy_names_the_levy() -> None:
     levy = replace(line("correction", 500, code="fuel", quantity=30_000), label="Fuel levy")
 

@@ -239,6 +239,7 @@ class DebtLine(Out):
     left: Money = Field(description="What is owed now.")
     state: State
     tax_percent: str | None
+    tax_left: Money | None = Field(description="Tax within what is owed now.")
     plans: list[DebtPlanLine] = Field(description="The one in force and those that will follow.")
     suspensions: list[DebtSuspension]
     interest: DebtInterest | None

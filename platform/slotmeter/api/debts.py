@@ -47,6 +47,7 @@ from slotmeter.services.queries import Page
 from slotmeter.units import Money, iso_utc
 from slotmeter.vending.debt_plans import Every, Phase, Shape, stored_plan
 from slotmeter.vending.debts import stored_interest
+from slotmeter.vending.pricing.lines import tax_within
 
 __all__ = ["ROUTES", "arrears_line", "block_line", "debt_line"]
 
@@ -247,6 +248,7 @@ def arrears_line(row: ArrearsRow, currency: str) -> ArrearsLine:
 def _debt_fields(row: Row) -> dict[str, Any]:
     currency = row["currency"]
     plan = stored_plan(row["plan"]).since(row["seen_us"])
+    left_minor = row["balance_minor"] - row["pending_minor"]
     return {
         "number": row["number"],
         "account": row["account"],
@@ -255,9 +257,12 @@ def _debt_fields(row: Row) -> dict[str, Any]:
         "priority": row["priority"],
         "currency": currency,
         "amount": str(Money(row["amount_minor"], currency)),
-        "left": str(Money(row["balance_minor"] - row["pending_minor"], currency)),
+        "left": str(Money(left_minor, currency)),
         "state": row["state"],
         "tax_percent": row["tax_percent"],
+        "tax_left": None
+        if row["tax_percent"] is None
+        else str(Money(tax_within(left_minor, row["tax_percent"]), currency)),
         "plans": [_plan_line(phase, currency) for phase in plan.phases],
         "suspensions": [
             DebtSuspension(

@@ -189,6 +189,8 @@ class PriceLine(Out):
         description="The published price, where it holds levies and taxes."
     )
     gross: Money | None
+    tax: Money | None = Field(description="Within what is repaid of a debt.")
+    cost: Money | None = Field(description="Of a correction: what its units had cost before.")
 
 
 class FreeUnits(Out):

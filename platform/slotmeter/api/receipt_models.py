@@ -66,6 +66,10 @@ class ReceiptLine(_Part):
         default=None, description="The published price, where it holds levies and taxes."
     )
     gross: Money | None = None
+    tax: Money | None = Field(default=None, description="Within what is repaid of a debt.")
+    cost: Money | None = Field(
+        default=None, description="Of a correction: what its units had cost before."
+    )
 
 
 class ReceiptToken(_Part):
@@ -87,6 +91,7 @@ class ReceiptDebt(_Part):
     label: str
     taken: Money
     left: Money
+    tax: Money | None = Field(default=None, description="Within what was taken.")
 
 
 class ReceiptFree(_Part):

@@ -100,6 +100,8 @@ def _line(line: ReceiptLine, made: QuoteView) -> PriceLine:
         left=_money(line.left_minor, made.currency),
         gross_rate=line.gross_rate,
         gross=_money(line.gross_minor, made.currency),
+        tax=_money(line.tax_minor, made.currency),
+        cost=_money(line.cost_minor, made.currency),
         **fields,
     )
 

@@ -217,6 +217,8 @@ def _line(line: PricedLine, made: TariffPrice) -> PriceLine:
         left=None if line.left_minor is None else _money(line.left_minor, made),
         gross_rate=line.gross_rate,
         gross=None if line.gross_minor is None else _money(line.gross_minor, made),
+        tax=None if line.tax_minor is None else _money(line.tax_minor, made),
+        cost=None if line.cost_minor is None else _money(line.cost_minor, made),
         **fields,
     )
 

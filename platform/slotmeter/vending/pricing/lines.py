@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -215,6 +216,7 @@ def _percents(plan: Plan, amounts: Amounts, kind: str, tender: int) -> Iterator[
 def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLine]:
     """Write what units bought before cost more, or less, now."""
     quantity = sum(q for _, q in amounts.taken_back if q > 0)
+    sold = [(segment, -q) for segment, q in amounts.taken_back if q < 0]
     label = f"{plan.tariff.energy.label}: correction"
     yield PricedLine(
         "correction",
@@ -224,9 +226,10 @@ def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLi
         amounts.correction,
         quantity,
         base_minor=amounts.before or None,
+        cost_minor=plan.divide(sum(q * s.net for s, q in sold), plan.denominator),
     )
     now = [part for part in amounts.taken_back if part[1] > 0]
-    was_lifeline = all(s.code == LIFELINE for s, q in amounts.taken_back if q < 0)
+    was_lifeline = all(segment.code == LIFELINE for segment, _ in sold)
     for at, amount in enumerate(amounts.levy_corrections):
         item = plan.levies[at]
         before = amounts.levies_before[at] if plan.spares_lifeline else 0
@@ -240,4 +243,5 @@ def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLi
                 base_minor=before or None,
             )
         if line is not None:
-            yield line
+            cost = plan.divide(sum(q * s.levies[at] for s, q in sold), plan.denominator)
+            yield replace(line, cost_minor=cost)

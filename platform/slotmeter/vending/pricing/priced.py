@@ -31,6 +31,7 @@ class PricedLine:
             times ``gross_rate``; what lies on it is in lines of its own all the same.
         gross_rate: that price per sold unit, as text.
         tax_minor: tax within what is repaid of a debt, for the receipt; part of ``amount_minor``.
+        cost_minor: of a correction, what its units had cost; with the amount, what they cost now.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class PricedLine:
     gross_minor: int | None = None
     gross_rate: str | None = None
     tax_minor: int | None = None
+    cost_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from slotmeter.vending.pricing.lines import tax_within
 from slotmeter.vending.pricing.priced import Priced, PricedLine
-from slotmeter.vending.pricing.situation import Situation
+from slotmeter.vending.pricing.situation import DebtState, Situation
 from slotmeter.vending.receipts.document import FORMAT, ReceiptLine
 
 __all__ = ["line_dicts", "particulars_of", "receipt_lines"]
@@ -46,6 +47,8 @@ def line_dicts(lines: Iterable[PricedLine]) -> list[dict[str, Any]]:
             body["gross_rate"] = line.gross_rate
         if line.tax_minor is not None:
             body["tax_minor"] = line.tax_minor
+        if line.cost_minor is not None:
+            body["cost_minor"] = line.cost_minor
         written.append(body)
     return written
 
@@ -53,6 +56,18 @@ def line_dicts(lines: Iterable[PricedLine]) -> list[dict[str, Any]]:
 def receipt_lines(lines: Iterable[PricedLine]) -> tuple[ReceiptLine, ...]:
     """Return lines as a receipt has them."""
     return tuple(ReceiptLine(**line) for line in line_dicts(lines))
+
+
+def _debt(debt: DebtState, taken_minor: int) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "kind": debt.kind,
+        "label": debt.label,
+        "taken_minor": taken_minor,
+        "left_minor": debt.balance_minor - taken_minor,
+    }
+    if debt.tax_percent is not None:
+        said["tax_minor"] = tax_within(taken_minor, debt.tax_percent)
+    return said
 
 
 def particulars_of(priced: Priced, situation: Situation) -> dict[str, Any]:
@@ -80,15 +95,7 @@ def particulars_of(priced: Priced, situation: Situation) -> dict[str, Any]:
         ]
     if situation.debts:
         taken = {each.debt_id: each.minor for each in priced.debts}
-        said["debts"] = [
-            {
-                "kind": debt.kind,
-                "label": debt.label,
-                "taken_minor": taken.get(debt.debt_id, 0),
-                "left_minor": debt.balance_minor - taken.get(debt.debt_id, 0),
-            }
-            for debt in situation.debts
-        ]
+        said["debts"] = [_debt(debt, taken.get(debt.debt_id, 0)) for debt in situation.debts]
     if priced.kept_minor:
         said["kept_minor"] = priced.kept_minor
     if priced.transfer_minor is not None:

@@ -71,6 +71,7 @@ class ReceiptLine:
             ``gross_rate``; levies and taxes are in lines of their own all the same.
         gross_rate: that price per sold unit, as text.
         tax_minor: tax within what is repaid of a debt.
+        cost_minor: of a correction, what its units had cost; None on lines of older sales.
     """
 
     kind: str
@@ -86,6 +87,7 @@ class ReceiptLine:
     gross_minor: int | None = None
     gross_rate: str | None = None
     tax_minor: int | None = None
+    cost_minor: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy; the constructor takes it back by name."""
@@ -123,12 +125,16 @@ class ReceiptToken:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptDebt:
-    """One debt of the account: what this purchase repaid of it (may be zero) and what is left."""
+    """One debt of the account: what this purchase repaid of it (may be zero) and what is left.
+
+    ``tax_minor`` is the tax within what was repaid; None for a debt without tax.
+    """
 
     kind: str
     label: str
     taken_minor: int
     left_minor: int
+    tax_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +293,13 @@ class Receipt:
         if self.debts:
             return self.debts
         return tuple(
-            ReceiptDebt(line.code or "debt", line.label, line.amount_minor, line.left_minor)
+            ReceiptDebt(
+                line.code or "debt",
+                line.label,
+                line.amount_minor,
+                line.left_minor,
+                line.tax_minor,
+            )
             for line in self.lines
             if line.kind == "debt" and line.left_minor is not None
         )
@@ -362,6 +374,7 @@ class Receipt:
             "gross_rate": line.gross_rate,
             "gross": self._money(line.gross_minor),
             "tax": self._money(line.tax_minor),
+            "cost": self._money(line.cost_minor),
         }
 
     def _second_format(self) -> dict[str, object]:
@@ -396,6 +409,7 @@ class Receipt:
                     "label": debt.label,
                     "taken": self.money(debt.taken_minor),
                     "left": self.money(debt.left_minor),
+                    "tax": self._money(debt.tax_minor),
                 }
                 for debt in self.debts_left
             ],

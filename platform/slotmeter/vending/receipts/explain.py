@@ -116,11 +116,11 @@ def _line(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
     amount = currency_and(receipt, abs(line.amount_minor))
     if line.kind == "debt":
         return _debt(receipt, line, label, amount, say)
+    if line.kind == "correction":
+        return _correction(receipt, line, amount, say)
     if line.kind in _PLAIN:
         paid, given = _PLAIN[line.kind]
-        told = say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
-        of_a_levy = line.kind == "correction" and line.code not in (None, "energy")
-        return f"{common_word(line.label, say)}: {told}" if of_a_levy else told
+        return say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
     if line.kind == "energy" and line.quantity is not None:
         return _energy(receipt, line, amount, say)
     return _added(receipt, line, label, amount, say)
@@ -139,18 +139,34 @@ _PLAIN: Final = {
         mark("{money} is kept for your next purchase."),
         mark("{money} kept from your earlier purchase was used as well."),
     ),
-    "correction": (
-        mark(
-            "{money} corrects the price of units that you bought earlier in this period, "
-            "because your total has now passed a limit."
-        ),
-        mark(
-            "{money} is given back for units that you bought earlier in this period, "
-            "because another price now applies to all of them."
-        ),
-    ),
 }
 """Sentences for an amount that was taken, and for one that was given."""
+
+_CORRECTED: Final = (
+    mark(
+        "{money} corrects the price of units that you bought earlier in this period, "
+        "because your total has now passed a limit."
+    ),
+    mark(
+        "{money} is given back for units that you bought earlier in this period, "
+        "because another price now applies to all of them."
+    ),
+)
+
+
+def _correction(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str:
+    paid, given = _CORRECTED
+    told = say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
+    if line.code not in (None, "energy"):
+        told = f"{common_word(line.label, say)}: {told}"
+    if line.cost_minor is None or line.quantity is None:
+        return told
+    cost = say.gettext("The {quantity} of before had cost {before}; now they cost {now}.")
+    return f"{told} " + cost.format(
+        quantity=receipt.priced_units(line.quantity),
+        before=currency_and(receipt, line.cost_minor),
+        now=currency_and(receipt, line.cost_minor + line.amount_minor),
+    )
 
 
 def _debt(receipt: Receipt, line: ReceiptLine, label: str, amount: str, say: Words) -> str:

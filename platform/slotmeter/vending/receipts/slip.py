@@ -233,6 +233,9 @@ def _note(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
     if line.tax_minor is not None:
         tax = say.gettext("tax in it: {tax}").format(tax=receipt.money(line.tax_minor))
         notes.append(tax)
+    if line.cost_minor is not None:
+        cost = say.gettext("had cost: {cost}").format(cost=receipt.money(line.cost_minor))
+        notes.append(cost)
     if line.left_minor or (line.left_minor is not None and line.kind == "debt"):
         left = say.gettext("still owed: {left}").format(left=receipt.money(line.left_minor))
         notes.append(left)
