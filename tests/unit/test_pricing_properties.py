@@ -126,6 +126,10 @@ def percents_of(draw: st.DrawFn, codes: list[str]) -> tuple[PercentItem, ...]:
         code = f"p{number}"
         on = tuple(sorted(draw(st.sets(st.sampled_from(bases), min_size=1, max_size=3))))
         is_on_tender = draw(st.integers(0, 7)) == 0
+        included = not is_on_tender and draw(st.integers(0, 3)) == 0
+        if included:  # a published price that holds a tax holds what the tax is taken of
+            without = {item.code for item in items if not item.included}
+            on = tuple(each for each in on if each not in without) or ("energy",)
         items.append(
             PercentItem(
                 code=code,
@@ -134,7 +138,8 @@ def percents_of(draw: st.DrawFn, codes: list[str]) -> tuple[PercentItem, ...]:
                 on=("tender",) if is_on_tender else on,
                 is_tax=draw(st.booleans()),
                 blocks=draw(some_blocks) if draw(st.integers(0, 4)) == 0 else None,
-                included=not is_on_tender and draw(st.integers(0, 3)) == 0,
+                included=included,
+                of_gross=not is_on_tender and draw(st.integers(0, 2)) == 0,
             )
         )
         bases.append(code)

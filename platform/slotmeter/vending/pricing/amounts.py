@@ -27,7 +27,6 @@ __all__ = [
     "add_percents",
     "line_amounts",
     "lines_sum",
-    "nearest",
     "parts_between",
     "percents_of_tender",
     "rounded_base",
@@ -218,20 +217,14 @@ def _percents(
             continue
         if is_exact and each.numerator:
             base = exact[at] * each.denominator, plan.denominator * each.numerator
-            result.bases[at] = nearest(*base)
+            result.bases[at] = each.base_minor(*base)
             if not each.is_included:
                 result.percents[at] = plan.divide(exact[at], plan.denominator)
         else:
-            base_minor = result.bases[at] = rounded_base(plan, at, result, fixed)
+            base_minor = rounded_base(plan, at, result, fixed)
+            result.bases[at] = each.base_minor(base_minor)
             if not each.is_included:
                 result.percents[at] = plan.divide(base_minor * each.numerator, each.denominator)
-
-
-def nearest(numerator: int, denominator: int) -> int:
-    """Divide and round to the nearest integer, for figures that only inform."""
-    if denominator < 0:
-        numerator, denominator = -numerator, -denominator
-    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def _exact_percents(

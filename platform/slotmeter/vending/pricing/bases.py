@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Final
 
 from slotmeter.vending.pricing.plan import ENDLESS, LIFELINE
+from slotmeter.vending.tariff.gross import gross_factors
 from slotmeter.vending.tariff.model import PercentItem, Table, UnitItem
 
 __all__ = ["Bases", "Stretch", "bears", "regimes_of"]
@@ -69,7 +70,11 @@ class Bases:
     def __init__(self, items: Sequence[PercentItem]) -> None:
         self.items = items
         self.position = {item.code: at for at, item in enumerate(items)}
-        self.fractions = [Fraction(item.percent) / PERCENT for item in items]
+        self.gross = gross_factors(items)
+        self.fractions = [
+            Fraction(item.percent) / PERCENT * factor
+            for item, factor in zip(items, self.gross, strict=True)
+        ]
 
     def on(
         self,

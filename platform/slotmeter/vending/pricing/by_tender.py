@@ -17,7 +17,6 @@ from slotmeter.vending.pricing.amounts import (
     Part,
     line_amounts,
     lines_sum,
-    nearest,
     parts_between,
     rounded_base,
 )
@@ -261,7 +260,7 @@ def _with(
         if at in amounts:
             amount = amounts[at]
             if each.numerator:
-                base = nearest(taxes[at] * each.denominator, denominator * each.numerator)
+                base = each.base_minor(taxes[at] * each.denominator, denominator * each.numerator)
         elif not each.on_tender:
             amount, base = next(others)
         percents.append(amount)
@@ -282,7 +281,7 @@ def _with(
     )
     for at in amounts:
         if not plan.percents[at].numerator:
-            bases[at] = rounded_base(plan, at, whole, ())
+            bases[at] = plan.percents[at].base_minor(rounded_base(plan, at, whole, ()))
     return whole
 
 

@@ -28,6 +28,7 @@ from slotmeter.vending.pricing.plan import (
     Segment,
 )
 from slotmeter.vending.pricing.situation import ChargeState, Situation
+from slotmeter.vending.tariff.gross import ALL, together
 from slotmeter.vending.tariff.model import (
     ALWAYS,
     Collection,
@@ -125,6 +126,7 @@ def _plan(
     scale: int = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
     sold_unit = _sold_unit(tariff)
     bases = Bases(items)
+    _check_gross(tariff, items)
     step = tariff.rounding.price_step
     bounded: list[UnitItem | PercentItem] = [*levies, *items]
     is_by_block = any(item.blocks is not None for item in bounded)
@@ -184,6 +186,16 @@ def _made(
         Regime(low, high, tuple(_segment(each, denominator, tariff, scale) for each in parts))
         for low, high, parts in regimes
     )
+
+
+def _check_gross(tariff: Tariff, items: Sequence[PercentItem]) -> None:
+    for percent in together(items).values():
+        if percent >= ALL:
+            raise Refused(
+                "tariff_invalid",
+                f"tariff {tariff.code}: {percent:f} % of the gross are taken, which leaves nothing",
+                field="percentages",
+            )
 
 
 def _sold_unit(tariff: Tariff) -> int:
@@ -255,7 +267,8 @@ def _text(value: Fraction) -> str:
 def _percentage(
     item: PercentItem, bases: Bases, levies: Sequence[UnitItem], fixed: Iterable[FixedItem]
 ) -> Percentage:
-    share = Fraction(item.percent) / _PERCENT
+    at = bases.position[item.code]
+    share = bases.fractions[at]
     account = tax_account if item.is_tax else levy_account
     return Percentage(
         code=item.code,
@@ -275,6 +288,7 @@ def _percentage(
         blocks=item.blocks,
         lifeline=item.lifeline,
         is_included=item.included,
+        gross=bases.gross[at],
     )
 
 

@@ -17,7 +17,7 @@ from slotmeter.vending.ledger import (
     income_account,
     levy_account,
 )
-from slotmeter.vending.pricing.amounts import Amounts, Part, nearest
+from slotmeter.vending.pricing.amounts import Amounts, Part
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.plan import LIFELINE, Plan
@@ -125,9 +125,9 @@ def _charges(
             own = [sum(parts) for parts in zip(*(percents[at] for at, _ in members), strict=True)]
             weights = plan.fixed[first.item.code].weights
             for each, amount, weight in zip(plan.percents, own, weights, strict=True):
-                base = net
+                base = each.base_minor(net)
                 if each.numerator:
-                    base = nearest(
+                    base = each.base_minor(
                         net * weight * each.denominator, plan.denominator * each.numerator
                     )
                 if amount:

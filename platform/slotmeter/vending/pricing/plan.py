@@ -91,7 +91,8 @@ class Percentage:
         kind: ``tax`` or ``levy``.
         account: of the ledger.
         rate: percent as text.
-        numerator: of the percentage as a fraction of one.
+        numerator: of the percentage as a fraction of one; of the gross, as one of its bases
+            without all percentages of the gross.
         denominator: of that.
         on_tender: its base is the tender, and nothing else.
         on_energy: its bases include energy.
@@ -101,6 +102,7 @@ class Percentage:
         blocks: narrows energy and per-unit items; None for all.
         lifeline: of energy and per-unit items, those at the price of a lifeline count too.
         is_included: prices of its bases are published with it.
+        gross: the gross of one unit of money of its bases; 1 for what is not of the gross.
     """
 
     code: str
@@ -118,6 +120,15 @@ class Percentage:
     blocks: frozenset[int] | None
     lifeline: bool
     is_included: bool
+    gross: Fraction = Fraction(1)
+
+    def base_minor(self, numerator: int, denominator: int = 1) -> int:
+        """Return the base as it is printed, to the nearest: of the gross, with what is in it."""
+        numerator *= self.gross.numerator
+        denominator *= self.gross.denominator
+        if denominator < 0:
+            numerator, denominator = -numerator, -denominator
+        return (2 * numerator + denominator) // (2 * denominator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from math import ceil, floor
 from slotmeter.units import CURRENCY_EXPONENTS, Rounding, commodity_quantity
 from slotmeter.vending.pricing.integers import DIVIDE
 from slotmeter.vending.pricing.priced import Priced, PricedLine
+from slotmeter.vending.tariff.gross import together
 from slotmeter.vending.tariff.model import PercentItem, PercentOf, SplitBy, Tariff
 
 __all__ = ["recompute"]
@@ -115,7 +116,8 @@ class _Check:
         """Return what a percentage may come to; its base stands on the line to the coin only."""
         base = line.base_minor or 0
         doubt = Fraction(0)
-        if self.tariff.rounding.percent_of is PercentOf.EXACT or self.has_remainder:
+        is_of_gross = line.code in self.percents and self.percents[line.code].of_gross
+        if is_of_gross or self.has_remainder or self.tariff.rounding.percent_of is PercentOf.EXACT:
             doubt = Fraction(1, 2)
         ends = sorted((share * (base - doubt), share * (base + doubt)))
         divide = DIVIDE[self.tariff.rounding.lines]
@@ -146,8 +148,18 @@ class _Check:
             step = self.tariff.rounding.price_step or Decimal(0)
             units = sum(each.quantity or 0 for each in bases if each.kind == "energy")
             room += ceil(Fraction(step) * self.scale * units / self.sold_unit)
-        if abs(total - (line.base_minor or 0)) > room:
+        gross = self._gross(item)
+        doubt = Fraction(1, 2) if item.of_gross else 0
+        if abs(total * gross - (line.base_minor or 0)) > room * gross + doubt:
             yield f"{line.code}: its bases add up to {total}, the line says {line.base_minor}"
+
+    def _gross(self, item: PercentItem) -> Fraction:
+        """Return the gross of one unit of money, by the percentages that have lines."""
+        if not item.of_gross:
+            return Fraction(1)
+        codes = {each.code for each in self.priced.lines if each.kind in ("levy", "tax")}
+        lying = [each for each in self.percents.values() if each.code in codes]
+        return 1 / (1 - Fraction(together(lying)[item.shares]) / _PERCENT)
 
     def _is_base(self, line: PricedLine, item: PercentItem) -> bool:
         is_spared = self.at_lifeline and not item.lifeline

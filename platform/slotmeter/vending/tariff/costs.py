@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context
 from fractions import Fraction
 
+from slotmeter.vending.tariff.gross import gross_factors
 from slotmeter.vending.tariff.model import ALWAYS, PercentItem, Table, UnitItem
 from slotmeter.vending.tariff.problems import Problems
 
@@ -109,16 +110,16 @@ class _Added:
         self, published: Fraction, percents: Sequence[PercentItem], names: set[str]
     ) -> Fraction:
         lying = {item.code for item in percents if not names.isdisjoint(item.on)}
-        included = _share(lying, (item for item in self.percents if item.included))
+        included = _share(lying, [item for item in self.percents if item.included])
         if included <= -1:
             return Fraction(-1)
         return published / (1 + included) * (1 + _share(lying, self.percents))
 
 
-def _share(lying: set[str], percents: Iterable[PercentItem]) -> Fraction:
+def _share(lying: set[str], percents: Sequence[PercentItem]) -> Fraction:
     """Return all percentages of one unit of money that some lie on, each base before its own."""
     found: dict[str, Fraction] = {}
-    for item in percents:
+    for item, factor in zip(percents, gross_factors(percents), strict=True):
         base = sum((found.get(code, Fraction(0)) for code in item.on), Fraction(item.code in lying))
-        found[item.code] = Fraction(item.percent) / 100 * base
+        found[item.code] = Fraction(item.percent) / 100 * factor * base
     return sum(found.values(), Fraction(0))

@@ -9,8 +9,10 @@ from decimal import Decimal
 from slotmeter.vending.tariff.checks import in_order
 from slotmeter.vending.tariff.conditions import read_when
 from slotmeter.vending.tariff.fields import AMOUNT, PERCENT, RATE, NumberRule, Section, Units, whole
+from slotmeter.vending.tariff.gross import ALL, together
 from slotmeter.vending.tariff.keys import RESERVED_CODES
 from slotmeter.vending.tariff.model import (
+    ALWAYS,
     BlockWindow,
     Collection,
     Condition,
@@ -81,6 +83,7 @@ def read_items(document: Section, units: Units, sold: Sold, fixed_step: bool) ->
     others = {code: group for group in ("levies", "fixed") for code, _ in groups[group]}
     ordered = in_order(percents, others, paths, document.problems)
     _check_included(ordered, paths, document)
+    _check_gross(ordered, paths, document)
     _check_lifeline(ordered, (item.code for item in unit_items), paths, document)
     for (_, part), item in zip(groups["fixed"], fixed, strict=True):
         if part.has("includes_tax") and not item.includes_tax:
@@ -158,6 +161,9 @@ def _percent(code: str, part: Section, units: Units, sold: Sold, *, is_tax: bool
     included = part.flag("included", False)
     if included and "tender" in on:
         part.add("included", "the tender is not a price, so that no percentage is included in it")
+    of_gross = part.flag("of_gross", False)
+    if of_gross and "tender" in on:
+        part.add("of_gross", "the tender is all that is paid, with everything in it")
     return PercentItem(
         code=code,
         label=part.text("label") or code,
@@ -168,7 +174,20 @@ def _percent(code: str, part: Section, units: Units, sold: Sold, *, is_tax: bool
         included=included,
         when=read_when(part, units),
         lifeline=lifeline,
+        of_gross=of_gross,
     )
+
+
+def _check_gross(items: Iterable[PercentItem], paths: Mapping[str, str], document: Section) -> None:
+    """Check that percentages of one gross leave something of it."""
+    always = [item for item in items if item.when == ALWAYS]
+    for shared, percent in together(always).items():
+        if percent >= ALL:
+            first = next(item for item in always if item.of_gross and item.shares == shared)
+            document.problems.add(
+                f"{paths[first.code]}.percent",
+                f"nothing of the gross would be left: {percent:f} % of it are taken",
+            )
 
 
 def _check_included(

@@ -15,6 +15,10 @@ CONDITION: Final = (
     *("connection", "load_kw", "channel", "vendor", "tender"),
 )
 
+PERCENTAGE: Final = (
+    *("label", "percent", "on", "of_gross", "blocks", "lifeline", "included", "when"),
+)
+
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "tariff": (
         *("tariff", "title", "commodity", "currency", "time_zone", "valid_until", "source"),
@@ -33,8 +37,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "range": ("above", "at_least", "to", "below"),
     "counter": (*("window", "start_day", "days", "months", "counts_free", "missed", "months_max"),),
     "levy": ("label", "per_unit", "blocks", "lifeline", "when"),
-    "percentage": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
-    "tax": ("label", "percent", "on", "blocks", "lifeline", "included", "when"),
+    "percentage": PERCENTAGE,
+    "tax": PERCENTAGE,
     "fixed charge": (
         *("label", "amount", "by_connection", "by_use", "includes_tax", "every", "missed"),
         *("months_max", "per", "split", "lifeline", "when"),

@@ -234,6 +234,8 @@ class PercentItem:
             as the remainder, in place of adding it.
         lifeline: False narrows the base ``energy`` and per-unit items to units that are not at the
             price of a lifeline.
+        of_gross: it is taken of its bases with itself in them, and with all others of the gross
+            that share its bases.
     """
 
     code: str
@@ -245,6 +247,12 @@ class PercentItem:
     included: bool = False
     when: Condition = ALWAYS
     lifeline: bool = True
+    of_gross: bool = False
+
+    @property
+    def shares(self) -> object:
+        """Percentages of the gross for which this is equal have one gross."""
+        return frozenset(self.on), self.blocks, self.lifeline, self.included
 
 
 class Measure(StrEnum):
