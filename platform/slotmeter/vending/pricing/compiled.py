@@ -126,7 +126,6 @@ def _plan(
     scale: int = 10 ** CURRENCY_EXPONENTS.get(tariff.currency, 2)
     sold_unit = _sold_unit(tariff)
     bases = Bases(items)
-    _check_gross(tariff, items)
     step = tariff.rounding.price_step
     bounded: list[UnitItem | PercentItem] = [*levies, *items]
     is_by_block = any(item.blocks is not None for item in bounded)
@@ -391,6 +390,7 @@ class Compiled:
             count = len(levies)
             levies = [each for each, yes in zip(levies, applies, strict=False) if yes]
             percents = [each for each, yes in zip(percents, applies[count:], strict=True) if yes]
+        _check_gross(self.tariff, percents)
         tables = [self.tariff.energy.tables[code] for code in earlier]
         return _plan(self.tariff, table, levies, percents, tables)
 
