@@ -1,0 +1,318 @@
+"""Checks the whole audit: the chain, and every row that it speaks of, on several processes.
+
+The processes share the work by time: each checks the groups of its part. The one with the older
+part first goes past the newer entries, to learn which rows these have changed since.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from slotmeter.storage.seal.chain import ChainCheck, check_checkpoint, read_layouts
+from slotmeter.storage.seal.reader import AuditReader, Break, Checkpoint, Group
+from slotmeter.storage.seal.walk import RowWalk, inserted_ids, unknown_rows
+
+__all__ = ["AuditVerdict", "NamedBreak", "OpenReader", "verify_audit"]
+
+BREAKS_MAX: Final = 20
+"""At most so many breaks are named, the first ones; all are counted."""
+
+ALONE_ENTRIES_MAX: Final = 20_000
+"""So few are checked sooner than another process has started."""
+
+NEWER_SHARE: Final = 0.54
+"""What the process with the newer part checks: the other one also goes past that part."""
+
+SAME_STATE_TRIES: Final = 200
+
+CHAIN: Final = frozenset({"audit_entry", "audit_group", "audit_layout"})
+
+LAST_ID: Final = 2**63 - 1
+
+OpenReader = Callable[[], AuditReader]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBreak:
+    """A break, with what people call the row; "" if nothing is known."""
+
+    entry_id: int | None
+    table: str
+    row_id: int
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """What checking found.
+
+    Args:
+        groups: checked.
+        entries: checked.
+        rows: faces of rows that were compared, those changed again since included.
+        checkpoints: that vouch for this chain.
+        newest: the newest group; None in an empty database.
+        breaks: the first ones, in the order of the chain; rows that no entry knows come last.
+        breaks_in_all: how many there are.
+    """
+
+    groups: int
+    entries: int
+    rows: int
+    checkpoints: int
+    newest: Group | None
+    breaks: Sequence[NamedBreak]
+    breaks_in_all: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.breaks
+
+
+@dataclass(slots=True)
+class _Found:
+    """Breaks: all are counted, the first of the chain are kept."""
+
+    breaks: list[Break] = field(default_factory=list)
+    in_all: int = 0
+    groups: int = 0
+    entries: int = 0
+    rows: int = 0
+    made: Counter[str] = field(default_factory=Counter)
+
+    def add(self, each: Break) -> None:
+        self.in_all += 1
+        self.breaks.append(each)
+        if len(self.breaks) > 10 * BREAKS_MAX:
+            self.keep_first()
+
+    def keep_first(self) -> None:
+        self.breaks = sorted(self.breaks, key=_place)[:BREAKS_MAX]
+
+    def join(self, other: _Found) -> None:
+        self.breaks += other.breaks
+        self.in_all += other.in_all
+        self.groups += other.groups
+        self.entries += other.entries
+        self.rows += other.rows
+        self.made += other.made
+
+
+def _place(each: Break) -> tuple[bool, bool, int, str, int]:
+    """Put a damaged chain first: what it does not say any more makes rows differ."""
+    in_chain = each.table in CHAIN
+    return not in_chain, each.entry_id is None, each.entry_id or 0, each.table, each.row_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Groups of these numbers, both included; ``rows`` says whether rows are compared."""
+
+    from_seq: int
+    to_seq: int
+    newest_seq: int
+    rows: bool
+
+
+def verify_audit(
+    open_reader: OpenReader,
+    *,
+    checkpoints: Sequence[Checkpoint] = (),
+    rows: bool = True,
+    processes: int = 2,
+    progress: Callable[[int], None] = lambda _entries: None,
+) -> AuditVerdict:
+    """Check the chain, what checkpoints vouch for, and every row that is sealed.
+
+    Args:
+        open_reader: opens the database; is also called in other processes.
+        checkpoints: brought from elsewhere, beside those that the database holds; their signatures
+            are checked by the caller.
+        rows: compare rows as well, not only the chain.
+        processes: how many work side by side, 1 or 2.
+        progress: called with how many entries are done, now and then.
+    """
+    reader = open_reader()
+    try:
+        newest = reader.newest_group()
+        found = _Found()
+        layouts, damaged = read_layouts(reader)
+        for each in damaged:
+            found.add(each)
+        many = newest is not None and newest.last_entry_id > ALONE_ENTRIES_MAX
+        if newest is not None and (processes < 2 or not many):
+            part = _Part(1, newest.seq, newest.seq, rows)
+            found.join(_check(reader, part, progress))
+        elif newest is not None:
+            reader, newest, parts = _on_processes(open_reader, reader, rows, progress)
+            for done in parts:
+                found.join(done)
+        for each in ChainCheck(reader, layouts).loose_ends():
+            found.add(each)
+        if rows:
+            _count_rows(reader, found)
+        vouched = _checkpoints(reader, checkpoints, found)
+        return _verdict(reader, found, newest, vouched)
+    finally:
+        reader.close()
+
+
+def _verdict(
+    reader: AuditReader, found: _Found, newest: Group | None, vouched: int
+) -> AuditVerdict:
+    found.keep_first()
+    named = [
+        NamedBreak(
+            each.entry_id,
+            each.table,
+            each.row_id,
+            reader.name_of(each.table, each.row_id),
+            each.problem,
+        )
+        for each in found.breaks
+    ]
+    return AuditVerdict(
+        found.groups, found.entries, found.rows, vouched, newest, named, found.in_all
+    )
+
+
+def _check(reader: AuditReader, part: _Part, progress: Callable[[int], None]) -> _Found:
+    """Check one part; whoever has the oldest also finds rows that no entry inserted."""
+    found = _Found()
+    layouts, _damaged = read_layouts(reader)
+    chain = ChainCheck(reader, layouts)
+    for each in chain.breaks(part.from_seq, part.to_seq):
+        found.add(each)
+    found.groups, found.entries = chain.groups, chain.entries
+    if not part.rows:
+        return found
+    walk = RowWalk(reader, layouts)
+    first_id = _last_id(reader, part.from_seq - 1) + 1
+    # Entries that no group has are named, and what they did to rows counts all the same.
+    last_id = LAST_ID if part.to_seq == part.newest_seq else _last_id(reader, part.to_seq)
+    for chunk in reader.entries_down(last_id + 1, LAST_ID) if last_id < LAST_ID else ():
+        walk.skim(chunk)
+    done = 0
+    for chunk in reader.entries_down(first_id, last_id):
+        for each in walk.check(chunk):
+            found.add(each)
+        done += len(chunk)
+        progress(done)
+    if part.from_seq == 1:
+        for each in walk.never_made():
+            found.add(each)
+    found.rows, found.made = walk.rows, Counter(walk.made)
+    return found
+
+
+def _last_id(reader: AuditReader, seq: int) -> int:
+    group = reader.group(seq)
+    return -1 if group is None else group.last_entry_id
+
+
+def _count_rows(reader: AuditReader, found: _Found) -> None:
+    """Find rows that no entry inserted: they are looked for only where the numbers differ."""
+    layouts, _damaged = read_layouts(reader)
+    tables = {table for layout in layouts.values() for table in layout.tables}
+    for table in sorted(tables):
+        count, made = reader.count(table), found.made[table]
+        if count == made:
+            continue
+        entries = reader.entries_down(0, LAST_ID)
+        before = found.in_all
+        for each in unknown_rows(reader, table, inserted_ids(entries, layouts, table)):
+            found.add(each)
+        if found.in_all == before and not any(each.table == table for each in found.breaks):
+            problem = f"entries made {made} rows of this table, and it has {count}"
+            found.add(Break(None, table, 0, problem))
+
+
+def _checkpoints(reader: AuditReader, brought: Sequence[Checkpoint], found: _Found) -> int:
+    vouched = 0
+    for checkpoint in (*reader.checkpoints(), *brought):
+        broken = check_checkpoint(reader, checkpoint)
+        if broken is None:
+            vouched += 1
+        else:
+            found.add(broken)
+    return vouched
+
+
+# --- on two processes -----------------------------------------------------------------------------
+
+
+def _on_processes(
+    open_reader: OpenReader,
+    reader: AuditReader,
+    rows: bool,
+    progress: Callable[[int], None],
+) -> tuple[AuditReader, Group, list[_Found]]:
+    """Check the older part in another process and the newer part in this one.
+
+    Both must see one state. Since a database has no way to hand a state to another process, both
+    open it anew until they see the same newest group.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would take our threads' locks along
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_in_process, args=(open_reader, theirs), daemon=True)
+    process.start()
+    try:
+        for _ in range(SAME_STATE_TRIES):
+            reader.close()
+            ours.send(None)
+            reader = open_reader()
+            newest = reader.newest_group()
+            if newest is not None and newest == ours.recv():
+                break
+        else:
+            raise RuntimeError("two processes never saw one state of the database")
+        split = _split(reader, newest)
+        ours.send(_Part(1, split, newest.seq, rows))
+        found = _check(reader, _Part(split + 1, newest.seq, newest.seq, rows), progress)
+        other = ours.recv()
+        if isinstance(other, BaseException):
+            raise other
+        return reader, newest, [found, other]
+    finally:
+        ours.close()
+        process.join()
+
+
+def _split(reader: AuditReader, newest: Group) -> int:
+    """Return the last group of the older part; groups have as many entries as it happened."""
+    first = reader.group(1)
+    start = 0 if first is None else first.first_entry_id
+    wanted = start + (newest.last_entry_id - start) * (1 - NEWER_SHARE)
+    low, high = 1, newest.seq - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _last_id(reader, middle) < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _in_process(open_reader: OpenReader, pipe: Connection[Any, Any]) -> None:
+    reader: AuditReader | None = None
+    try:
+        while (part := pipe.recv()) is None or reader is None:
+            if reader is not None:
+                reader.close()
+            reader = open_reader()
+            pipe.send(reader.newest_group())
+        pipe.send(_check(reader, part, lambda _done: None))
+    except EOFError:
+        return
+    except BaseException as error:  # noqa: BLE001  handed to the process that waits for it
+        pipe.send(error)
+    finally:
+        if reader is not None:
+            reader.close()
