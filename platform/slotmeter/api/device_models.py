@@ -116,10 +116,12 @@ class Readings(Out):
 class MeterToken(Out):
     """A token sold for a meter, without its digits."""
 
-    purpose: Literal["credit", "free"] = Field(description="What was paid for, or free units.")
+    purpose: Literal["key_change", "credit", "free", "replacement"] = Field(
+        description="What was paid for, free units, or one of a set that changes the meter's key."
+    )
     receipt_number: str
     sold_at: Instant
-    tendered: Money = Field(description="For its sale; 0 for free units.")
+    tendered: Money = Field(description="For its sale; 0 for what is no paid credit.")
     currency: str
     units: Amount
     unit: str

@@ -22,7 +22,7 @@ from slotmeter.devices.entities import REGISTERS
 from slotmeter.errors import Refused
 from slotmeter.ports import Principal, Right, Row
 from slotmeter.services.queries import MeterFilter
-from slotmeter.services.sold_tokens import FREE
+from slotmeter.services.sold_tokens import CREDIT
 from slotmeter.units import (
     DAY_US,
     SECOND_US,
@@ -225,7 +225,7 @@ def _account_balance(row: Row, principal: Principal) -> str | None:
 def _token(row: Row, commodity: str) -> MeterToken:
     units, unit = sold_units(commodity, row["amount"])
     digits = row["digits"]
-    paid_minor = 0 if row["purpose"] == FREE else row["tender_minor"]
+    paid_minor = row["tender_minor"] if row["purpose"] == CREDIT else 0
     return MeterToken(
         purpose=row["purpose"],
         receipt_number=row["receipt_number"],

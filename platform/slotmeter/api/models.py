@@ -214,7 +214,7 @@ class Outlook(Out):
 class Token(Out):
     """One token; they stand in the order in which they are typed."""
 
-    purpose: Literal["credit", "free"]
+    purpose: Literal["key_change", "credit", "free"]
     digits: TokenDigits | None = Field(description="Null until the sale is issued.")
     units: Amount | None = Field(description="Null for a token of money.")
     credit: Money | None = Field(description="The money on a token of money.")

@@ -39,6 +39,8 @@ class Right(StrEnum):
     SALE_CORRECT = "sale.correct"
     METER_SWAP = "meter.swap"
     REFUND = "refund"
+    KEYS_CHANGE = "keys.change"
+    TOKENS_MANAGE = "tokens.manage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
         "supervisor": _OPERATOR
         | _OFFICE
         | _MONEY
-        | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE},
+        | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE}
+        | {Right.KEYS_CHANGE, Right.TOKENS_MANAGE},
         "auditor": _LOOK | {Right.LEDGER},
         "viewer": _LOOK,
         "admin": frozenset(Right),

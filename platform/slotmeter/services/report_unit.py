@@ -161,11 +161,12 @@ class ReportUnit:
         self.steps.append(event_step(event, self.new_id))
 
     def sale(self, row: Row, happening: Happening, detail: str = "") -> None:
-        """Move the delivery of a token's sale on, if the token has a sale and tells of it."""
+        """Move the delivery of a token's sale on, if the token has a sale and tells of it.
+
+        Of any other token only the token itself can say that it was proven.
+        """
         sale_row_id: int | None = row["sale_row_id"]
-        if sale_row_id is None:
-            return
-        if row["sale_delivery"] is None:
+        if sale_row_id is None or row["sale_delivery"] is None:
             if happening is Happening.PROVEN:
                 params: dict[str, SqlValue] = {"of_utility": self.utility_id, "of_token": row["id"]}
                 self.steps.append(Update("ingest_token_prove", params, rows=None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slotmeter.errors import Conflict, Refused
@@ -25,11 +25,12 @@ from slotmeter.ports import (
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
+from slotmeter.services.key_change_sale import SaleChange, change_with_sale
 from slotmeter.services.pricing import Purchase, PurchaseReads, price, price_claim
 from slotmeter.services.sale_issue import Begun
 from slotmeter.services.sale_particulars import delivery_of, particulars
 from slotmeter.services.sale_void import refusal_of
-from slotmeter.services.sold_tokens import token_rows
+from slotmeter.services.sold_tokens import has_tokens, token_rows
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.services.unpriced import clear_steps
 from slotmeter.units import Money, iso_utc, parse_money
@@ -257,18 +258,27 @@ class SaleBegin:
         price_it = price_claim if request.claim_free else price
         purchase = price_it(rows, self._asked, tender)
         number, receipt_step = _next_receipt(rows, principal.utility_id)
+        sale_row_id = new_id()
+        change = self._key_change(purchase, sale_row_id, new_id)
+        if change is not None:
+            purchase = replace(purchase, row=change.row)
         row = _sale_row(self._caller, request, purchase, number, self._now_us)
-        row |= {"id": new_id(), "request_hash": hashed}
+        row |= {"id": sale_row_id, "request_hash": hashed}
         said = particulars(purchase, rows, self._caller)
+        if change is not None:
+            said["key_change"] = change.said
         row["particulars"] = compact_json(said)
         lines = line_dicts(purchase.priced.lines)
         row["priced"] = compact_json(lines)
         kept = rows["tids"]
-        tokens = token_rows(purchase, row, kept, new_id, tids=self._tids, rnd=self._rnd)
+        tokens = [] if change is None else [*change.tokens]
+        tokens += token_rows(purchase, row, kept, new_id, tids=self._tids, rnd=self._rnd)
         steps: list[Step] = [
             receipt_step,
+            *(() if change is None else change.steps),
             Insert("sale", row),
             *(Insert("token", token) for token in tokens),
+            *(() if change is None else change.links),
             *_charge_steps(purchase, rows, new_id, self._now_us, principal.utility_id),
             *_taken_steps(purchase, row, new_id),
             *_reserve_till(tender, rows, new_id, principal),
@@ -284,6 +294,17 @@ class SaleBegin:
         }
         debt_ids = [taken.debt_id for taken in purchase.priced.debts]
         return Changes(Begun.of(result, tokens, debt_ids, lines, said), steps)
+
+    def _key_change(
+        self, purchase: Purchase, sale_row_id: int, new_id: NewId
+    ) -> SaleChange | None:
+        """Return what the sale does about the meter's key; a sale without a token does nothing."""
+        if purchase.row["wanted"] is None or not has_tokens(purchase):
+            return None
+        utility_id = self._caller.principal.utility_id
+        return change_with_sale(
+            purchase.row, sale_row_id, utility_id, new_id, now_us=self._now_us
+        )
 
     def _act(self, receipt_number: str, tender: Money, new_id: NewId) -> Step:
         request = self._request

@@ -22,6 +22,7 @@ from slotmeter.services.command_rows import CommandCause
 from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.debt_states import close_steps
 from slotmeter.services.events import Event, compact_json, event_step
+from slotmeter.services.key_change_steps import KEY_CHANGE
 from slotmeter.services.sold_tokens import FREE, paid_token
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.ledger import Posting, till_account
@@ -97,7 +98,8 @@ def _deliver(sale: Row, tokens: Sequence[Row], new_id: NewId, now_us: int) -> li
             f"sale {sale['receipt_number']}",
             principal_id=sale["principal_id"],
             token_id=token["id"],
-            sale_row_id=sale["id"],
+            # A set that the meter has taken already is refused, which says nothing of the credit.
+            sale_row_id=None if token["purpose"] == KEY_CHANGE else sale["id"],
         )
         steps += queue_steps(order, target, pending=(), now_us=now_us, new_id=new_id).steps
     return steps
@@ -131,7 +133,7 @@ def _receipt(begun: Begun, tokens: Sequence[Made]) -> dict[str, Any]:
     sale, said = begun.sale, begun.said
     paid = paid_token([token.row for token in tokens])
     body = {
-        **said,
+        **{name: value for name, value in said.items() if name != KEY_CHANGE},
         "receipt_number": sale["receipt_number"],
         "sale_id": sale["sale_id"],
         "sold_us": sale["sold_us"],
@@ -153,11 +155,12 @@ def _receipt(begun: Begun, tokens: Sequence[Made]) -> dict[str, Any]:
 
 def _receipt_token(sale: Row, made: Made, free: Mapping[str, Any]) -> dict[str, Any]:
     token = made.row
-    money = sale["transfer_minor"] if token["purpose"] != FREE else None
+    is_credit = token["purpose"] != KEY_CHANGE
+    money = sale["transfer_minor"] if is_credit and token["purpose"] != FREE else None
     return {
         "purpose": token["purpose"],
         "digits": token["digits"],
-        "quantity": token["amount"] if money is None else None,
+        "quantity": token["amount"] if is_credit and money is None else None,
         "minor": money,
         "label": free.get("label", ""),
         "period": free.get("period"),

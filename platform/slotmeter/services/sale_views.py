@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slotmeter.ports import Row
+from slotmeter.services.key_change_steps import KEY_CHANGE
 from slotmeter.services.pricing import Purchase
 from slotmeter.services.sold_tokens import FREE, paid_token
 from slotmeter.units import Commodity, Energy, Money, Quantity, commodity_quantity
@@ -51,7 +52,7 @@ class SoldToken:
     """One token of a sale.
 
     Args:
-        purpose: ``credit`` or ``free``.
+        purpose: ``key_change``, ``credit`` or ``free``.
         digits: 20 digits; None until the sale is issued.
         quantity: Wh or mL; None for a token of money.
         minor: money of a currency token, else None.
@@ -181,7 +182,8 @@ def _sold_tokens(sale: Row, tokens: Sequence[Row]) -> tuple[SoldToken, ...]:
                 )
             )
             continue
-        minor = sale["transfer_minor"]
-        quantity = token["amount"] if minor is None else None
+        is_credit = token["purpose"] != KEY_CHANGE
+        minor = sale["transfer_minor"] if is_credit else None
+        quantity = token["amount"] if is_credit and minor is None else None
         sold.append(SoldToken(token["purpose"], token["digits"], quantity, minor))
     return tuple(sold)

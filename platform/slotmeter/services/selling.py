@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.ports import (
@@ -29,6 +30,7 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
+from slotmeter.services.key_change_sale import KEY_CHANGE, make_set
 from slotmeter.services.pricing import Purchase, PurchaseReads, price
 from slotmeter.services.sale_begin import SaleBegin, SellRequest
 from slotmeter.services.sale_issue import Begun, Made, issue_sale
@@ -40,13 +42,14 @@ from slotmeter.services.unpriced import NO_PRICE, raise_unpriced
 from slotmeter.units import epoch_us, parse_money
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.receipts import Receipt
-from slotmeter.vending.sts import TokenRequest, check_drn
+from slotmeter.vending.sts import IssuedToken, TokenRequest, check_drn
 
 __all__ = ["CHANNELS", "QuoteView", "Recovered", "SaleView", "SellRequest", "Selling"]
 
 CHANNELS = ("till", "web", "phone", "bank")
 SALE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 RECOVER_BATCH = 500
+Issued = TypeVar("Issued")
 REFUSED_FOR_GOOD = "token_cannot_be_made"
 KEY_MISSING = "vending_key_unknown"
 
@@ -314,7 +317,8 @@ class Selling:
     async def _complete(self, begun: Begun) -> Row:
         """Make the tokens and the second commit; return the sale with its ``tokens``."""
         sale = begun.sale
-        tokens = [await self._made(token, sale) for token in begun.tokens]
+        key_set = await self._key_set(begun)
+        tokens = [await self._made(token, sale, key_set) for token in begun.tokens]
         now_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
@@ -346,27 +350,43 @@ class Selling:
         debt_ids = [row["debt_id"] for row in rows["debts_of_sale"]]
         return Begun.stored(sale, rows["tokens_of_sale"], debt_ids)
 
-    async def _made(self, token: Row, sale: Row) -> Made:
+    async def _key_set(self, begun: Begun) -> Iterator[IssuedToken]:
+        """Return the key change tokens of a sale in their order; mostly none."""
+        if KEY_CHANGE not in begun.said:
+            return iter(())
+        making = make_set(self._security, begun.said[KEY_CHANGE])
+        return iter(await _making(making, begun.sale))
+
+    async def _made(self, token: Row, sale: Row, key_set: Iterator[IssuedToken]) -> Made:
         """Return a token with its digits."""
-        parameters = stored_parameters(token["parameters"])
-        request = TokenRequest.from_dict(json.loads(token["request"]))
-        try:
-            made = await self._security.issue(token["key_id"], parameters, request)
-        except (Refused, NotFound) as error:
-            raise Refused(
-                "token_cannot_be_made",
-                f"no token can be made for this meter: {error.message}",
-                field="meter",
-                details={"cause": error.code},
-            ) from error
-        except SlotmeterError as error:
-            raise Unavailable(
-                "token_not_made",
-                f"the sale is kept but its token cannot be made now ({error.code}); "
-                "send the same request again later",
-                details={"cause": error.code, "receipt_number": sale["receipt_number"]},
-            ) from error
+        if token["purpose"] == KEY_CHANGE:
+            made = next(key_set)
+        else:
+            parameters = stored_parameters(token["parameters"])
+            request = TokenRequest.from_dict(json.loads(token["request"]))
+            making = self._security.issue(token["key_id"], parameters, request)
+            made = await _making(making, sale)
         return Made({**token, "digits": made.digits}, made.token_class, made.subclass)
+
+
+async def _making(making: Awaitable[Issued], sale: Row) -> Issued:
+    """Wait for the security module, and say what its refusal means for the sale."""
+    try:
+        return await making
+    except (Refused, NotFound) as error:
+        raise Refused(
+            "token_cannot_be_made",
+            f"no token can be made for this meter: {error.message}",
+            field="meter",
+            details={"cause": error.code},
+        ) from error
+    except SlotmeterError as error:
+        raise Unavailable(
+            "token_not_made",
+            f"the sale is kept but its token cannot be made now ({error.code}); "
+            "send the same request again later",
+            details={"cause": error.code, "receipt_number": sale["receipt_number"]},
+        ) from error
 
 
 def _found(rows: Sequence[Row], code: str, message: str) -> Row:

@@ -18,7 +18,7 @@ from slotmeter.vending.pricing.situation import Transfer
 from slotmeter.vending.sales import currency_credit, units_credit
 from slotmeter.vending.sts import KEPT_TIDS, TokenRequest, check_issuable
 
-__all__ = ["CREDIT", "FREE", "paid_token", "token_rows"]
+__all__ = ["CREDIT", "FREE", "has_tokens", "paid_token", "token_rows"]
 
 CREDIT = "credit"
 FREE = "free"
@@ -50,6 +50,11 @@ def _wanted(purchase: Purchase) -> list[_Wanted]:
     elif priced.units:
         wanted.append(_Wanted(CREDIT, priced.units))
     return wanted
+
+
+def has_tokens(purchase: Purchase) -> bool:
+    """Say whether a purchase gives any token of credit."""
+    return bool(_wanted(purchase))
 
 
 def token_rows(

@@ -10,7 +10,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
+from slotmeter.errors import Refused
 from slotmeter.vending.sts import (
     KEPT_TIDS,
     KeyParameters,
@@ -19,7 +21,12 @@ from slotmeter.vending.sts import (
     tid_of_minute,
 )
 
-__all__ = ["Tid", "TidAllocator", "stored_parameters"]
+__all__ = ["KEY_CHANGE_NEEDED", "Tid", "TidAllocator", "stored_parameters"]
+
+KEY_CHANGE_NEEDED: Final = "key_change_needed"
+"""Code of the refusal of a token under a base date whose identifiers have run out."""
+
+_BASE_DATE_OVER: Final = "after_last_tid"
 
 
 @lru_cache(maxsize=4_096)
@@ -58,10 +65,23 @@ class TidAllocator:
             parameters: what the meter is coded with.
 
         Raises:
-            Refused: the key's base date or expiry does not allow a token now.
+            Refused: ``key_change_needed``: the identifiers of the key's base date have run out;
+                or the key's base date or expiry does not allow a token now.
         """
         present = minute_1993_of_us(now_us)
         # A memory that is not full reaches back to before the present.
         memory = kept if len(kept) >= KEPT_TIDS else (*kept, present - 1)
         minute = next_tid_minute(present, memory, self.lane, self.lanes)
-        return Tid(tid_of_minute(minute, parameters.base_date, parameters.ken), minute)
+        try:
+            tid = tid_of_minute(minute, parameters.base_date, parameters.ken)
+        except Refused as error:
+            if error.code != _BASE_DATE_OVER:
+                raise
+            raise Refused(
+                KEY_CHANGE_NEEDED,
+                f"key change needed: the meter counts from {parameters.base_date} and its token "
+                "identifiers have run out; issue key change tokens to a key with a later base date",
+                field="meter",
+                details={"base_date": parameters.base_date},
+            ) from error
+        return Tid(tid, minute)

@@ -20,6 +20,7 @@ from slotmeter.devices.frames import TokenEntry
 from slotmeter.ports import Row, Update
 from slotmeter.services.command_rows import change, log_step
 from slotmeter.services.delivery import Happening
+from slotmeter.services.key_proof import KeyProof
 from slotmeter.services.proof import Accepted, prove
 from slotmeter.services.report_unit import ReportUnit
 
@@ -53,8 +54,13 @@ class TokenEffects:
     """
 
     unit: ReportUnit
+    key_proof: KeyProof = field(init=False)
     acknowledged: dict[int, Row] = field(default_factory=dict)
     accepted: dict[int, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Look at what is known of a change of the meter's key."""
+        self.key_proof = KeyProof(self.unit)
 
     def take(self) -> None:
         """Decide everything."""
@@ -63,6 +69,8 @@ class TokenEffects:
             self._entry(entry)
         for result in self.unit.report.results:
             self._result(result)
+        if self.key_proof.is_given:
+            self._key_changed()
         if self.unit.is_newest:
             self._verify_supply()
 
@@ -70,6 +78,7 @@ class TokenEffects:
 
     def _entry(self, entry: TokenEntry) -> None:
         token = self._token_of(entry)
+        self.key_proof.typed(entry)
         if entry.outcome is Outcome.DONE and token is not None:
             self._accept(token, "keypad", Happening.TYPED)
 
@@ -82,6 +91,7 @@ class TokenEffects:
         if token["accepted_by"] is not None or token["id"] in self.accepted:
             return
         self.accepted[token["id"]] = token
+        self.key_proof.accepted(token["id"])
         self.unit.steps.append(
             Update(
                 "ingest_token_accept",
@@ -154,6 +164,9 @@ class TokenEffects:
         self.acknowledged[row["id"]] = row
         if kind is CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE:
             self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
+            if not row["token_amount"]:
+                self._change(row, CommandState.VERIFIED, "the meter took it; it carries no credit")
+                del self.acknowledged[row["id"]]
 
     def _not_done(self, row: Row, result: CommandResult) -> None:
         # A token that somebody typed first has not failed: the keypad was quicker.
@@ -201,6 +214,14 @@ class TokenEffects:
 
     # --- proof -----------------------------------------------------------------------------------
 
+    def _key_changed(self) -> None:
+        """The meter has its new key: what it took of the set before is proven with the rest."""
+        self.key_proof.take()
+        for row in list(self.acknowledged.values()):
+            if self.key_proof.is_of_set(row["token_id"]):
+                self._change(row, CommandState.VERIFIED, "the meter has its new key")
+                del self.acknowledged[row["id"]]
+
     def _verify_supply(self) -> None:
         supply = self.unit.report.supply
         for row in list(self.acknowledged.values()):
@@ -230,7 +251,7 @@ class TokenEffects:
         if total is None:
             return explained
         waiting = {row["id"]: row for row in unit.rows["unproven"]} | {
-            key: row for key, row in self.accepted.items() if row["sale_row_id"] is not None
+            key: row for key, row in self.accepted.items() if row["amount"]
         }
         baseline_us: int = unit.device["credit_baseline_us"] or 0
         accepted = [

@@ -71,6 +71,7 @@ READS: dict[str, Select[Any]] = {
         _meter.c.number.label("meter_number"),
         _meter.c.commodity,
         _meter.c.credit_mode,
+        _meter.c.wanted.label("meter_wanted"),
         _utility.c.policy,
     )
     .select_from(_frame)
@@ -128,7 +129,8 @@ READS: dict[str, Select[Any]] = {
     "ingest_unproven": _TOKEN.where(
         _token.c.state == "accepted",
         or_(_sale.c.verified_us.is_(None), FOLLOWS),
-        _sale.c.id.is_not(None),
+        # What carries no credit is proven by nothing that the credit does.
+        _token.c.amount > 0,
     ).order_by(_token.c.id),
     "ingest_alarms": select(_alarm.c.id, _alarm.c.kind).where(
         # The sum hides the scope from a planner that would take it for the better index.

@@ -162,6 +162,7 @@ READS: dict[str, Select[Any]] = {
         _meter.c.purchase_max_minor,
         _meter.c.parameters,
         _meter.c.key_id,
+        _meter.c.wanted,
         _meter.c.state,
         _point.c.id.label("supply_point_id"),
         _point.c.created_us.label("supply_point_since_us"),

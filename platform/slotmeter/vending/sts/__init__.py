@@ -33,6 +33,7 @@ from slotmeter.vending.sts.keychange import (
     check_change,
     key_change_tokens,
     rollover,
+    set_subclasses,
 )
 from slotmeter.vending.sts.keys import (
     DecoderKey,
@@ -42,6 +43,7 @@ from slotmeter.vending.sts.keys import (
     VendingKeyInfo,
 )
 from slotmeter.vending.sts.meter import StsMeter
+from slotmeter.vending.sts.meter_keys import kt_allowed
 from slotmeter.vending.sts.meter_state import MeterConfig, MeterState
 from slotmeter.vending.sts.pan import (
     check_drn,
@@ -145,6 +147,7 @@ __all__ = [
     "issue_token",
     "keep_tid_minute",
     "key_change_tokens",
+    "kt_allowed",
     "luhn_digit",
     "manufacturer_of_pan",
     "minute_1993_of",
@@ -156,6 +159,7 @@ __all__ = [
     "parse_digits",
     "parse_table_set",
     "rollover",
+    "set_subclasses",
     "tid_expired",
     "tid_of_minute",
     "token_name",

@@ -20,7 +20,14 @@ from slotmeter.vending.sts.management import (
 from slotmeter.vending.sts.request import IssuedToken
 from slotmeter.vending.sts.tid import tid_of_minute
 
-__all__ = ["change_due", "check_change", "key_change_tokens", "key_sections", "rollover"]
+__all__ = [
+    "change_due",
+    "check_change",
+    "key_change_tokens",
+    "key_sections",
+    "rollover",
+    "set_subclasses",
+]
 
 _KEY_FIELDS = ("sgc", "krn", "kt", "ti", "ken", "base_date")
 
@@ -63,6 +70,21 @@ def check_change(
         tid_of_minute(now_minute_1993, new.base_date, new.ken)
 
 
+def set_subclasses(ea: int, *, three_tokens: bool = False) -> tuple[int, ...]:
+    """Return the subclasses of the tokens of a key change, in the order of entry.
+
+    Raises:
+        Refused: ``three_tokens_are_for_ea07``.
+    """
+    if ea == 7:
+        return (3, 4, 8) if three_tokens else (3, 4)
+    if three_tokens:
+        raise Refused(
+            "three_tokens_are_for_ea07", "an EA11 key change always has four tokens", field="ea"
+        )
+    return (3, 4, 8, 9)
+
+
 def key_sections(
     new_key: DecoderKey, new: KeyParameters, *, rolls_over: bool, three_tokens: bool = False
 ) -> tuple[KeySection1 | KeySection2 | KeySection3 | KeySection4, ...]:
@@ -71,10 +93,7 @@ def key_sections(
     Raises:
         Refused: ``three_tokens_are_for_ea07``.
     """
-    if three_tokens and new.ea != 7:
-        raise Refused(
-            "three_tokens_are_for_ea07", "an EA11 key change always has four tokens", field="ea"
-        )
+    set_subclasses(new.ea, three_tokens=three_tokens)
     key = new_key.key
     words = [int.from_bytes(key[i : i + 4], "big") for i in range(0, len(key), 4)]
     sgc = int(new.sgc)
