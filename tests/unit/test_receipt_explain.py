@@ -155,7 +155,7 @@ def test_a_purchase_that_only_pays_charges_says_that_nothing_was_left() -> None:
 
 
 def test_money_on_a_token_and_in_an_account_are_told_as_money() -> None:
-    assert "So the token carries KES 42.00." in explain(money_on_the_token())
+    assert "So the token carries KES 36.20." in explain(money_on_the_token())
     assert "KES 100.00 was added to your account; what you use is paid from it." in explain(
         credit_to_the_account()
     )
@@ -250,6 +250,21 @@ def test_a_correction_says_what_its_units_had_cost_and_cost_now(language: str, s
     told = explain(replace(full_receipt(), lines=(corrected,)), language)
 
     assert any(sentence.endswith(said) for sentence in told)
+
+
+def test_what_a_token_of_money_cannot_carry_is_told_as_rounding() -> None:
+    energy = line(
+        "energy", 214_900, code="block1", quantity=100_000, rate="21.50", base_minor=215_000
+    )
+    rounding = line("rounding", 100, code="token", base_minor=215_000)
+
+    told = explain(replace(money_on_the_token(), lines=(energy, rounding)))
+
+    assert (
+        "KES 2150.00 bought 100.0 kWh, at KES 21.50 for each kWh. "
+        "KES 2149.00 of it is on the token."
+    ) in told
+    assert "KES 1.00 is lost to rounding, because a token carries money in whole steps." in told
 
 
 def test_a_correction_that_gives_money_back_says_the_smaller_cost() -> None:

@@ -79,7 +79,7 @@ def test_what_is_not_needed_falls_away_before_a_second_message_is_sent() -> None
 
 
 def test_a_token_of_money_says_how_much_it_carries() -> None:
-    assert "Credit KES 42.00. Paid KES 100.00" in render_message(money_on_the_token()).text
+    assert "Credit KES 36.20. Paid KES 100.00" in render_message(money_on_the_token()).text
 
 
 def test_gas_is_named_in_what_the_meter_counts() -> None:

@@ -140,12 +140,13 @@ def money_on_the_token() -> Receipt:
         lines=(
             _line("charge", "Service charge", 5_000, "service", period="2026-11"),
             _line("tax", "VAT", 800, "vat", rate="16", base_minor=5_000),
-            _line("energy", "Energy", 3_621, "block1"),
+            _line("energy", "Energy", 3_620, "block1", base_minor=3_621),
             _line("tax", "VAT", 579, "vat", rate="16", base_minor=3_621),
+            _line("rounding", "Rounding of the token", 1, "token", base_minor=3_621),
         ),
         quantity=0,
         transfer="currency",
-        transfer_minor=4_200,
+        transfer_minor=3_620,
         outlook=None,
     )
 

@@ -20,14 +20,17 @@ from slotmeter.vending.ledger import (
 from slotmeter.vending.pricing.amounts import Amounts, Part
 from slotmeter.vending.pricing.fixed import FixedTaken
 from slotmeter.vending.pricing.integers import DIVIDE
+from slotmeter.vending.pricing.limits import TOKEN_MONEY_STEPS
 from slotmeter.vending.pricing.plan import LIFELINE, Plan
 from slotmeter.vending.pricing.priced import PricedLine
-from slotmeter.vending.pricing.settle import Purchase, Settled
-from slotmeter.vending.pricing.situation import DebtState
+from slotmeter.vending.pricing.settle import Purchase, Settled, transfer_e5
+from slotmeter.vending.pricing.situation import DebtState, Transfer
 from slotmeter.vending.tariff.model import Collection
 
 __all__ = ["lines_of", "tax_within"]
 
+TOKEN_ROUNDING = ("rounding", "token", "Rounding of the token")
+"""Kind, code and label of what a token of money cannot carry."""
 DAY_PRICE_DECIMALS_MORE = 2
 """Decimals that a price by day has beyond the coins, where a day is no whole number of them."""
 
@@ -40,8 +43,9 @@ def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
         lines.extend(_charges(plan, settled.fixed, settled.fixed_percents))
     amounts = settled.amounts
     income = income_account(plan.tariff.commodity.value)
+    lost = _lost_on_token(purchase, settled)
     if amounts.parts:
-        lines.extend(_energy(plan, amounts, income))
+        lines.extend(_without(lost, _energy(plan, amounts, income)))
         lines.extend(_levies(plan, amounts))
     for kind in ("levy", "tax"):
         lines.extend(_percents(plan, amounts, kind, settled.tender))
@@ -49,6 +53,10 @@ def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
         lines.extend(_corrections(plan, amounts, income))
     if settled.rounding:
         lines.append(PricedLine("rounding", "rounding", "Rounding", "rounding", settled.rounding))
+    if lost:
+        # Sold and not carried: it is earned as from a token of units, whose grid it would be, too.
+        price = sum(amounts.energy)
+        lines.append(PricedLine(*TOKEN_ROUNDING, income, lost, base_minor=price))
     number = purchase.situation.account_number
     if settled.credit:
         account = customer_account(number)
@@ -64,6 +72,26 @@ def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
             PricedLine("kept", "kept", "Kept for the next purchase", account, settled.kept)
         )
     return tuple(lines)
+
+
+def _lost_on_token(purchase: Purchase, settled: Settled) -> int:
+    """Return what a token of money cannot carry of the energy that it is for, minor units."""
+    if settled.bought is None or purchase.situation.transfer is not Transfer.CURRENCY:
+        return 0
+    paid = min(sum(settled.amounts.energy), settled.tender + purchase.advance)
+    return paid - transfer_e5(purchase, settled) * purchase.plan.scale // TOKEN_MONEY_STEPS
+
+
+def _without(lost: int, energy: Iterator[PricedLine]) -> Iterator[PricedLine]:
+    """Leave an amount out of lines of energy, from the last on; they name their whole price."""
+    lines = list(energy)
+    for at in range(len(lines) - 1, -1, -1):
+        cut = min(lost, lines[at].amount_minor)
+        if cut > 0:
+            whole = lines[at].amount_minor
+            lines[at] = replace(lines[at], amount_minor=whole - cut, base_minor=whole)
+            lost -= cut
+    return iter(lines)
 
 
 # --- debts and charges --------------------------------------------------------------------------

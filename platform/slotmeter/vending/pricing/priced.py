@@ -23,7 +23,8 @@ class PricedLine:
         rate: price per sold unit, or percent, as text; None where neither applies.
         base_minor: what a percentage was taken of, rounded to minor units for people; of a
             correction what its units had cost, where a percentage spared them and does no more; of
-            a charge by use what was taken of it before.
+            a charge by use what was taken of it before; of energy on a token of money its whole
+            price, where the token cannot carry all of it.
         period: month or day that a fixed charge is for.
         left_minor: what is left of a debt or of a charge after this.
         item: id of the debt.

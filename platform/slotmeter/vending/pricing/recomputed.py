@@ -63,11 +63,12 @@ class _Check:
             elif line.kind == "charge":
                 yield from self._charge(line)
         yield from self._units()
+        yield from self._token()
 
     # --- quantity times price -----------------------------------------------------------------
 
     def _product(self, line: PricedLine) -> Iterator[str]:
-        for rate, amount in ((line.rate, line.amount_minor), (line.gross_rate, line.gross_minor)):
+        for rate, amount in ((line.rate, _price_of(line)), (line.gross_rate, line.gross_minor)):
             if rate is None:
                 continue
             exact = Fraction(Decimal(rate)) * (line.quantity or 0) * self.scale / self.sold_unit
@@ -135,7 +136,7 @@ class _Check:
                 yield f"{line.code}: the base is {line.base_minor}, not the tender"
             return
         bases = [each for each in self.priced.lines if self._is_base(each, item)]
-        total = sum(each.amount_minor for each in bases)
+        total = sum(_price_of(each) for each in bases)
         if not item.lifeline:
             # What units had cost at the price of a lifeline was not taxed then, and is now.
             total += sum(each.base_minor or 0 for each in bases if each.kind == "correction")
@@ -144,7 +145,8 @@ class _Check:
             room = 1 + len(bases)
         if self.is_divided:
             # There the tax lies on money before it was rounded to units.
-            room += sum(abs(e.amount_minor) for e in self.priced.lines if e.kind == "rounding")
+            roundings = (e for e in self.priced.lines if e.kind == e.code == "rounding")
+            room += sum(abs(each.amount_minor) for each in roundings)
             step = self.tariff.rounding.price_step or Decimal(0)
             units = sum(each.quantity or 0 for each in bases if each.kind == "energy")
             room += ceil(Fraction(step) * self.scale * units / self.sold_unit)
@@ -210,6 +212,17 @@ class _Check:
         if due != [whole]:
             yield f"{line.code}: {whole} with what was taken before, {due} is due"
 
+    def _token(self) -> Iterator[str]:
+        """Check that what a token of money leaves of the energy is one line, and the rest on it."""
+        energy = [each for each in self.priced.lines if each.kind == "energy"]
+        left = sum(_price_of(each) - each.amount_minor for each in energy)
+        lines = [e for e in self.priced.lines if (e.kind, e.code) == ("rounding", "token")]
+        if sum(each.amount_minor for each in lines) != left:
+            yield f"the token leaves {left} of the energy, the lines say otherwise"
+        carried = self.priced.transfer_minor
+        if carried is not None and sum(each.amount_minor for each in energy) < carried:
+            yield f"the token carries {carried}, more than the energy"
+
     def _units(self) -> Iterator[str]:
         sold = sum(line.quantity or 0 for line in self.priced.lines if line.kind == "energy")
         is_plain = self.tariff.energy_content is None
@@ -217,6 +230,12 @@ class _Check:
             yield f"the lines have {sold} units, the token {self.priced.units}"
         if self.tariff.rounding.units in (Rounding.DOWN, Rounding.FLOOR) and self.priced.units < 0:
             yield f"{self.priced.units} units"
+
+
+def _price_of(line: PricedLine) -> int:
+    """Return the amount of a line, with what a token of money could not carry of it."""
+    is_cut = line.kind == "energy" and line.base_minor is not None
+    return line.base_minor or 0 if is_cut else line.amount_minor
 
 
 def _is_divided(tariff: Tariff, priced: Priced) -> bool:

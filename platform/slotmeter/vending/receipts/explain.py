@@ -118,6 +118,10 @@ def _line(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
         return _debt(receipt, line, label, amount, say)
     if line.kind == "correction":
         return _correction(receipt, line, amount, say)
+    if line.kind == "rounding" and line.code == "token":
+        return say.gettext(
+            "{money} is lost to rounding, because a token carries money in whole steps."
+        ).format(money=amount)
     if line.kind in _PLAIN:
         paid, given = _PLAIN[line.kind]
         return say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
@@ -212,6 +216,10 @@ def _energy(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str
         )
     else:
         text = say.gettext("{money} bought {quantity}, at {price} for each {unit}.")
+    if line.base_minor is not None:
+        on_token = say.gettext("{money} of it is on the token.").format(money=amount)
+        values["money"] = currency_and(receipt, line.base_minor)
+        return f"{text.format(**values)} {on_token}" + _published(receipt, line, say)
     return text.format(**values) + _published(receipt, line, say)
 
 

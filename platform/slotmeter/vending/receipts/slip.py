@@ -230,6 +230,9 @@ def _note(receipt: Receipt, line: ReceiptLine, say: Words) -> str:
             amount=receipt.money(line.gross_minor),
         )
     notes = []
+    if line.kind == "energy" and line.base_minor is not None:
+        price = receipt.money(line.base_minor)
+        notes.append(say.gettext("{price} less the rounding of the token").format(price=price))
     if line.tax_minor is not None:
         tax = say.gettext("tax in it: {tax}").format(tax=receipt.money(line.tax_minor))
         notes.append(tax)

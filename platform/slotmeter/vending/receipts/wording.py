@@ -85,6 +85,8 @@ _OWN: Final = {
 }
 """Kinds of lines that the program names, not the tariff."""
 
+_TOKEN_ROUNDING: Final = mark("Rounding of the token")
+
 _DEBTS: Final = {
     "arrears": mark("Arrears"),
     "loan": mark("Loan"),
@@ -160,6 +162,8 @@ def label_of(line: ReceiptLine, say: Words) -> str:
         return say.gettext("Kept from your earlier purchase")
     if line.kind == "correction" and line.code not in (None, "energy"):
         return f"{say.gettext(_OWN[line.kind])} ({common_word(line.label, say)})"
+    if line.kind == "rounding" and line.code == "token":
+        return say.gettext(_TOKEN_ROUNDING)
     if line.kind in _OWN:
         return say.gettext(_OWN[line.kind])
     if line.kind == "debt":
