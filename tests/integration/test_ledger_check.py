@@ -73,7 +73,7 @@ async def test_every_sentence_but_those_of_what_is_not_there_looked_at_something
     verdict = await verdict_of(sold)
 
     idle = {each.name for each in verdict.sentences if each.checked == 0}
-    assert idle == {"pending_tokens", "debts_owed", "debts_repaid", "reversed", "swaps"}
+    assert idle == {"pending_tokens", "debts_owed", "debts_repaid", "reversed", "swaps", "periods"}
 
 
 async def test_the_figures_count_what_is_there(sold: ApiTown) -> None:

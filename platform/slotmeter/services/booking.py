@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
+from slotmeter.units import iso_utc
 from slotmeter.vending.ledger import Posting, account_kind, balanced
 
 __all__ = [
@@ -87,6 +88,7 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
     """
     known: Mapping[str, Row] = {row["code"]: row for row in accounts}
     journal_id = new_id()
+    at_us, reason = _open_instant(entry, accounts)
     steps: list[Step] = [
         Insert(
             "journal",
@@ -94,11 +96,11 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
                 "id": journal_id,
                 "utility_id": entry.utility_id,
                 "kind": entry.kind,
-                "at_us": entry.at_us,
+                "at_us": at_us,
                 "sale_row_id": entry.sale_row_id,
                 "frame_id": entry.frame_id,
                 "principal_id": entry.principal_id,
-                "reason": entry.reason,
+                "reason": reason,
             },
         )
     ]
@@ -129,6 +131,15 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
             )
         )
     return steps
+
+
+def _open_instant(entry: Entry, accounts: Sequence[Row]) -> tuple[int, str]:
+    """Return when an entry is booked, and why: what comes late goes to the period that is open."""
+    closed_until_us = max((row.get("closed_until_us") or 0 for row in accounts), default=0)
+    if entry.at_us >= closed_until_us:
+        return entry.at_us, entry.reason
+    late = f"late: the books of {iso_utc(entry.at_us)} were closed"
+    return closed_until_us, f"{entry.reason} ({late})"
 
 
 def open_account(entry: Entry, posting: Posting, account_id: int) -> Insert:

@@ -5,11 +5,12 @@ Everything is read from one committed state, so the answer is right also while t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slotmeter.ports import Clock, Read, SqlValue, UnitOfWork
+from slotmeter.ports import Clock, Read, Reads, Rows, SqlValue, Then, UnitOfWork
+from slotmeter.services.period_close import VERIFIED_MAX, period_differences, period_reads
 from slotmeter.services.registry import UtilityInfo
+from slotmeter.services.trial_balance import END_OF_TIME_US
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -124,9 +125,16 @@ async def verify_ledger(uow: UnitOfWork, clock: Clock, utility: UtilityInfo) -> 
         return Read(statement, before if statement == "check_nothing_stuck" else look)
 
     counts = sorted({count for _, count, _ in SENTENCES} | {count for _, count in FIGURES})
-    reads: Sequence[Read] = [
+    closed: dict[str, SqlValue] = {
+        "utility_id": utility.id,
+        "before_us": END_OF_TIME_US,
+        "limit": VERIFIED_MAX,
+    }
+    reads: Reads = [
         *(read_of(statement) for statement, _, _ in SENTENCES),
         *(Read(count, scope) for count in counts),
+        Read("look_ledger_periods", closed, "closed_periods"),
+        Then(period_reads),
     ]
     rows = await uow.read(reads)
 
@@ -142,5 +150,16 @@ async def verify_ledger(uow: UnitOfWork, clock: Clock, utility: UtilityInfo) -> 
         )
         for statement, count, sentence in SENTENCES
     )
+    sentences = (*sentences, _periods_checked(rows))
     figures = {name: rows[count][0]["count"] for name, count in FIGURES}
     return LedgerVerdict(utility.code, utility.currency, sentences, figures)
+
+
+def _periods_checked(rows: Rows) -> CheckedSentence:
+    found = period_differences(rows)[:DIFFERENCES_MAX]
+    return CheckedSentence(
+        name="periods",
+        sentence="every closed period still adds up to what it was closed with",
+        checked=len(rows["closed_periods"]),
+        differences=tuple(Difference(*each) for each in found),
+    )
