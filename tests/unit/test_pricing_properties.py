@@ -107,7 +107,12 @@ def blocks_of(draw: st.DrawFn, unit: int, money: Decimal) -> tuple[Block, ...]:
 @st.composite
 def tables(draw: st.DrawFn, unit: int, money: Decimal) -> Table:
     blocks = draw(blocks_of(unit, money))
-    kind = draw(st.sampled_from(["blocks", "blocks", "blocks", "whole", "lifeline"]))
+    kind = draw(st.sampled_from(["blocks", "blocks", "blocks", "whole", "lifeline", "some"]))
+    if kind == "some":
+        whole = [number > 0 and draw(st.booleans()) for number in range(len(blocks))]
+        blocks = tuple(
+            replace(each, whole=is_whole) for each, is_whole in zip(blocks, whole, strict=True)
+        )
     lifeline = None
     if kind == "lifeline":
         first = blocks[0].up_to or 50 * unit
@@ -276,7 +281,8 @@ def cases(draw: st.DrawFn, *, per_purchase: bool = True, sts_grid: bool | None =
     table = tariff.energy.tables["standard"]
     prior = draw(st.integers(0, 450)) * unit
     limit = table.lifeline.up_to if table.lifeline else 0
-    correctable = prior if table.whole or prior <= limit else 0
+    is_whole = table.whole or any(block.whole for block in table.blocks)
+    correctable = prior if is_whole or prior <= limit else 0
     situation = Situation(
         AT_US,
         "Africa/Nairobi",
@@ -433,7 +439,7 @@ def test_units_cost_what_buys_them_back(case: Case, steps: int) -> None:
     table = case.tariff.energy.tables["standard"]
     is_free = any(block.price == 0 for block in table.blocks)
     # Where a price for the whole window may fall, the same money may buy more than was asked for.
-    may_fall = table.whole or table.lifeline is not None
+    may_fall = table.corrects
     assert is_free or may_fall or again.units <= units + tolerance(case)
 
 

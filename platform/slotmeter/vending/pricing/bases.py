@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 from slotmeter.vending.pricing.plan import ENDLESS, LIFELINE
@@ -48,13 +49,12 @@ def regimes_of(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list
         number = last if is_by_block else 1
         yield low, limit, [*stretches, Stretch(limit, number, LIFELINE, price)]
         low = limit
-    if not table.whole:
-        yield low, blocks[-1].end, blocks
-        return
-    for each in blocks:
-        if each.end > low:
-            yield low, each.end, [each]
-            low = each.end
+    starts = [at for at, each in enumerate(table.blocks) if at and (table.whole or each.whole)]
+    for first, after in pairwise([0, *starts, len(blocks)]):
+        high = blocks[after - 1].end
+        if high > low:
+            yield low, high, blocks[first:after]
+            low = high
 
 
 def _end(up_to: int | None) -> int:

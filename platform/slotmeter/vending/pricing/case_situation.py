@@ -75,9 +75,10 @@ def situation_of(
     table = table_for(tariff, bare, day)
     lifeline = table.lifeline
     is_cheap = lifeline is not None and prior <= lifeline.up_to
+    is_whole = table.whole or any(block.whole for block in table.blocks)
     return replace(
         bare,
-        prior_lifeline_units=prior if is_cheap or table.whole else 0,
+        prior_lifeline_units=prior if is_cheap or is_whole else 0,
         charges=_charges(tariff, bare, inputs, day),
         free=_free(tariff, bare, inputs, day),
     )

@@ -32,9 +32,7 @@ class EarlierSale:
 def has_prices_to_correct(tariff: Tariff) -> bool:
     """Say whether units to be corrected may have been sold at the prices of another table."""
     tables = tariff.energy.tables
-    return len(tables) > 1 and any(
-        table.whole or table.lifeline is not None for table in tables.values()
-    )
+    return len(tables) > 1 and any(table.corrects for table in tables.values())
 
 
 def carried_over(plan: Plan, situation: Situation) -> int:

@@ -30,7 +30,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         *("tables", "use", "counter"),
     ),
     "table": ("price", "blocks", "whole", "lifeline", "periods", "advance_price"),
-    "block": ("from", "to", "price"),
+    "block": ("from", "to", "price", "whole"),
     "lifeline": ("to", "price"),
     "use rule": ("table", *(key for key in CONDITION if key != "tender")),
     "condition": CONDITION,

@@ -104,11 +104,13 @@ ALWAYS = Condition()
 class Block:
     """Units from the block before up to ``up_to`` (Wh or mL, included; None is no limit).
 
-    Units beyond the last block's limit have no price: such a purchase is refused.
+    Units beyond the last block's limit have no price: such a purchase is refused. If ``whole``,
+    its price is that of all units of the window up to its limit as soon as it is reached.
     """
 
     up_to: int | None
     price: Decimal
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,12 @@ class Table:
     lifeline: Lifeline | None = None
     periods: Mapping[str, Decimal] | None = None
     advance_price: Decimal | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """A purchase may change the price of units that were bought before."""
+        is_whole = self.whole or any(block.whole for block in self.blocks)
+        return is_whole or self.lifeline is not None
 
 
 @dataclass(frozen=True, slots=True)

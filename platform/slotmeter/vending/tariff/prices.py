@@ -215,8 +215,13 @@ def _blocks(section: Section, units: Units) -> tuple[Block, ...]:
             part.add("to", f"blocks come in order: expected a limit of {what}, got {limit:f}")
         if price is not None and not price and is_last and not part.has("to"):
             part.add("price", "expected a price of more than 0: the last block has no limit")
+        is_whole = part.flag("whole", False)
+        if is_whole and number == 1:
+            part.add("whole", "no block is before the first one, so that it changes nothing")
+        elif is_whole and section.has("whole"):
+            part.add("whole", "whole beside blocks is for all of them; keep one")
         if price is not None:
-            blocks.append(Block(None if limit is None else units.base(limit), price))
+            blocks.append(Block(None if limit is None else units.base(limit), price, is_whole))
         before = limit
     return tuple(blocks)
 
