@@ -12,8 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from slotmeter.errors import ConfigError
 
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "DashboardsConfig",
     "DataConfig",
+    "DatabaseConfig",
     "EntryConfig",
     "HttpConfig",
     "LimitsConfig",
@@ -53,6 +55,47 @@ class DataConfig(_Section):
         default=Path("slotmeter-data"),
         description="Folder of the databases, the key vault and the lock file.",
     )
+
+
+class DatabaseConfig(_Section):
+    """``[database]``: a PostgreSQL server instead of the file in the data folder."""
+
+    url: str = Field(
+        default="",
+        max_length=2_000,
+        description="Address of a PostgreSQL database; empty for SQLite in the data folder.",
+    )
+    password_file: str = Field(
+        default="", max_length=4_096, description="File with the password, for its owner only."
+    )
+    replica_url: str = Field(
+        default="", max_length=2_000, description="Address of a copy that reports are read from."
+    )
+    pool_max: int = Field(
+        default=8, ge=2, le=100, description="Connections at most, that of the writer included."
+    )
+    connect_timeout_s: float = Field(
+        default=10.0, gt=0, le=600, description="Time to reach the server, in seconds."
+    )
+    statement_timeout_s: float = Field(
+        default=30.0, gt=0, le=3_600, description="Time for one statement, in seconds."
+    )
+    require_durable: bool = Field(
+        default=True,
+        description="Refuse a server that may lose what it committed; only tests may say no.",
+    )
+
+    @field_validator("url", "replica_url")
+    @classmethod
+    def _check_url(cls, text: str) -> str:
+        if not text:
+            return text
+        parts = urlsplit(text)
+        if parts.scheme not in {"postgresql", "postgres"} or not parts.path.strip("/"):
+            raise ValueError("expected postgresql://user@host:port/database")
+        if parts.password is not None or "password" in parse_qs(parts.query):
+            raise ValueError("a password must not be in it; name its file in password_file")
+        return text
 
 
 class HttpConfig(_Section):
@@ -205,6 +248,7 @@ class Config(_Section):
     """The whole file; see ``docs/reference/configuration.md``."""
 
     data: DataConfig = DataConfig()
+    database: DatabaseConfig = DatabaseConfig()
     http: HttpConfig = HttpConfig()
     dashboards: DashboardsConfig = DashboardsConfig()
     log: LogConfig = LogConfig()
@@ -251,9 +295,14 @@ def load(path: Path) -> Config:
     home = path.resolve().parent
     folder = home / config.data.folder.expanduser()
     tables = tuple(home / file.expanduser() for file in config.sts.tables)
+    database = config.database
+    if database.password_file:
+        secret = home / Path(database.password_file).expanduser()
+        database = database.model_copy(update={"password_file": str(secret)})
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"folder": folder}),
+            "database": database,
             "sts": config.sts.model_copy(update={"tables": tables}),
         }
     )
@@ -269,8 +318,11 @@ def _check(document: dict[str, Any], name: str) -> Config:
         raise ConfigError(
             "unknown_setting", f"{name}: there is no setting {where}{_nearest(where)}", field=where
         )
-    got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-    reason = first["msg"][0].lower() + first["msg"][1:]
+    # What our own checks refuse may be a password in the wrong place.
+    hidden = first["type"] in {"missing", "value_error"}
+    got = "" if hidden else f", got {_short(first['input'])}"
+    message = first["msg"].removeprefix("Value error, ")
+    reason = message[0].lower() + message[1:]
     raise ConfigError("bad_setting", f"{name}: {where}: {reason}{got}", field=where)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.errors import ConfigError
-from slotmeter.storage.data_files import DATABASE_FILE, make_private
+from slotmeter.storage.data_files import DATABASE_FILE
 
 if TYPE_CHECKING:
     from slotmeter.config import Config
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from slotmeter.services.principals import Principals
     from slotmeter.services.registry import Registry, UtilityInfo
     from slotmeter.services.system_clock import SystemClock
-    from slotmeter.storage.database import Database
+    from slotmeter.storage.opening import AnyDatabase
 
 __all__ = [
     "CONFIG_FILE",
     "OpenFolder",
     "add_folder_options",
+    "config_of",
     "make_folder",
     "open_folder",
     "write_secret",
@@ -44,13 +45,15 @@ class OpenFolder:
 
     Args:
         path: the folder.
+        config: its settings.
         database: open; closed with the folder.
         clock: real time.
         origin: who runs the command, for the acts it records.
     """
 
     path: Path
-    database: Database
+    config: Config
+    database: AnyDatabase
     clock: SystemClock
     origin: Origin
 
@@ -67,20 +70,6 @@ class OpenFolder:
         from slotmeter.services.principals import Principals
 
         return Principals(self.database, self.clock)
-
-    @property
-    def config(self) -> Config:
-        """The folder's settings."""
-        from slotmeter.config import Config, load
-
-        file = self.path / CONFIG_FILE
-        if not file.exists():
-            return Config.default(self.path)
-        config = load(file)
-        # The command named this folder, whatever the file in it says.
-        return config.model_copy(
-            update={"data": config.data.model_copy(update={"folder": self.path})}
-        )
 
     @asynccontextmanager
     async def vault(self) -> AsyncIterator[Vault]:
@@ -141,6 +130,17 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
+def config_of(path: Path) -> Config:
+    """Return the settings of a data folder, whatever folder the file in it names."""
+    from slotmeter.config import Config, load
+
+    file = path / CONFIG_FILE
+    if not file.exists():
+        return Config.default(path)
+    config = load(file)
+    return config.model_copy(update={"data": config.data.model_copy(update={"folder": path})})
+
+
 @asynccontextmanager
 async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
     """Open the database of a data folder that ``slotmeter init`` made.
@@ -150,18 +150,18 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
     """
     from slotmeter.services.access import Origin
     from slotmeter.services.system_clock import SystemClock
-    from slotmeter.storage.database import Database
+    from slotmeter.storage.opening import is_there, open_database
 
-    if not (path / DATABASE_FILE).exists():
+    config = config_of(path)
+    if not is_there(config):
         raise ConfigError(
             "data_folder_empty",
             f"there is no {DATABASE_FILE} in {path}; run `slotmeter init` first",
         )
-    make_private(path / DATABASE_FILE)
-    database = await Database.open(path / DATABASE_FILE)
+    database = await open_database(config)
     try:
         origin = Origin(address=f"local:{_user()}", request_id=f"cli-{secrets.token_hex(8)}")
-        yield OpenFolder(path, database, SystemClock(), origin)
+        yield OpenFolder(path, config, database, SystemClock(), origin)
     finally:
         await database.close()
 

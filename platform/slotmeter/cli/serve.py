@@ -36,6 +36,7 @@ TRIED = frozenset(
         "data_folder_in_use",
         "data_folder_not_writable",
         "database_newer",
+        "database_not_durable",
         "database_unusable",
         "port_in_use",
     }
@@ -64,6 +65,12 @@ def register(subparsers: Subparsers) -> None:
         "--http-port", type=int, metavar="PORT", help="instead of http.port; 0 takes a free one"
     )
     parser.add_argument(
+        "--role",
+        choices=("all", "api"),
+        default="all",
+        help="api: serve HTTP alone, beside a process that does everything (PostgreSQL only)",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON line when ready, and log JSON"
     )
     parser.set_defaults(run=_serve)
@@ -77,7 +84,7 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logging(config.log.level, "json" if options.json else config.log.format)
     try:
         with keeping_to_one_core() if config.process.one_core else nullcontext():
-            return asyncio.run(_run(config, as_json=options.json))
+            return asyncio.run(_run(config, options.role, as_json=options.json))
     except ConfigError as error:
         if error.code not in TRIED:
             raise
@@ -106,14 +113,14 @@ def _config(options: argparse.Namespace) -> Config:
     return config.model_copy(update=changes)
 
 
-async def _run(config: Config, *, as_json: bool) -> int:
-    from slotmeter.runtime import Runtime
+async def _run(config: Config, role: str, *, as_json: bool) -> int:
+    from slotmeter.runtime import Role, Runtime
 
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, told)
-    starting = asyncio.create_task(Runtime.started(config))
+    starting = asyncio.create_task(Runtime.started(config, role=Role(role)))
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():

@@ -15,13 +15,13 @@ from slotmeter.cli.data_folder import (
     CONFIG_FILE,
     OpenFolder,
     add_folder_options,
+    config_of,
     make_folder,
     open_folder,
     write_secret,
 )
 from slotmeter.cli.user import show_key
 from slotmeter.errors import ConfigError, Conflict, Refused
-from slotmeter.storage.data_files import DATABASE_FILE, make_private
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -42,7 +42,7 @@ CONFIG_TEXT = """\
 [data]
 folder = "."              # databases, key vault and lock file lie beside this file
 
-[http]
+{database}[http]
 host = "127.0.0.1"        # put a TLS proxy in front before other machines may reach it
 port = {http_port}               # 0 takes any free port
 
@@ -96,6 +96,14 @@ def _register_init(subparsers: Subparsers) -> None:
     parser.add_argument("--http-port", type=_port, default=8480, metavar="PORT")
     parser.add_argument("--dashboards-port", type=_port, default=8481, metavar="PORT")
     parser.add_argument("--nbiot-port", type=_port, default=5683, metavar="PORT")
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="a PostgreSQL database instead of a file, as postgresql://user@host:5432/name",
+    )
+    parser.add_argument(
+        "--database-password-file", type=Path, metavar="FILE", help="with the database's password"
+    )
     parser.add_argument("--no-dashboards", action="store_true", help="serve the API only")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_init)
@@ -178,12 +186,13 @@ def _init(options: argparse.Namespace) -> int:
 
 
 async def _init_folder(options: argparse.Namespace) -> None:
-    from slotmeter.storage.database import Database
+    from slotmeter.storage.opening import open_database
 
     if options.admin_key_file is not None and options.admin_key_file.exists():
         raise ConfigError("file_exists", f"{options.admin_key_file} is there already")
-    make_private(options.data / DATABASE_FILE)
-    database = await Database.open(options.data / DATABASE_FILE)
+    if options.database_url is not None:
+        _write_config(options)  # says where the database is
+    database = await open_database(config_of(options.data))
     await database.close()
     async with open_folder(options.data) as folder:
         there = await folder.registry.utilities()
@@ -220,6 +229,7 @@ def _write_config(options: argparse.Namespace) -> Path:
         return path
     text = CONFIG_TEXT.format(
         path=path,
+        database=_database_text(options),
         http_port=options.http_port,
         dashboards="false" if options.no_dashboards else "true",
         dashboards_port=options.dashboards_port,
@@ -228,6 +238,16 @@ def _write_config(options: argparse.Namespace) -> Path:
     )
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _database_text(options: argparse.Namespace) -> str:
+    if options.database_url is None:
+        return ""
+    lines = ["[database]", f"url = {json.dumps(options.database_url)}"]
+    if options.database_password_file is not None:
+        file = options.database_password_file.resolve()
+        lines.append(f"password_file = {json.dumps(str(file))}")
+    return "\n".join([*lines, "", ""])
 
 
 async def _make_utility(options: argparse.Namespace, folder: OpenFolder) -> UtilityInfo:

@@ -9,7 +9,15 @@ from typing import TypedDict
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.config import EntryConfig
 from slotmeter.devices.drivers import Driver
-from slotmeter.ports import Clock, Medium, MediumSetup, PluginContext, ReadingStore
+from slotmeter.ports import (
+    Clock,
+    Medium,
+    MediumSetup,
+    PluginContext,
+    ReadingStore,
+    TokenSafe,
+    UnitOfWork,
+)
 from slotmeter.runtime.plugins import load_rules
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_queue import CommandQueue, Contacts
@@ -21,7 +29,6 @@ from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.tasks import TaskOwner
-from slotmeter.storage.database import Database
 
 __all__ = ["DeviceSide"]
 
@@ -39,10 +46,11 @@ class DeviceSide:
 
     def __init__(
         self,
-        database: Database,
+        database: UnitOfWork,
         readings: ReadingStore,
         clock: Clock,
         *,
+        safe: TokenSafe,
         board: MetricsBoard,
         metrics: DeviceMetrics,
         bus: Bus,
@@ -55,6 +63,7 @@ class DeviceSide:
         """
         self._database = database
         self._clock = clock
+        self._safe = safe
         self._board = board
         self._metrics = metrics
         self._bus = bus
@@ -98,6 +107,7 @@ class DeviceSide:
             medium.key,
             self._database,
             self._clock,
+            safe=self._safe,
             drivers=self._drivers,
             contacts=self._contacts,
             metrics=self._metrics,

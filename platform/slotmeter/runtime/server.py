@@ -6,7 +6,8 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Final, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
@@ -35,16 +36,29 @@ from slotmeter.services.receipts import Receipts
 from slotmeter.services.selling import Recovered, Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
-from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE, make_private
-from slotmeter.storage.database import Database
+from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
+from slotmeter.storage.opening import is_there, open_database
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 
-__all__ = ["Listener", "Runtime"]
+if TYPE_CHECKING:
+    from slotmeter.storage.opening import AnyDatabase
+
+__all__ = ["Listener", "Role", "Runtime"]
 
 LOG = logging.getLogger("slotmeter.runtime")
 RECOVER_EVERY_S: Final = 30
 FEED_WAIT_S: Final = 60.0
 BACKLOG: Final = 1_024
+
+
+class Role(Enum):
+    """What a server process does."""
+
+    ALL = "all"
+    """Everything; one process of a data folder."""
+
+    API = "api"
+    """The HTTP API alone, beside a process that does everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +76,22 @@ class Runtime:
     Args:
         config: as checked by ``config.load``.
         clock: real time, unless a test gives another.
+        role: what this process does.
     """
 
     config: Config
     clock: Clock = field(default_factory=SystemClock)
+    role: Role = Role.ALL
     listeners: list[Listener] = field(default_factory=list)
     _not_ready: list[str] = field(default_factory=lambda: ["the server is starting"])
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
-    async def started(cls, config: Config, clock: Clock | None = None) -> Self:
+    async def started(
+        cls, config: Config, clock: Clock | None = None, role: Role = Role.ALL
+    ) -> Self:
         """Return a server that is ready."""
-        runtime = cls(config) if clock is None else cls(config, clock)
+        runtime = cls(config, clock or SystemClock(), role)
         await runtime.start()
         return runtime
 
@@ -100,8 +118,8 @@ class Runtime:
 
     async def _start(self) -> None:
         folder = self.config.data.folder
-        lock = DataLock.take(folder)
-        self._stack.callback(lock.release)
+        if self.role is Role.ALL:
+            self._stack.callback(DataLock.take(folder).release)
         database = await self._open_database()
         vault = await open_vault(self.config, database, self.clock)
         self._stack.push_async_callback(vault.close)
@@ -113,12 +131,20 @@ class Runtime:
         bus = Bus(metrics.wakes_dropped.inc)
         tasks = TaskOwner(metrics)
         devices = DeviceSide(
-            database, readings, self.clock, board=board, metrics=metrics, bus=bus, tasks=tasks
+            database,
+            readings,
+            self.clock,
+            safe=vault.tokens,
+            board=board,
+            metrics=metrics,
+            bus=bus,
+            tasks=tasks,
         )
         selling = Selling(
             database,
             vault.security,
             self.clock,
+            safe=vault.tokens,
             draw_rnd=RandomNibbles().draw,
             after_payment=devices.credit.after_payment,
             on_issued=lambda: bus.publish(EventsRecorded()),
@@ -126,11 +152,11 @@ class Runtime:
         feed = EventFeed(self.config.limits.event_streams_max)
         services = Services(
             access=Access(database, self.clock),
-            queries=Queries(database, self.clock),
+            queries=Queries(database, self.clock, vault.tokens),
             selling=selling,
             requests=devices.requests,
             office=Office.of(database, self.clock),
-            receipts=Receipts(database, self.clock),
+            receipts=Receipts(database, self.clock, vault.tokens),
             readings=readings,
             feed=feed,
             clock=self.clock,
@@ -139,10 +165,17 @@ class Runtime:
             not_ready=lambda: [*self._not_ready, *_broken(database)],
         )
         _show_gauges(board, database, feed)
-        await self._recover(selling, tasks)
+        database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
+        if self.role is Role.ALL:
+            await self._recover(selling, tasks)
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
-        tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
+        if self.role is Role.ALL:
+            tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
+            await self._start_devices(devices)
+        await self._start_consoles(await self._listen(services))
+
+    async def _start_devices(self, devices: DeviceSide) -> None:
         await devices.check()
         devices.start()
         for entry in self.config.entries:
@@ -150,19 +183,24 @@ class Runtime:
             self._stack.push_async_callback(running.stop)
             what = entry.title or entry.medium
             self.listeners += [Listener(what, address) for address in running.addresses]
-        await self._start_consoles(await self._listen(services))
 
-    async def _open_database(self) -> Database:
-        path = self.config.data.folder / DATABASE_FILE
-        if not path.exists():
+    async def _open_database(self) -> AnyDatabase:
+        folder = self.config.data.folder
+        if not is_there(self.config):
             raise ConfigError(
                 "data_folder_empty",
-                f"there is no {DATABASE_FILE} in {path.parent}; make it with: "
-                f"slotmeter init --data {path.parent}",
+                f"there is no {DATABASE_FILE} in {folder}; make it with: "
+                f"slotmeter init --data {folder}",
                 field="data.folder",
             )
-        make_private(path)
-        database = await Database.open(path)
+        if self.role is Role.API and not self.config.database.url:
+            raise ConfigError(
+                "database_not_shared",
+                "several server processes need a database that they can share; name a PostgreSQL "
+                "server in database.url",
+                field="database.url",
+            )
+        database = await open_database(self.config)
         self._stack.push_async_callback(database.close)
         return database
 
@@ -194,7 +232,7 @@ class Runtime:
 
     async def _start_consoles(self, api_url: str) -> None:
         config = self.config.dashboards
-        if not config.enabled:
+        if not config.enabled or self.role is not Role.ALL:
             return
         for point in consoles():
             missing = missing_requirements(point)
@@ -252,7 +290,7 @@ def _say_recovered(recovered: Recovered, which: str) -> None:
         )
 
 
-def _broken(database: Database) -> list[str]:
+def _broken(database: AnyDatabase) -> list[str]:
     return ["the database cannot be written"] if database.stats.broken else []
 
 
@@ -261,7 +299,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def _show_gauges(board: MetricsBoard, database: Database, feed: EventFeed) -> None:
+def _show_gauges(board: MetricsBoard, database: AnyDatabase, feed: EventFeed) -> None:
     board.info("database", "The core database", synchronous=database.stats.synchronous)
     board.info("build", "This server", version=__version__)
     board.gauge("event_streams", "Event streams open", lambda: feed.streams)

@@ -165,6 +165,9 @@ class Database:
     def _has_read(self, _reading: asyncio.Future[Rows]) -> None:
         self._reading -= 1
 
+    def when_others_wrote(self, wake: Callable[[], None]) -> None:
+        """Do nothing: no other process that serves shares a file."""
+
     async def close(self) -> None:
         """Finish what waits, commit it and let go of the file."""
         if self._closed:

@@ -113,6 +113,8 @@ def script(at: str | None, to: str = "head") -> str:
     config.output_buffer = written = io.StringIO()
     if at is not None and (to == "base" or (to != "head" and to < at)):
         command.downgrade(config, f"{at}:{to}", sql=True)
+        if to == "base":
+            written.write("DROP TABLE alembic_version;\n")
     else:
         command.upgrade(config, to if at is None else f"{at}:{to}", sql=True)
     return written.getvalue()

@@ -32,7 +32,8 @@ def make_guard_function(op: Operations) -> None:
     """Make what the triggers of PostgreSQL call: it refuses, as a broken rule of the table."""
     op.execute(
         f"CREATE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; "
+        "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only', "
+        "ERRCODE = 'restrict_violation'; "
         "END $$"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Text, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.selectable import Select
@@ -98,7 +98,7 @@ _blocks: Select[Any] = (
 )
 
 _FROM: BindParameter[int] = bindparam("from_us")
-_STATE: BindParameter[str] = bindparam("state")
+_STATE: BindParameter[str] = bindparam("state", type_=Text())
 _KIND: BindParameter[str] = bindparam("kind")
 _ACCOUNT: BindParameter[str] = bindparam("account")
 

@@ -1,0 +1,1 @@
+"""What the databases understand differently, beside what SQLAlchemy writes for each."""

@@ -1,0 +1,44 @@
+"""The platform's database as the settings name it: a file in the data folder, or PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slotmeter.config import Config
+from slotmeter.errors import ConfigError
+from slotmeter.storage.data_files import DATABASE_FILE, make_private
+from slotmeter.storage.database import Database
+
+if TYPE_CHECKING:
+    from slotmeter.storage.postgres_database import PostgresDatabase
+
+    AnyDatabase = Database | PostgresDatabase
+
+__all__ = ["AnyDatabase", "is_there", "open_database"]
+
+
+def is_there(config: Config) -> bool:
+    """Tell whether there is a database to open; of a server only opening it can tell."""
+    return bool(config.database.url) or (config.data.folder / DATABASE_FILE).exists()
+
+
+async def open_database(config: Config) -> AnyDatabase:
+    """Open the database, bring its tables up to date, and make it if there is none.
+
+    Raises:
+        ConfigError: why it cannot be used here.
+    """
+    if not config.database.url:
+        path = config.data.folder / DATABASE_FILE
+        make_private(path)
+        return await Database.open(path)
+    try:
+        from slotmeter.storage.postgres_database import PostgresDatabase
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "postgresql_not_installed",
+            f"database.url names a PostgreSQL server, and {error.name} is not installed; install "
+            "slotmeter[postgresql]",
+            field="database.url",
+        ) from error
+    return await PostgresDatabase.open(config.database)

@@ -1,0 +1,367 @@
+"""The platform's database on PostgreSQL: one writing transaction at a time, readers beside it.
+
+Units of work queue for the writer of this process. It takes all that wait, and an advisory lock
+that only one process of this database can hold, runs the units one after another in one
+transaction, commits once, and only then releases the answers. What the units see is therefore some
+serial order, whichever process they come from. A unit that the server refuses takes the whole
+transaction with it; then all are run again, each in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+
+from slotmeter.config import DatabaseConfig
+from slotmeter.errors import SlotmeterError, Unavailable
+from slotmeter.ports import Changes, NewId, Reads, Rows
+from slotmeter.storage.database import (
+    BATCH_UNITS_MAX,
+    QUEUE_READS_MAX,
+    QUEUE_UNITS_MAX,
+    DatabaseStats,
+)
+from slotmeter.storage.postgres_chain import Chain, open_layout
+from slotmeter.storage.postgres_migrate import bring_up_to_date, check_revision
+from slotmeter.storage.postgres_pool import ReadPool
+from slotmeter.storage.postgres_reads import ReadRuns, make_reads
+from slotmeter.storage.postgres_session import (
+    FAILURES,
+    Durability,
+    check_encoding,
+    connect,
+    durability,
+    is_lost,
+    meaning_of,
+    unusable,
+)
+from slotmeter.storage.postgres_wakes import Wakes
+from slotmeter.storage.postgres_writes import PostgresWrites, UnitWrites
+from slotmeter.storage.seal.unit_seal import Layout
+
+__all__ = ["PostgresDatabase"]
+
+T = TypeVar("T")
+
+LOG = logging.getLogger("slotmeter.storage")
+
+WRITER_LOCK: Final = 0x736C6F74
+"""The advisory lock of whoever writes."""
+
+BEGIN: Final = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})"
+
+RECONNECT_S: Final = 20.0
+"""How long the writer tries to learn whether a commit that was cut off has happened."""
+
+PAUSE_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class _Job:
+    reads: Reads
+    decide: Callable[[Rows, NewId], Changes[Any]]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """The writer's session.
+
+    Args:
+        connection: open.
+        writes: its functions.
+        committing: whether the commit is on its way, so that its fate is open.
+    """
+
+    connection: asyncpg.Connection[Any]
+    writes: UnitWrites
+    committing: bool = False
+
+
+class PostgresDatabase:
+    """The platform's own database on PostgreSQL; implements ``ports.UnitOfWork``.
+
+    It belongs to the event loop that opened it.
+    """
+
+    def __init__(self, config: DatabaseConfig, layout: Layout, durable: Durability) -> None:
+        """Prepare; use :meth:`open`."""
+        self._config = config
+        self._durable = durable
+        self._writes = PostgresWrites(layout)
+        self._runs = ReadRuns()
+        self._chain = Chain(layout)
+        self._jobs: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._writer: _Writer | None = None
+        self._pool = ReadPool(config, self._runs)
+        self._wakes = Wakes(config)
+        self._waiting = 0
+        self._reading = 0
+        self._units = 0
+        self._commits = 0
+        self._closed = False
+        self._broken: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, config: DatabaseConfig) -> Self:
+        """Reach the server, bring the tables up to date and start the writer.
+
+        Raises:
+            ConfigError: ``database_newer``, ``database_unusable``, ``database_not_durable``, or why
+                the password cannot be read.
+        """
+        try:
+            connection = await connect(config, writes=True)
+        except FAILURES as error:
+            raise unusable(config, error) from error
+        try:
+            await check_encoding(connection)
+            durable = await durability(connection, config)
+            async with connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+                await bring_up_to_date(connection, config)
+                layout = await open_layout(connection)
+        except FAILURES as error:
+            raise unusable(config, error) from error
+        finally:
+            connection.terminate()
+        database = cls(config, layout, durable)
+        database._task = asyncio.create_task(database._write_loop(), name="write to PostgreSQL")
+        return database
+
+    @property
+    def stats(self) -> DatabaseStats:
+        """Say what the writer has done."""
+        return DatabaseStats(
+            units=self._units,
+            commits=self._commits,
+            waiting=self._waiting,
+            synchronous=self._durable.label,
+            broken=self._broken is not None,
+        )
+
+    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+        """Read, decide, write, commit; see ``ports.UnitOfWork``."""
+        if self._closed:
+            raise Unavailable("database_closed", "the server is shutting down")
+        if self._broken is not None:
+            raise Unavailable("database_unavailable", f"the writer stopped: {self._broken}")
+        if self._waiting >= QUEUE_UNITS_MAX:
+            raise Unavailable("database_busy", f"{self._waiting} changes wait already; try again")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
+        self._waiting += 1
+        self._jobs.append(_Job(reads, decide, future))
+        self._wake.set()
+        return await future
+
+    async def read(self, reads: Reads) -> Rows:
+        """Make reads that see one committed state; see ``ports.UnitOfWork``."""
+        if self._closed:
+            raise Unavailable("database_closed", "the server is shutting down")
+        if self._reading >= QUEUE_READS_MAX:
+            raise Unavailable("database_busy", f"{self._reading} reads wait already; try again")
+        self._reading += 1
+        try:
+            return await self._pool.read(reads)
+        finally:
+            self._reading -= 1
+
+    def when_others_wrote(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` soon after another process has committed; now and then it is not called."""
+        self._wakes.listen(wake)
+
+    async def close(self) -> None:
+        """Finish what waits, commit it and let go of the server."""
+        if self._closed:
+            return
+        self._closed = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self._drop_writer()
+        await self._wakes.close()
+        await self._pool.close()
+
+    # --- the writer -----------------------------------------------------------------------------
+
+    async def _write_loop(self) -> None:
+        while self._jobs or not self._closed:
+            if not self._jobs:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), BATCH_UNITS_MAX))]
+            try:
+                await self._write_batch(batch)
+            except BaseException as error:  # noqa: BLE001  a writer that dies must say so
+                self._break(batch, error)
+                return
+            self._settle(batch)
+
+    def _break(self, batch: list[_Job], error: BaseException) -> None:
+        """Fail everything that waits; nothing is taken any more."""
+        self._broken = error
+        for job in (*batch, *self._jobs):
+            job.error = Unavailable("database_unavailable", f"the writer stopped: {error}")
+        self._settle([*batch, *self._jobs])
+        self._jobs.clear()
+
+    def _settle(self, jobs: Sequence[_Job]) -> None:
+        self._waiting -= len(jobs)
+        for job in jobs:
+            job.settle()
+
+    async def _write_batch(self, batch: list[_Job]) -> None:
+        try:
+            writer = await self._open_writer()
+        except SlotmeterError as error:
+            _give_up(batch, error)
+            return
+        except FAILURES as error:
+            _give_up(batch, meaning_of(error))
+            return
+        try:
+            await self._transact(writer, batch)
+        except FAILURES as error:
+            await self._after(writer, batch, error)
+        else:
+            self._units += len(batch)
+            self._commits += 1
+
+    async def _open_writer(self) -> _Writer:
+        if self._writer is not None and (
+            self._writer.connection.is_closed() or self._writer.writes.is_full
+        ):
+            self._drop_writer()
+        if self._writer is None:
+            connection = await connect(self._config, writes=True)
+            try:
+                await durability(connection, self._config)
+                await check_revision(connection, self._config)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._writer = _Writer(connection, UnitWrites(connection, self._writes))
+        return self._writer
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.connection.terminate()
+
+    async def _transact(self, writer: _Writer, batch: Sequence[_Job]) -> None:
+        writer.committing = False
+        await writer.connection.execute(BEGIN)
+        await self._chain.begin(writer.connection)
+        for job in batch:
+            await self._run(writer, job)
+        closing = self._chain.closing()
+        wake = ""
+        if closing:
+            await writer.writes.write(closing)
+            wake = self._wakes.statement
+        writer.committing = True
+        await writer.connection.execute(f"{self._chain.counter} {wake} COMMIT")
+        writer.writes.committed()
+
+    async def _run(self, writer: _Writer, job: _Job) -> None:
+        job.result = job.error = None
+        try:
+            rows = await make_reads(writer.connection, self._runs, job.reads)
+            changes = job.decide(rows, self._chain.take)
+            if changes.steps:
+                touched = await writer.writes.write(changes.steps)
+                self._chain.seal(changes.steps, touched)
+        except (*FAILURES, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+        else:
+            job.result = changes.result
+
+    # --- what can go wrong ----------------------------------------------------------------------
+
+    async def _after(self, writer: _Writer, batch: list[_Job], error: BaseException) -> None:
+        if is_lost(writer.connection, error):
+            self._drop_writer()
+            LOG.warning("the way to PostgreSQL was lost: %s", error)
+            if writer.committing:
+                await self._learn(batch, error)
+            else:
+                _give_up(batch, meaning_of(error))
+            return
+        await self._roll_back(writer)
+        if len(batch) == 1:
+            batch[0].error = meaning_of(error)
+            return
+        for job in batch:
+            await self._write_batch([job])
+
+    async def _roll_back(self, writer: _Writer) -> None:
+        try:
+            await writer.connection.execute("ROLLBACK")
+        except FAILURES:
+            self._drop_writer()
+        else:
+            writer.writes.rolled_back()
+
+    async def _learn(self, batch: list[_Job], error: BaseException) -> None:
+        """Ask a new session what became of a commit whose answer never came."""
+        until_s = asyncio.get_running_loop().time() + RECONNECT_S
+        while asyncio.get_running_loop().time() < until_s:
+            try:
+                writer = await self._open_writer()
+                # Whoever was still committing holds the lock until it is done.
+                await writer.connection.execute(BEGIN)
+                happened = await self._happened(writer.connection)
+                await writer.connection.execute("ROLLBACK")
+            except (*FAILURES, SlotmeterError):
+                self._drop_writer()
+                await asyncio.sleep(PAUSE_S)
+                continue
+            if happened:
+                self._units += len(batch)
+                self._commits += 1
+            else:
+                _give_up(batch, meaning_of(error))
+            return
+        unknown = Unavailable(
+            "database_unavailable",
+            "the server was lost in the middle of a commit, so that this may have been done or "
+            "not; ask again with the same id",
+        )
+        _give_up(batch, unknown)
+
+    async def _happened(self, connection: asyncpg.Connection[Any]) -> bool:
+        try:
+            status = await connection.fetchval(
+                "SELECT pg_xact_status(CAST($1::TEXT AS xid8))", self._chain.transaction
+            )
+        except asyncpg.InvalidParameterValueError:  # a server that never got as far
+            return False
+        return bool(status == "committed")
+
+
+def _give_up(batch: Sequence[_Job], error: SlotmeterError) -> None:
+    for job in batch:
+        if not isinstance(job.error, SlotmeterError):
+            job.error = error

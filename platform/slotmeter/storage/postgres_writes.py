@@ -1,0 +1,252 @@
+"""Writes of a unit of work on PostgreSQL: all steps of a unit are one call of a function.
+
+Units of one kind write the same steps in the same order, if not the same number of rows. For each
+such order the session makes a temporary function, which runs the steps one after another as they
+were given, checks how many rows each met, and returns what the seals of changed rows are made of.
+The values travel as three arrays: numbers, texts, bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import Table
+from sqlalchemy.sql.dml import UpdateBase
+
+from slotmeter.ports import Insert, SqlValue, Step, Update
+from slotmeter.storage.dialects.postgresql import (
+    TYPES,
+    Gap,
+    InPieces,
+    Kind,
+    kind_of,
+    update_in_pieces,
+)
+from slotmeter.storage.schema import METADATA
+from slotmeter.storage.seal.returning import sealed_update
+from slotmeter.storage.seal.unit_seal import Layout, Touch
+from slotmeter.storage.statements import catalogue
+
+__all__ = ["GUARD_STATE", "PostgresWrites", "Touched", "UnitWrites"]
+
+GUARD_STATE: Final = "SM001"
+"""The SQLSTATE of an update that met other rows than it must."""
+
+SHAPES_MAX: Final = 1_000
+KINDS: Final[tuple[Kind, ...]] = ("i", "t", "b")
+
+Touched = tuple[Touch, list[tuple[Any, ...]]]
+"""What an update returns for the seals, and the rows."""
+
+_Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One kind of step: a statement of the function, repeated for each step of its run.
+
+    Args:
+        body: the statement with its parameters as elements of the arrays.
+        names: of its parameters, by kind.
+        label: what the refusal calls it.
+        rows: it must meet so many; None for any number.
+        returns: what it gives back.
+        touch: what the seals make of that.
+    """
+
+    body: str
+    names: Mapping[Kind, tuple[str, ...]]
+    label: str = ""
+    rows: int | None = None
+    returns: InPieces | None = None
+    touch: Touch | None = None
+
+
+class PostgresWrites:
+    """Inserts and updates in pieces; shared by the sessions of a database."""
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        """Compile every update of the catalogue.
+
+        Args:
+            layout: what is sealed; updates then return what their seals are made of.
+        """
+        self.layout = layout
+        self._updates = {
+            name: _update(statement, layout) for name, statement in catalogue().updates.items()
+        }
+        self._pieces: dict[_Key, _Piece] = {}
+
+    def piece(self, key: _Key) -> _Piece:
+        """Return the piece for one kind of step."""
+        found = self._pieces.get(key)
+        if found is None:
+            found = self._pieces[key] = self._make(key)
+        return found
+
+    def _make(self, key: _Key) -> _Piece:
+        if key[0] == "insert":
+            return _insert(METADATA.tables[key[1]], key[2:])
+        _, statement, rows = key
+        update = self._updates[statement]
+        names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+
+        def fill(gap: Gap) -> str:
+            known = names[gap.kind]
+            if gap.name not in known:
+                known.append(gap.name)
+            return _element(gap.kind, known.index(gap.name))
+
+        body = update.text(fill)
+        taken = {kind: tuple(names[kind]) for kind in KINDS}
+        returns = update if update.touch else None
+        return _Piece(body, taken, statement, rows, returns, update.touch)
+
+
+def _update(statement: UpdateBase, layout: Layout | None) -> InPieces:
+    if layout is None:
+        return update_in_pieces(statement, None)
+    return update_in_pieces(*sealed_update(statement, layout))
+
+
+def _element(kind: Kind, at: int) -> str:
+    """Write an element of the array of a kind, counted from where this step begins."""
+    return f"_{kind}[_{kind}0 + {at + 1}]"
+
+
+def _insert(table: Table, columns: Sequence[str]) -> _Piece:
+    unknown = [name for name in columns if name not in table.c]
+    if unknown:
+        raise KeyError(f"table {table.name} has no columns {unknown}")
+    names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+    values = []
+    for name in columns:
+        kind = kind_of(table.c[name].type)
+        values.append(_element(kind, len(names[kind])))
+        names[kind].append(name)
+    quoted = ", ".join(f'"{name}"' for name in columns)
+    body = f'INSERT INTO "{table.name}" ({quoted}) VALUES ({", ".join(values)})'  # noqa: S608  our own names
+    return _Piece(body, {kind: tuple(names[kind]) for kind in KINDS})
+
+
+def _key_of(step: Step) -> _Key:
+    if isinstance(step, Insert):
+        return ("insert", step.table, *step.row)
+    return ("update", step.statement, step.rows)
+
+
+def _function(name: str, pieces: Sequence[_Piece]) -> str:
+    body = "\n".join(_loop(at, piece) for at, piece in enumerate(pieces, start=1))
+    arrays = ", ".join(f"_{kind} {TYPES[kind]}[]" for kind in KINDS)
+    return (
+        f"CREATE FUNCTION pg_temp.{name}(_n INTEGER[], {arrays}) "
+        "RETURNS TABLE (_of INTEGER, _ri BIGINT[], _rt TEXT[], _rb BYTEA[]) LANGUAGE plpgsql AS "
+        "$slotmeter$\n#variable_conflict use_column\n"
+        "DECLARE _i0 INTEGER := 0; _t0 INTEGER := 0; _b0 INTEGER := 0; _met INTEGER; _r RECORD;\n"
+        f"BEGIN\n{body}\nEND $slotmeter$"
+    )
+
+
+def _loop(at: int, piece: _Piece) -> str:
+    lines = [f"FOR _k IN 1.._n[{at}] LOOP"]
+    if piece.returns is None:
+        lines.append(f"{piece.body};")
+        if piece.rows is not None:
+            lines.append("GET DIAGNOSTICS _met = ROW_COUNT;")
+    else:
+        lines += ["_met := 0;", f"FOR _r IN {piece.body} LOOP", "_met := _met + 1;"]
+        lines += [f"_of := {at - 1};"]
+        for kind in KINDS:
+            columns = [f'_r."{name}"' for name in _columns(piece.returns, kind)]
+            lines.append(f"_r{kind} := ARRAY[{', '.join(columns)}]::{TYPES[kind]}[];")
+        lines += ["RETURN NEXT;", "END LOOP;"]
+    if piece.rows is not None:
+        message = f"'{piece.label} met ' || _met || ' rows instead of {piece.rows}'"
+        lines.append(
+            f"IF _met <> {piece.rows} THEN RAISE EXCEPTION USING ERRCODE = '{GUARD_STATE}', "
+            f"MESSAGE = {message}; END IF;"
+        )
+    for kind in KINDS:
+        if piece.names[kind]:
+            lines.append(f"_{kind}0 := _{kind}0 + {len(piece.names[kind])};")
+    return "\n".join([*lines, "END LOOP;"])
+
+
+def _columns(returned: InPieces, kind: Kind) -> list[str]:
+    pairs = zip(returned.columns, returned.kinds, strict=True)
+    return [name for name, each in pairs if each == kind]
+
+
+class UnitWrites:
+    """The functions of one session."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], writes: PostgresWrites) -> None:
+        """Start without any."""
+        self._connection = connection
+        self._writes = writes
+        self._shapes: dict[tuple[_Key, ...], tuple[str, tuple[_Piece, ...]]] = {}
+        self._fresh: list[tuple[_Key, ...]] = []
+        self._made = 0
+
+    async def write(self, steps: Sequence[Step]) -> list[Touched]:
+        """Write steps in order and return what changed of sealed rows.
+
+        Raises:
+            asyncpg.PostgresError: with :data:`GUARD_STATE` when an update met other rows than it
+                must; the transaction is broken then, as by any other.
+        """
+        runs = [(key, list(group)) for key, group in groupby(steps, _key_of)]
+        name, pieces = await self._shape(tuple(key for key, _ in runs))
+        values: dict[Kind, list[SqlValue]] = {kind: [] for kind in KINDS}
+        for piece, (_, run) in zip(pieces, runs, strict=True):
+            for step in run:
+                given = step.params if isinstance(step, Update) else step.row
+                for kind, names in piece.names.items():
+                    values[kind] += [given[each] for each in names]
+        counts = [len(run) for _, run in runs]
+        text = f"SELECT * FROM pg_temp.{name}($1, $2, $3, $4)"  # noqa: S608  our own name
+        found = await self._connection.fetch(text, counts, *(values[kind] for kind in KINDS))
+        return list(_touched(pieces, found)) if found else []
+
+    async def _shape(self, keys: tuple[_Key, ...]) -> tuple[str, tuple[_Piece, ...]]:
+        found = self._shapes.get(keys)
+        if found is not None:
+            return found
+        pieces = tuple(self._writes.piece(key) for key in keys)
+        self._made += 1
+        name = f"unit_{self._made}"
+        await self._connection.execute(_function(name, pieces))
+        self._fresh.append(keys)
+        found = self._shapes[keys] = name, pieces
+        return found
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the session should be given up for one without functions."""
+        return len(self._shapes) >= SHAPES_MAX
+
+    def committed(self) -> None:
+        """Keep the functions that the transaction made."""
+        self._fresh.clear()
+
+    def rolled_back(self) -> None:
+        """Forget the functions that the transaction made: they are gone with it."""
+        for keys in self._fresh:
+            del self._shapes[keys]
+        self._fresh.clear()
+
+
+def _touched(pieces: Sequence[_Piece], found: Sequence[Any]) -> Iterator[Touched]:
+    for at, group in groupby(found, lambda record: record[0]):
+        returned, touch = pieces[at].returns, pieces[at].touch
+        if returned is None or touch is None:
+            continue
+        rows = []
+        for _, numbers, texts, bytes_ in group:
+            each = {"i": iter(numbers), "t": iter(texts), "b": iter(bytes_)}
+            rows.append(tuple(next(each[kind]) for kind in returned.kinds))
+        yield touch, rows

@@ -1,0 +1,236 @@
+"""A PostgreSQL server of one's own, from the programs that Debian's packages bring.
+
+It runs as a user without rights (as root it takes the user ``postgres``, or ``nobody``), listens on
+a free port of the loopback address, and goes away with all it holds. It trusts whoever reaches it:
+for tests and measurements only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+
+from slotmeter.testing.site import free_ports
+
+__all__ = ["PROGRAMS", "PostgresServer", "find_programs", "waited_for"]
+
+T = TypeVar("T")
+
+PROGRAMS: Final = "/usr/lib/postgresql"
+"""Where Debian keeps them, by major version."""
+
+USER: Final = "slotmeter"
+START_S: Final = 60.0
+STOP_S: Final = 30.0
+NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def find_programs() -> Path | None:
+    """Return the folder of the newest server's programs; None when none is installed."""
+    found = [path.parent for path in Path(PROGRAMS).glob("*/bin/postgres")]
+    on_path = shutil.which("postgres")
+    if not found and on_path is not None:
+        return Path(on_path).resolve().parent
+    return max(found, key=lambda path: int(path.parent.name), default=None)
+
+
+def waited_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run something asynchronous to its end, also while this thread's own loop stands still."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001  handed to the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="waited-for")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class PostgresServer:
+    """A server in a folder of its own; use :meth:`start` and :meth:`remove`.
+
+    Args:
+        programs: folder of ``initdb`` and ``postgres``.
+        durable: keep what is committed, as a server does by default; tests need not.
+        settings: further settings of ``postgresql.conf``.
+    """
+
+    def __init__(
+        self,
+        programs: Path,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare; nothing runs yet."""
+        self._programs = programs
+        self._settings = dict(settings or {}) if durable else NOT_DURABLE | dict(settings or {})
+        self._user = _other_user()
+        self._folder = Path(tempfile.mkdtemp(prefix="slotmeter-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        [self.port] = free_ports(1)
+        self._databases = 0
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the address of a database."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's first process, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the server has said."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Take it away."""
+        self.remove()
+
+    # --- the server -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the server, in a new cluster the first time, and wait until it answers."""
+        if not (self._folder / "data").exists():
+            self._make_cluster()
+        options = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": "60",
+            **self._settings,
+        }
+        arguments = [f"-c{name}={value}" for name, value in options.items()]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  programs that the system brought
+                [self._programs / "postgres", "-D", self._folder / "data", *arguments],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                **self._user,
+            )
+        self._wait_until_ready()
+
+    def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: at once but cleanly, or by any other signal as a crash would."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        process.wait(STOP_S)
+
+    def crash(self) -> None:
+        """Kill the server with all its processes, as a machine that loses its power."""
+        process = self._process
+        if process is None:
+            return
+        children = [pid for pid in _children(process.pid)]
+        for pid in (process.pid, *children):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait(STOP_S)
+        self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and delete all it holds."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make_cluster(self) -> None:
+        if self._user:
+            shutil.chown(self._folder, self._user["user"], self._user["group"])
+        subprocess.run(  # noqa: S603  programs that the system brought
+            [
+                self._programs / "initdb",
+                *("-D", self._folder / "data", "-U", USER, "--auth=trust", "--no-sync"),
+                *("--encoding=UTF8", "--lc-collate=C", "--lc-ctype=C.UTF-8"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self._folder,
+            **self._user,
+        )
+
+    def _wait_until_ready(self) -> None:
+        until_s = time.monotonic() + START_S
+        while time.monotonic() < until_s:
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL did not start: {self.log[-2_000:]}")
+            try:
+                self.execute("SELECT 1")
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                time.sleep(0.05)
+            else:
+                return
+        raise RuntimeError(f"PostgreSQL does not answer: {self.log[-2_000:]}")
+
+    # --- its databases --------------------------------------------------------------------------
+
+    def execute(self, text: str, *, database: str = "postgres") -> None:
+        """Run statements on a database."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url(database), timeout=10)
+            try:
+                await connection.execute(text)
+            finally:
+                await connection.close()
+
+        waited_for(run())
+
+    def make_database(self, *, template: str = "template0") -> str:
+        """Make a database as another is, and return its name."""
+        self._databases += 1
+        name = f"slotmeter_{self._databases}"
+        self.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _other_user() -> dict[str, Any]:
+    """Return who runs the programs: ourselves, unless that is root, whom they refuse."""
+    if os.getuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": ()}
+    raise RuntimeError("PostgreSQL will not run as root, and there is no other user to take")
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(each) for each in text.split()]
