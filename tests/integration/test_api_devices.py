@@ -14,6 +14,7 @@ from slotmeter.ports import Read, ReadingRow, Reads, Right, Rows, UnitOfWork
 from slotmeter.services.access import Origin
 from slotmeter.services.queries import Queries
 from slotmeter.testing.api_town import ApiTown
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 from slotmeter.units import HOUR_US, epoch_us
 
@@ -431,7 +432,7 @@ async def test_the_overview_names_its_utility(api: ApiTown, meter: SmallMeter) -
 
 async def test_many_who_ask_at_once_share_one_overview(api: ApiTown, meter: SmallMeter) -> None:
     uow = CountedReads(api.database)
-    queries = Queries(uow, api.clock)
+    queries = Queries(uow, api.clock, sample_safe())
     principal = api.callers["eye"].principal
 
     await asyncio.gather(*(queries.overview(principal) for _ in range(20)))
@@ -443,7 +444,7 @@ async def test_sums_over_whole_tables_are_made_less_often_than_the_overview(
     api: ApiTown, meter: SmallMeter
 ) -> None:
     uow = CountedReads(api.database)
-    queries = Queries(uow, api.clock)
+    queries = Queries(uow, api.clock, sample_safe())
     for _ in range(40):
         await queries.overview(api.callers["eye"].principal)
         api.clock.advance(seconds=1)
@@ -455,7 +456,7 @@ async def test_an_overview_that_is_slow_to_make_is_kept_longer(
     api: ApiTown, meter: SmallMeter
 ) -> None:
     uow = CountedReads(api.database, on_read=lambda: api.clock.advance(seconds=1))
-    queries = Queries(uow, api.clock)
+    queries = Queries(uow, api.clock, sample_safe())
     await queries.overview(api.callers["eye"].principal)  # two reads: it takes two seconds
     uow.on_read = None
     for _ in range(19):

@@ -27,6 +27,7 @@ from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.selling import Selling, SellRequest
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
 
@@ -44,6 +45,7 @@ def _selling(database: Database, security: Any, clock: FakeClock) -> Selling:
         database,
         security,
         clock,
+        safe=sample_safe(),
         draw_rnd=lambda: 11,
         after_payment=_nothing,
         on_issued=lambda: None,
@@ -71,6 +73,7 @@ from pathlib import Path
 from slotmeter.services.selling import Selling, SellRequest
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 
 folder, now, meter, exit_code = sys.argv[1:]
 till = pickle.load(sys.stdin.buffer)
@@ -85,6 +88,7 @@ async def run():
         database,
         Dies(),
         FakeClock(datetime.datetime.fromisoformat(now)),
+        safe=sample_safe(),
         draw_rnd=lambda: 11,
         after_payment=None,
         on_issued=None,

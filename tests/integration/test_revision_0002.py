@@ -21,6 +21,7 @@ from slotmeter.services.receipts import Receipts
 from slotmeter.services.tariff_admin import TariffAdmin
 from slotmeter.storage.migrate import HEAD, migrate, revision
 from slotmeter.testing.old_database import Upgraded, copy_old_database, open_old_database
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.vending.receipts import explain, render_html, render_text
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "revision_0002"
@@ -124,7 +125,7 @@ async def test_old_debts_are_owed_and_repaid_on(old: Upgraded) -> None:
 
 
 async def test_a_receipt_that_was_printed_is_a_reprint(old: Upgraded) -> None:
-    receipts = Receipts(old.database, old.clock)
+    receipts = Receipts(old.database, old.clock, sample_safe())
     printed, fresh = (SAID["sales"][name]["receipt_number"] for name in ("s2", "s1"))
 
     again = await receipts.hand_out(old.till, printed, "text58")

@@ -13,6 +13,7 @@ import pytest
 
 from slotmeter.errors import NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.services.selling import Recovered, Selling, SellRequest
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.shop import SERVICE_CHARGE, SHOP_OPENS_AT, Shop, open_shop
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, tariff_document
 from slotmeter.units import epoch_us
@@ -31,6 +32,7 @@ def with_module(shop: Shop, module: Any) -> Selling:
         shop.database,
         module,
         shop.clock,
+        safe=sample_safe(),
         draw_rnd=lambda: 1,
         after_payment=shop.selling._after_payment,
         on_issued=lambda: None,

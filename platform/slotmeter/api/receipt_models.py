@@ -78,7 +78,9 @@ class ReceiptToken(_Part):
     purpose: str
     label: str
     period: str | None
-    digits: Annotated[str, Field(pattern=r"^[0-9]{20}$")]
+    digits: Annotated[str, Field(pattern=r"^([0-9]{20}|\*{16}[0-9]{4})$")] = Field(
+        description="Masked but for the last four, where the caller may not see the token."
+    )
     grouped: str
     units: Amount | None
     credit: Money | None

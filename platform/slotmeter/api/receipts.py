@@ -88,7 +88,7 @@ async def receipt_prints(call: Call[Nothing, Nothing]) -> Answer:
 
 async def explanation(call: Call[Nothing, LanguageQuery]) -> Answer:
     """Say why a purchase gave so many units, step by step."""
-    found = await call.services.receipts.receipt(call.caller, call.path("receipt_number"))
+    found = await call.services.receipts.without_tokens(call.caller, call.path("receipt_number"))
     language = _language(call, call.query.language)
     return json_answer(
         ExplanationDocument(

@@ -41,6 +41,10 @@ class Right(StrEnum):
     REFUND = "refund"
     KEYS_CHANGE = "keys.change"
     TOKENS_MANAGE = "tokens.manage"
+    TOKENS_ALL = "tokens.all"
+    KEYS = "keys"
+    KEYS_LOAD = "keys.load"
+    KEYS_WRITE = "keys.write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
+from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens
 from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
@@ -170,6 +171,8 @@ class Runtime:
             await self._recover(selling, tasks)
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
+        tasks.start("seal old tokens", seal_old_tokens(database, vault))
+        tasks.keep("vending keys", lambda: follow_keys(vault))
         if self.role is Role.ALL:
             tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
             await self._start_devices(devices)

@@ -60,10 +60,11 @@ _LOOK = frozenset(
         Right.DEBTS,
     }
 )
-_OPERATOR = _LOOK | {Right.COMMAND_SEND}
+_OPERATOR = _LOOK | {Right.COMMAND_SEND, Right.TOKENS_ALL}
 _OFFICE = frozenset(
     {
         Right.TARIFF_DRAFT,
+        Right.TOKENS_ALL,
         Right.CLASSES_WRITE,
         Right.DEBTS_WRITE,
         Right.FREE_WRITE,
@@ -93,8 +94,9 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
         | _OFFICE
         | _MONEY
         | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE}
-        | {Right.KEYS_CHANGE, Right.TOKENS_MANAGE},
-        "auditor": _LOOK | {Right.LEDGER},
+        | {Right.KEYS_CHANGE, Right.TOKENS_MANAGE, Right.KEYS},
+        "key_officer": frozenset({Right.KEYS, Right.KEYS_LOAD, Right.KEYS_WRITE, Right.METERS}),
+        "auditor": _LOOK | {Right.LEDGER, Right.TOKENS_ALL, Right.KEYS},
         "viewer": _LOOK,
         "admin": frozenset(Right),
     }

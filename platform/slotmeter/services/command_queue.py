@@ -13,7 +13,19 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, CommandKind, CommandOut, CommandState
 from slotmeter.devices.drivers import Driver
-from slotmeter.ports import Changes, Clock, From, NewId, Read, Row, Rows, Step, UnitOfWork, Update
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    From,
+    NewId,
+    Read,
+    Row,
+    Rows,
+    Step,
+    TokenSafe,
+    UnitOfWork,
+    Update,
+)
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.command_rows import (
     LEASE_US,
@@ -96,6 +108,7 @@ class CommandQueue:
         uow: UnitOfWork,
         clock: Clock,
         *,
+        safe: TokenSafe,
         drivers: Mapping[str, Driver],
         contacts: Contacts,
         metrics: DeviceMetrics,
@@ -107,6 +120,7 @@ class CommandQueue:
             medium: key of the medium that this queue serves.
             uow: the database.
             clock: our time, also for leases.
+            safe: opens tokens on their way to the meter.
             drivers: by key.
             contacts: where it is noted that a device was heard.
             metrics: what is counted.
@@ -115,6 +129,7 @@ class CommandQueue:
         self._medium = medium
         self._uow = uow
         self._clock = clock
+        self._safe = safe
         self._drivers = drivers
         self._contacts = contacts
         self._metrics = metrics
@@ -140,7 +155,8 @@ class CommandQueue:
             reads += fact_reads(device["utility_id"], device["meter_id"], now_us, but_id=cut_id)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_Taken]:
-            taken = _take(rows, driver, cut_id, now_us=now_us, new_id=new_id)
+            due = _opened(rows["due"], self._safe)
+            taken = _take({**rows, "due": due}, driver, cut_id, now_us=now_us, new_id=new_id)
             return Changes(taken, taken.steps)
 
         taken = await self._uow.run(reads, decide)
@@ -164,6 +180,16 @@ class CommandQueue:
                 "due",
             ),
         ]
+
+
+def _opened(due: Sequence[Row], safe: TokenSafe) -> list[Row]:
+    """Return commands with the digits of their tokens in clear."""
+    return [
+        row
+        if row["token_digits"] is None
+        else row | {"token_digits": safe.open(row["token_digits"])}
+        for row in map(dict, due)
+    ]
 
 
 def _take(rows: Rows, driver: Driver, cut_id: int, *, now_us: int, new_id: NewId) -> _Taken:

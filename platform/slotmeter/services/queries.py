@@ -15,7 +15,19 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import NotFound
-from slotmeter.ports import Clock, From, Principal, Read, Right, Row, Rows, SqlValue, UnitOfWork
+from slotmeter.ports import (
+    Clock,
+    From,
+    Principal,
+    Read,
+    Right,
+    Row,
+    Rows,
+    SqlValue,
+    TokenSafe,
+    UnitOfWork,
+)
+from slotmeter.services.token_secrecy import masked, opened
 from slotmeter.units import HOUR_US, Commodity, epoch_us
 
 __all__ = [
@@ -98,10 +110,11 @@ class OverviewRows:
 class Queries:
     """Reads for lists and pages; writes nothing."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
-        """Hold the database and the clock."""
+    def __init__(self, uow: UnitOfWork, clock: Clock, safe: TokenSafe) -> None:
+        """Hold the database, the clock, and what opens tokens so that their ends can be shown."""
         self._uow = uow
         self._clock = clock
+        self._safe = safe
         self._overviews: dict[int, tuple[float, OverviewRows]] = {}
         self._sums: dict[int, tuple[float, Rows]] = {}
         self._making: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -152,18 +165,23 @@ class Queries:
     async def meter_tokens(
         self, principal: Principal, number: str, *, before: int | None, limit: int
     ) -> Page:
-        """Return the tokens sold for a meter, newest first; a vendor's own only.
+        """Return the tokens sold for a meter, newest first, masked; a vendor's own only.
 
         Raises:
             NotFound: ``meter_unknown``.
         """
-        return await self._of_meter(
+        page = await self._of_meter(
             "look_meter_tokens",
             principal,
             number,
             {"principal_id": _own_sales(principal), "before": _below(before), "limit": limit + 1},
             limit,
         )
+        rows = [
+            row if row["digits"] is None else {**row, "digits": masked(row["digits"])}
+            for row in opened(page.rows, self._safe)
+        ]
+        return Page(rows, page.next)
 
     async def meter_commands(
         self, principal: Principal, number: str, *, before: int | None, limit: int

@@ -3,11 +3,13 @@
 Every hand-out is a row that is never changed. The seller's first of a form is the original. What
 comes after it, what somebody else asks for, and what was sold before hand-outs were counted is a
 copy.
+
+The seller sees the tokens. Anybody else sees them masked, or, with the right ``tokens.all``, in
+clear, and that is an act.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -26,8 +28,11 @@ from slotmeter.ports import (
     Row,
     Rows,
     SqlValue,
+    TokenSafe,
     UnitOfWork,
 )
+from slotmeter.services.access import Origin, act_row
+from slotmeter.services.token_secrecy import open_receipt
 from slotmeter.units import epoch_us
 from slotmeter.vending.receipts import Receipt
 
@@ -52,19 +57,47 @@ class HandedOut:
 class Receipts:
     """The transaction boundary of handing out receipts."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWork, clock: Clock, safe: TokenSafe) -> None:
         """Join the parts."""
         self._uow = uow
         self._clock = clock
+        self._safe = safe
 
     async def receipt(self, caller: Caller, receipt_number: str) -> Receipt:
         """Return an issued receipt to look at: one's own, or any with the right to see all.
+
+        Who opens the tokens of somebody else's sale leaves an act ``token.read``.
+
+        Raises:
+            NotFound: ``receipt_unknown``.
+            Unavailable: ``token_unreadable``.
+        """
+        principal = caller.principal
+        rows = await self._uow.read([_sale_read(principal, receipt_number)])
+        sale = _visible(principal, rows["sale"])
+        if _reads_foreign(principal, sale):
+            now_us = epoch_us(self._clock.now())
+
+            def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
+                return Changes(None, [_read_act(caller, sale, "looked at", new_id, now_us)])
+
+            await self._uow.run([], decide)
+        return self._receipt(principal, sale)
+
+    async def without_tokens(self, caller: Caller, receipt_number: str) -> Receipt:
+        """Return an issued receipt whose tokens are masked, whoever asks.
 
         Raises:
             NotFound: ``receipt_unknown``.
         """
         rows = await self._uow.read([_sale_read(caller.principal, receipt_number)])
-        return _receipt(_visible(caller.principal, rows["sale"]))
+        sale = _visible(caller.principal, rows["sale"])
+        return open_receipt(sale["receipt"], self._safe, is_masked=True)
+
+    def _receipt(self, principal: Principal, sale: Row) -> Receipt:
+        is_own = sale["principal_id"] == principal.id
+        may_see = is_own or Right.TOKENS_ALL in principal.rights
+        return open_receipt(sale["receipt"], self._safe, is_masked=not may_see)
 
     async def hand_out(self, caller: Caller, receipt_number: str, form: str) -> HandedOut:
         """Count one hand-out and return what may be printed for it.
@@ -84,7 +117,7 @@ class Receipts:
         def decide(rows: Rows, new_id: NewId) -> Changes[HandedOut]:
             sale = _visible(principal, rows["sale"])
             _check_hands_out(principal, sale)
-            receipt = _receipt(sale)
+            receipt = self._receipt(principal, sale)
             is_reprint = (
                 receipt.format < COUNTED_SINCE_FORMAT
                 or sale["principal_id"] != principal.id
@@ -98,8 +131,10 @@ class Receipts:
                 "principal_id": principal.id,
                 "form": form,
             }
-            made = HandedOut(receipt, form, is_reprint, now_us)
-            return Changes(made, [Insert("receipt_print", row)])
+            steps = [Insert("receipt_print", row)]
+            if _reads_foreign(principal, sale):
+                steps.append(_read_act(caller, sale, f"handed out as {form}", new_id, now_us))
+            return Changes(HandedOut(receipt, form, is_reprint, now_us), steps)
 
         return await self._uow.run(_prints_reads(principal, receipt_number), decide)
 
@@ -145,5 +180,18 @@ def _check_hands_out(principal: Principal, sale: Row) -> None:
         )
 
 
-def _receipt(sale: Row) -> Receipt:
-    return Receipt.from_dict(json.loads(sale["receipt"]))
+def _reads_foreign(principal: Principal, sale: Row) -> bool:
+    """Say whether somebody sees the tokens of a sale that is not theirs."""
+    return sale["principal_id"] != principal.id and Right.TOKENS_ALL in principal.rights
+
+
+def _read_act(caller: Caller, sale: Row, reason: str, new_id: NewId, now_us: int) -> Insert:
+    return act_row(
+        new_id,
+        Origin.of(caller),
+        caller.principal.utility_id,
+        now_us,
+        what="token.read",
+        subject=sale["receipt_number"],
+        reason=reason,
+    )

@@ -14,6 +14,7 @@ from slotmeter.ports import (
     Read,
     Row,
     Rows,
+    SealedDigits,
     Step,
     Update,
 )
@@ -23,7 +24,7 @@ from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.debt_states import close_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.key_change_steps import KEY_CHANGE
-from slotmeter.services.sold_tokens import FREE, paid_token
+from slotmeter.services.sold_tokens import CREDIT, FREE
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.ledger import Posting, till_account
 from slotmeter.vending.sales import sale_postings
@@ -33,11 +34,12 @@ __all__ = ["Begun", "Made", "issue_sale"]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The row of a token with its digits, and what kind of token it is (IEC 62055-41)."""
+    """The row of a token with its digits in clear and sealed, and its kind (IEC 62055-41)."""
 
     row: Row
     token_class: int
     subclass: int
+    sealed: SealedDigits
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
 
 
 def _receipt(begun: Begun, tokens: Sequence[Made]) -> dict[str, Any]:
-    """Return the receipt as it is stored; ``Receipt.from_dict`` reads it."""
+    """Return the receipt as it is stored, with sealed tokens; ``open_receipt`` reads it."""
     sale, said = begun.sale, begun.said
-    paid = paid_token([token.row for token in tokens])
+    paid = next((each for each in tokens if each.row["purpose"] == CREDIT), None)
     body = {
         **{name: value for name, value in said.items() if name != KEY_CHANGE},
         "receipt_number": sale["receipt_number"],
@@ -142,7 +144,7 @@ def _receipt(begun: Begun, tokens: Sequence[Made]) -> dict[str, Any]:
         "tendered_minor": sale["tender_minor"],
         "lines": begun.lines,
         "quantity": sale["units"],
-        "token": None if paid is None else paid["digits"],
+        "token": None if paid is None else paid.sealed.text,
     }
     if "format" in said and tokens:
         free = iter(said.get("free", ()))
@@ -159,7 +161,7 @@ def _receipt_token(sale: Row, made: Made, free: Mapping[str, Any]) -> dict[str, 
     money = sale["transfer_minor"] if is_credit and token["purpose"] != FREE else None
     return {
         "purpose": token["purpose"],
-        "digits": token["digits"],
+        "digits": made.sealed.text,
         "quantity": token["amount"] if is_credit and money is None else None,
         "minor": money,
         "label": free.get("label", ""),
@@ -173,7 +175,12 @@ def _token_steps(tokens: Sequence[Made], now_us: int) -> list[Step]:
     return [
         Update(
             "token_issue",
-            {"token_id": made.row["id"], "new_digits": made.row["digits"], "at_us": now_us},
+            {
+                "token_id": made.row["id"],
+                "new_digits": made.sealed.text,
+                "new_index": made.sealed.index,
+                "at_us": now_us,
+            },
         )
         for made in tokens
     ]

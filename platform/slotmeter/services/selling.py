@@ -28,6 +28,7 @@ from slotmeter.ports import (
     Rows,
     SecurityModule,
     SqlValue,
+    TokenSafe,
     UnitOfWork,
 )
 from slotmeter.services.key_change_sale import KEY_CHANGE, make_set
@@ -38,6 +39,7 @@ from slotmeter.services.sale_particulars import trial_receipt
 from slotmeter.services.sale_views import QuoteView, SaleView, quote_view, sale_view
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
 from slotmeter.services.tid_allocator import stored_parameters
+from slotmeter.services.token_secrecy import open_receipt, opened
 from slotmeter.services.unpriced import NO_PRICE, raise_unpriced
 from slotmeter.units import epoch_us, parse_money
 from slotmeter.vending.accounts import CreditMode
@@ -113,6 +115,7 @@ class Selling:
         security: SecurityModule,
         clock: Clock,
         *,
+        safe: TokenSafe,
         draw_rnd: Callable[[], int],
         after_payment: Callable[[int], Awaitable[None]],
         on_issued: Callable[[], None],
@@ -123,6 +126,7 @@ class Selling:
             uow: the database.
             security: makes the tokens.
             clock: stamps the sales.
+            safe: seals the digits of tokens for the database.
             draw_rnd: gives the 4 random bits of a token.
             after_payment: called with the meter's id when platform-held credit grew.
             on_issued: called after a sale's second commit; wakes whoever follows events.
@@ -130,6 +134,7 @@ class Selling:
         self._uow = uow
         self._security = security
         self._clock = clock
+        self._safe = safe
         self._draw_rnd = draw_rnd
         self._after_payment = after_payment
         self._on_issued = on_issued
@@ -196,7 +201,7 @@ class Selling:
             raise
         created: bool = begun.sale["created"]
         if begun.sale["state"] != "pending":
-            return sale_view(begun.sale, begun.tokens), created
+            return sale_view(begun.sale, opened(begun.tokens, self._safe)), created
         try:
             sale = await self._complete(begun)
         except Refused as error:
@@ -223,10 +228,10 @@ class Selling:
         }
         rows = await self._uow.read([Read("sale_by_principal", params, "sale"), _TOKENS])
         sale = _found(rows["sale"], "sale_unknown", "no sale of yours has this sale_id")
-        return sale_view(sale, rows["tokens_of_sale"])
+        return sale_view(sale, opened(rows["tokens_of_sale"], self._safe))
 
     async def receipt(self, caller: Caller, receipt_number: str) -> Receipt:
-        """Return an issued receipt: one's own, or any of the utility with the right to see all.
+        """Return an issued receipt: one's own, or with the right to see all any, masked.
 
         Raises:
             NotFound: ``receipt_unknown``.
@@ -244,7 +249,8 @@ class Selling:
             and (row["principal_id"] == principal.id or Right.SALES_ALL in principal.rights)
         ]
         sale = _found(may_see, "receipt_unknown", "no receipt with this number is known here")
-        return Receipt.from_dict(json.loads(sale["receipt"]))
+        is_masked = sale["principal_id"] != principal.id
+        return open_receipt(sale["receipt"], self._safe, is_masked=is_masked)
 
     async def recover(self, *, age_s: int = 0) -> Recovered:
         """End every sale that stopped between its two commits.
@@ -335,7 +341,7 @@ class Selling:
                 raise refusal_of(found["voided"]) from None
             if found["state"] != "issued":
                 raise
-            return {**found, "tokens": rows["tokens_of_sale"]}
+            return {**found, "tokens": opened(rows["tokens_of_sale"], self._safe)}
         self._on_issued()
         if sale["credit_mode"] == CreditMode.PLATFORM:
             await self._after_payment(sale["meter_id"])
@@ -366,7 +372,8 @@ class Selling:
             request = TokenRequest.from_dict(json.loads(token["request"]))
             making = self._security.issue(token["key_id"], parameters, request)
             made = await _making(making, sale)
-        return Made({**token, "digits": made.digits}, made.token_class, made.subclass)
+        sealed = self._safe.seal(made.digits)
+        return Made({**token, "digits": made.digits}, made.token_class, made.subclass, sealed)
 
 
 async def _making(making: Awaitable[Issued], sale: Row) -> Issued:

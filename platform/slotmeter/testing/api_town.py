@@ -43,6 +43,7 @@ from slotmeter.storage.database import Database
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
 
@@ -229,11 +230,12 @@ def _services(
 
     return Services(
         access=Access(database, clock),
-        queries=Queries(database, clock),
+        queries=Queries(database, clock, sample_safe()),
         selling=Selling(
             database,
             security,
             clock,
+            safe=sample_safe(),
             draw_rnd=lambda: 5,
             after_payment=after_payment,
             on_issued=feed.wake,
@@ -246,7 +248,7 @@ def _services(
             bus=Bus(),
         ),
         office=Office.of(database, clock),
-        receipts=Receipts(database, clock),
+        receipts=Receipts(database, clock, sample_safe()),
         readings=readings,
         feed=feed,
         clock=clock,

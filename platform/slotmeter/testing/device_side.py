@@ -43,6 +43,7 @@ from slotmeter.services.ingest import DeviceConsumer, Frames
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import SmallMeter, SmallUtility, tariff_document
 from slotmeter.units import Commodity, epoch_us
 from slotmeter.vending.ledger import Posting, customer_account, till_account
@@ -121,7 +122,13 @@ class DeviceSide:
         self.sweep = CommandSweep(uow, clock, contacts=self.contacts, **parts)
         self.credit = CreditControl(uow, clock, rule, drivers=self.drivers, **parts)
         self.queue = CommandQueue(
-            MEDIUM, uow, clock, drivers=self.drivers, contacts=self.contacts, **parts
+            MEDIUM,
+            uow,
+            clock,
+            safe=sample_safe(),
+            drivers=self.drivers,
+            contacts=self.contacts,
+            **parts,
         )
         self._payloads = 0
 

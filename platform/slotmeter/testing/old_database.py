@@ -20,6 +20,7 @@ from slotmeter.services.registry import Registry
 from slotmeter.services.selling import SaleView, Selling, SellRequest
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY
 
 __all__ = ["Upgraded", "copy_old_database", "open_old_database"]
@@ -83,6 +84,7 @@ async def open_old_database(fixture: Path, folder: Path) -> AsyncIterator[Upgrad
         database,
         security,
         clock,
+        safe=sample_safe(),
         draw_rnd=lambda: 5,
         after_payment=after_payment,
         on_issued=lambda: None,

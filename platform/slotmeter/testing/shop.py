@@ -17,6 +17,7 @@ from slotmeter.services.sale_begin import SaleBegin
 from slotmeter.services.selling import SaleView, Selling, SellRequest
 from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import (
     KEY_ID,
     VENDING_KEY,
@@ -123,6 +124,7 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
         database,
         security,
         clock,
+        safe=sample_safe(),
         draw_rnd=lambda: 5,
         after_payment=after_payment,
         on_issued=lambda: None,

@@ -1,8 +1,8 @@
 """What every security module must do, as checks that any test runner can call.
 
 Each check is an ``async`` function of one argument: a function, plain or ``async``, that opens the
-module under test. It may be called several times in one check, each time after the module before was closed, and must
-find what was loaded before. The storage has to be empty when a check begins::
+module under test. It may be called several times in one check, each time after the module before
+was closed, and must find what was loaded before. The storage has to be empty when a check begins::
 
     @pytest.mark.parametrize("check", VAULT_CHECKS, ids=lambda check: check.__name__)
     async def test_my_module_keeps_the_contract(check, tmp_path):

@@ -384,5 +384,10 @@ UPDATES: dict[str, UpdateBase] = {
     "free_unclaim": delete(_claim).where(_claim.c.sale_row_id == bindparam("of_sale_row")),
     "token_issue": update(_token)
     .where(_token.c.id == bindparam("token_id"), _token.c.digits.is_(None))
-    .values(digits=bindparam("new_digits"), state="issued", issued_us=bindparam("at_us")),
+    .values(
+        digits=bindparam("new_digits"),
+        digits_index=bindparam("new_index"),
+        state="issued",
+        issued_us=bindparam("at_us"),
+    ),
 }

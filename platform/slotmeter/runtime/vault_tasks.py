@@ -1,0 +1,47 @@
+"""What a running server does for its vault, beside selling."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from slotmeter.errors import SlotmeterError
+from slotmeter.ports import UnitOfWork
+from slotmeter.security.vault import Vault
+from slotmeter.services.token_secrecy import SealOldTokens
+
+__all__ = ["REFRESH_EVERY_S", "follow_keys", "seal_old_tokens"]
+
+REFRESH_EVERY_S: Final = 30
+"""A key that another process retired makes no token after this time."""
+
+RETRY_S: Final = 60
+LOG = logging.getLogger("slotmeter.runtime")
+
+
+async def seal_old_tokens(uow: UnitOfWork, vault: Vault) -> None:
+    """Seal what an earlier release left in clear, while the server sells."""
+    while True:
+        try:
+            done = await SealOldTokens(uow, vault.tokens).run()
+        except SlotmeterError as error:
+            LOG.warning("old tokens wait to be sealed: %s", error.message)
+            await asyncio.sleep(RETRY_S)
+            continue
+        if done:
+            LOG.warning(
+                "all tokens are sealed now; their old text may remain in unused parts of the "
+                "database file until `slotmeter vault scrub` has run"
+            )
+        return
+
+
+async def follow_keys(vault: Vault) -> None:
+    """Take in what other processes load and retire, for as long as the server runs."""
+    while True:
+        await asyncio.sleep(REFRESH_EVERY_S)
+        try:
+            await vault.security.refresh()
+        except SlotmeterError as error:
+            LOG.warning("the vault could not be read again: %s", error.message)
