@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
+from slotmeter.security.signing import verify_signature
+from slotmeter.services.audit_checkpoints import Checkpoint as SignedCheckpoint
 from slotmeter.storage.seal.chain import ChainCheck, check_checkpoint, read_layouts
 from slotmeter.storage.seal.reader import AuditReader, Break, Checkpoint, Group
 from slotmeter.storage.seal.walk import RowWalk, inserted_ids, unknown_rows
@@ -30,7 +32,7 @@ NEWER_SHARE: Final = 0.54
 
 SAME_STATE_TRIES: Final = 200
 
-CHAIN: Final = frozenset({"audit_entry", "audit_group", "audit_layout"})
+RANKS: Final = {"audit_layout": 0, "audit_group": 1, "audit_entry": 1}
 
 LAST_ID: Final = 2**63 - 1
 
@@ -105,10 +107,10 @@ class _Found:
         self.made += other.made
 
 
-def _place(each: Break) -> tuple[bool, bool, int, str, int]:
+def _place(each: Break) -> tuple[int, bool, int, str, int]:
     """Put a damaged chain first: what it does not say any more makes rows differ."""
-    in_chain = each.table in CHAIN
-    return not in_chain, each.entry_id is None, each.entry_id or 0, each.table, each.row_id
+    rank = RANKS.get(each.table, 2)
+    return rank, each.entry_id is None, each.entry_id or 0, each.table, each.row_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,7 @@ def verify_audit(
 
     Args:
         open_reader: opens the database; is also called in other processes.
-        checkpoints: brought from elsewhere, beside those that the database holds; their signatures
-            are checked by the caller.
+        checkpoints: brought from elsewhere, beside those that the database holds.
         rows: compare rows as well, not only the chain.
         processes: how many work side by side, 1 or 2.
         progress: called with how many entries are done, now and then.
@@ -237,7 +238,12 @@ def _count_rows(reader: AuditReader, found: _Found) -> None:
 def _checkpoints(reader: AuditReader, brought: Sequence[Checkpoint], found: _Found) -> int:
     vouched = 0
     for checkpoint in (*reader.checkpoints(), *brought):
-        broken = check_checkpoint(reader, checkpoint)
+        signed = SignedCheckpoint(*checkpoint[2:4], checkpoint.at_us, *checkpoint[4:])
+        if not verify_signature(signed.public_key, signed.message, signed.signature):
+            problem = "its signature is not of what it says"
+            broken: Break | None = Break(None, "audit_checkpoint", checkpoint.id, problem)
+        else:
+            broken = check_checkpoint(reader, checkpoint)
         if broken is None:
             vouched += 1
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from struct import error as StructError
 
 from slotmeter.storage.schema import METADATA
@@ -16,13 +15,7 @@ from slotmeter.storage.seal.unit_seal import (
     group_hash,
 )
 
-__all__ = [
-    "ChainCheck",
-    "check_checkpoint",
-    "checkpoint_message",
-    "fingerprint",
-    "read_layouts",
-]
+__all__ = ["ChainCheck", "check_checkpoint", "read_layouts"]
 
 
 def read_layouts(reader: AuditReader) -> tuple[dict[int, Layout], list[Break]]:
@@ -47,6 +40,11 @@ class _Peekable:
     def __init__(self, entries: Iterator[Entry]) -> None:
         self._entries = entries
         self._next = next(entries, None)
+
+    @property
+    def next_id(self) -> int | None:
+        """Which entry comes next."""
+        return None if self._next is None else self._next[0]
 
     def up_to(self, last_id: int) -> list[Entry]:
         taken = []
@@ -83,7 +81,7 @@ class ChainCheck:
         for groups in self._reader.groups(from_seq, to_seq):
             for group in groups:
                 if group.seq != expected:
-                    yield Break(None, "audit_group", expected, "it is not there")
+                    yield Break(entries.next_id, "audit_group", expected, "it is not there")
                 elif group.prev_hash != before:
                     problem = f"it does not go on from group {group.seq - 1}"
                     yield Break(group.first_entry_id, "audit_group", group.seq, problem)
@@ -137,23 +135,6 @@ def _hash_of_group(group: Group, entries: Sequence[Entry]) -> bytes:
         )
     except (TypeError, StructError):
         return b""
-
-
-def checkpoint_message(seq: int, hashed: bytes, at_us: int) -> bytes:
-    """Return what the signature of a checkpoint is made over."""
-    return b"".join(
-        (
-            b"slotmeter audit checkpoint 1\0",
-            seq.to_bytes(8, "big"),
-            at_us.to_bytes(8, "big"),
-            hashed,
-        )
-    )
-
-
-def fingerprint(public_key: bytes) -> str:
-    """Return what people compare of a public key: 16 hexadecimal digits."""
-    return sha256(public_key).hexdigest()[:16]
 
 
 def check_checkpoint(reader: AuditReader, checkpoint: Checkpoint) -> Break | None:

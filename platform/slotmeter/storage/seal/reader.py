@@ -26,7 +26,7 @@ class Group(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A row of ``audit_checkpoint``, or of a file that one was exported to."""
+    """A row of ``audit_checkpoint``; with the id 0, one that was brought in a file."""
 
     id: int
     at_us: int
