@@ -107,10 +107,16 @@ class _Found:
         self.made += other.made
 
 
-def _place(each: Break) -> tuple[int, bool, int, str, int]:
+def _place(each: Break) -> tuple[int, bool, int, bool, str, int]:
     """Put a damaged chain first: what it does not say any more makes rows differ."""
-    rank = RANKS.get(each.table, 2)
-    return rank, each.entry_id is None, each.entry_id or 0, each.table, each.row_id
+    return (
+        RANKS.get(each.table, len(RANKS)),
+        each.entry_id is None,
+        each.entry_id or 0,
+        each.table != "audit_group",
+        each.table,
+        each.row_id,
+    )
 
 
 @dataclass(frozen=True, slots=True)
