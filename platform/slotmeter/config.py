@@ -23,6 +23,7 @@ __all__ = [
     "DashboardsConfig",
     "DataConfig",
     "DatabaseConfig",
+    "DebtsConfig",
     "EntryConfig",
     "HttpConfig",
     "LimitsConfig",
@@ -184,6 +185,14 @@ class VaultConfig(_Section):
     )
 
 
+class DebtsConfig(_Section):
+    """``[debts]``: what the server does with debts by itself."""
+
+    nightly_interest: bool = Field(
+        default=True, description="Book interest once each local day is over."
+    )
+
+
 class ProcessConfig(_Section):
     """``[process]``: how the server uses the machine."""
 
@@ -254,6 +263,7 @@ class Config(_Section):
     log: LogConfig = LogConfig()
     sts: StsConfig = StsConfig()
     vault: VaultConfig = VaultConfig()
+    debts: DebtsConfig = DebtsConfig()
     limits: LimitsConfig = LimitsConfig()
     process: ProcessConfig = ProcessConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)

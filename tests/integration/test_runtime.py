@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from slotmeter.cli import main
-from slotmeter.config import Config, DashboardsConfig, EntryConfig, HttpConfig
+from slotmeter.config import Config, DashboardsConfig, DebtsConfig, EntryConfig, HttpConfig
 from slotmeter.errors import ConfigError
 from slotmeter.runtime import Runtime
 from slotmeter.runtime.console import Console, check_key_file
@@ -70,6 +70,19 @@ async def test_a_server_that_started_is_ready_and_one_that_stopped_is_gone(folde
         await runtime.stop()
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{url}/readyz")
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_interest_is_booked_by_the_server_unless_it_is_told_not_to(
+    folder: Path, is_on: bool
+) -> None:
+    config = config_of(folder, debts=DebtsConfig(nightly_interest=is_on))
+
+    runtime = await Runtime.started(config)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    await runtime.stop()
+
+    assert ("interest" in names) is is_on
 
 
 async def test_a_folder_can_be_served_again_after_a_stop(folder: Path) -> None:

@@ -30,7 +30,8 @@ from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.holiday_watch import HolidayWatch
-from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.interest_nights import InterestNights
+from slotmeter.services.metrics import DeviceMetrics, InterestMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
@@ -174,9 +175,17 @@ class Runtime:
         tasks.start("seal old tokens", seal_old_tokens(database, vault))
         tasks.keep("vending keys", lambda: follow_keys(vault))
         if self.role is Role.ALL:
-            tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
+            self._keep_watch(tasks, database, bus, InterestMetrics(board.registry))
             await self._start_devices(devices)
         await self._start_consoles(await self._listen(services))
+
+    def _keep_watch(
+        self, tasks: TaskOwner, database: Database, bus: Bus, metrics: InterestMetrics
+    ) -> None:
+        """Start what the server does by the calendar."""
+        tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
+        if self.config.debts.nightly_interest:
+            tasks.keep("interest", InterestNights(database, self.clock, metrics).run)
 
     async def _start_devices(self, devices: DeviceSide) -> None:
         await devices.check()

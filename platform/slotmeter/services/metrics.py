@@ -1,10 +1,38 @@
-"""Counters of the device side, for ``/metrics``. Names are part of the public interface."""
+"""Counters of devices and of nightly work, for ``/metrics``; their names are public."""
 
 from __future__ import annotations
 
+from datetime import date
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-__all__ = ["DeviceMetrics"]
+__all__ = ["DeviceMetrics", "InterestMetrics"]
+
+
+class InterestMetrics:
+    """What the nightly booking of interest counts; one set per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every counter."""
+        self.debts = Counter(
+            "slotmeter_interest_debts", "Debts on which interest was booked.", registry=registry
+        )
+        self.failures = Counter(
+            "slotmeter_interest_failures",
+            "Bookings of a utility's interest that failed; they are tried again.",
+            registry=registry,
+        )
+        self.through = Gauge(
+            "slotmeter_interest_through_day",
+            "The last local day whose interest is booked, as days since 1970-01-01.",
+            ["utility"],
+            registry=registry,
+        )
+
+    def booked(self, utility: str, through: date, debts: int) -> None:
+        """Note that a utility's interest is booked through a day."""
+        self.debts.inc(debts)
+        self.through.labels(utility).set((through - date(1970, 1, 1)).days)
 
 
 class DeviceMetrics:
