@@ -180,7 +180,7 @@ class Runtime:
         await self._start_consoles(await self._listen(services))
 
     def _keep_watch(
-        self, tasks: TaskOwner, database: Database, bus: Bus, metrics: InterestMetrics
+        self, tasks: TaskOwner, database: AnyDatabase, bus: Bus, metrics: InterestMetrics
     ) -> None:
         """Start what the server does by the calendar."""
         tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
