@@ -123,6 +123,13 @@ def tables(draw: st.DrawFn, unit: int, money: Decimal) -> Table:
 some_blocks = st.none() | st.frozensets(st.integers(1, 4), min_size=1, max_size=3)
 
 
+some_amount = st.none() | st.integers(0, 10).map(Decimal)
+
+
+def _plus_ten(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else amount + 10
+
+
 @st.composite
 def percents_of(draw: st.DrawFn, codes: list[str]) -> tuple[PercentItem, ...]:
     items: list[PercentItem] = []
@@ -139,12 +146,14 @@ def percents_of(draw: st.DrawFn, codes: list[str]) -> tuple[PercentItem, ...]:
             PercentItem(
                 code=code,
                 label=code,
-                percent=draw(decimals(-20, 250, 1)),
+                percent=draw(decimals(0 if is_on_tender else -20, 250, 1)),
                 on=("tender",) if is_on_tender else on,
                 is_tax=draw(st.booleans()),
                 blocks=draw(some_blocks) if draw(st.integers(0, 4)) == 0 else None,
                 included=included,
                 of_gross=not is_on_tender and draw(st.integers(0, 2)) == 0,
+                minimum=draw(some_amount) if is_on_tender else None,
+                maximum=draw(some_amount.map(_plus_ten)) if is_on_tender else None,
             )
         )
         bases.append(code)

@@ -125,7 +125,12 @@ def percents_of_tender(plan: Plan, tender_minor: int) -> list[int]:
     found = [0] * len(plan.percents)
     for at in plan.on_tender:
         each = plan.percents[at]
-        found[at] = plan.divide(tender_minor * each.numerator, each.denominator)
+        amount = plan.divide(tender_minor * each.numerator, each.denominator)
+        if tender_minor > 0 and amount < each.least:
+            amount = each.least
+        if each.most is not None and amount > each.most:
+            amount = each.most
+        found[at] = amount
     return found
 
 

@@ -32,7 +32,6 @@ from slotmeter.vending.tariff.gross import ALL, together
 from slotmeter.vending.tariff.model import (
     ALWAYS,
     Collection,
-    FixedItem,
     PercentItem,
     Table,
     Tariff,
@@ -168,7 +167,7 @@ def _plan(
         denominator=denominator,
         regimes=made[table.code],
         levies=tuple(levies),
-        percents=tuple(_percentage(item, bases, levies, tariff.fixed_items) for item in items),
+        percents=tuple(_percentage(item, bases, levies, tariff, scale) for item in items),
         fixed={code: _fixed(denominator, shares, inside[code]) for code, shares in fixed.items()},
         tender_weights={at: _over(denominator, shares) for at, shares in on_tender.items()},
         divide=DIVIDE[tariff.rounding.lines],
@@ -264,10 +263,14 @@ def _text(value: Fraction) -> str:
 
 
 def _percentage(
-    item: PercentItem, bases: Bases, levies: Sequence[UnitItem], fixed: Iterable[FixedItem]
+    item: PercentItem,
+    bases: Bases,
+    levies: Sequence[UnitItem],
+    tariff: Tariff,
+    scale: int,
 ) -> Percentage:
     at = bases.position[item.code]
-    share = bases.fractions[at]
+    share, fixed = bases.fractions[at], tariff.fixed_items
     account = tax_account if item.is_tax else levy_account
     return Percentage(
         code=item.code,
@@ -288,6 +291,8 @@ def _percentage(
         lifeline=item.lifeline,
         is_included=item.included,
         gross=bases.gross[at],
+        least=int((item.minimum or 0) * scale),
+        most=None if item.maximum is None else int(item.maximum * scale),
     )
 
 

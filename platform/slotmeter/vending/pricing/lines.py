@@ -235,7 +235,10 @@ def _percents(plan: Plan, amounts: Amounts, kind: str, tender: int) -> Iterator[
             continue
         amount = amounts.percents[at]
         base = tender if each.on_tender else amounts.bases[at]
-        if amount or base:
+        if each.on_tender and amount != plan.divide(tender * each.numerator, each.denominator):
+            # Its least, or its most: no percentage of anything.
+            yield PricedLine(kind, each.code, each.label, each.account, amount)
+        elif amount or base:
             yield PricedLine(
                 kind, each.code, each.label, each.account, amount, rate=each.rate, base_minor=base
             )

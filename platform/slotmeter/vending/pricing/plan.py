@@ -103,6 +103,8 @@ class Percentage:
         lifeline: of energy and per-unit items, those at the price of a lifeline count too.
         is_included: prices of its bases are published with it.
         gross: the gross of one unit of money of its bases; 1 for what is not of the gross.
+        least: of a percentage of the tender, minor units: it comes to at least this.
+        most: ... and at most this; None for no end.
     """
 
     code: str
@@ -121,6 +123,8 @@ class Percentage:
     lifeline: bool
     is_included: bool
     gross: Fraction = Fraction(1)
+    least: int = 0
+    most: int | None = None
 
     def base_minor(self, numerator: int, denominator: int = 1) -> int:
         """Return the base as it is printed, to the nearest: of the gross, with what is in it."""

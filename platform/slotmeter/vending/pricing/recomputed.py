@@ -99,6 +99,8 @@ class _Check:
     # --- percentages --------------------------------------------------------------------------
 
     def _percentage(self, line: PricedLine) -> Iterator[str]:
+        if line.rate is None and self._is_an_end(line):
+            return
         if line.rate is None or line.base_minor is None:
             yield f"{line.code} names no percentage or base"
             return
@@ -112,6 +114,16 @@ class _Check:
         item = self.percents.get(line.code)
         if item is not None and line.period is None and item.blocks is None:
             yield from self._base(line, item)
+
+    def _is_an_end(self, line: PricedLine) -> bool:
+        """Say whether a percentage of the tender comes to its least, or its most."""
+        item = self.percents.get(line.code)
+        if item is None:
+            return False
+        amount = Decimal(line.amount_minor) / self.scale
+        share = self.priced.tender_minor * item.percent / _PERCENT / self.scale
+        ends = ((item.minimum, share <= amount), (item.maximum, share >= amount))
+        return any(end == amount and is_beyond for end, is_beyond in ends)
 
     def _between(self, line: PricedLine, share: Fraction) -> tuple[int, int]:
         """Return what a percentage may come to; its base stands on the line to the coin only."""

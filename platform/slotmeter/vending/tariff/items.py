@@ -175,7 +175,25 @@ def _percent(code: str, part: Section, units: Units, sold: Sold, *, is_tax: bool
         when=read_when(part, units),
         lifeline=lifeline,
         of_gross=of_gross,
+        minimum=_end(part, "minimum", units, on),
+        maximum=_end(part, "maximum", units, on),
     )
+
+
+def _end(part: Section, key: str, units: Units, on: Sequence[str]) -> Decimal | None:
+    """Read the least, or the most, that a percentage of the tender comes to."""
+    amount = part.number(key, units.money)
+    if amount is None:
+        return None
+    if list(on) != ["tender"]:
+        part.add(key, "only percentages of the tender have it: on: [tender]")
+    percent = part.number("percent", PERCENT)
+    if percent is not None and percent < 0:
+        part.add(key, "a percentage that is given back has no least and no most")
+    low = part.number("minimum", units.money)
+    if key == "maximum" and low is not None and low > amount:
+        part.add(key, f"expected at least the minimum of {low:f}, got {amount:f}")
+    return amount
 
 
 def _check_gross(items: Iterable[PercentItem], paths: Mapping[str, str], document: Section) -> None:

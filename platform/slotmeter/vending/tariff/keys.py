@@ -16,7 +16,8 @@ CONDITION: Final = (
 )
 
 PERCENTAGE: Final = (
-    *("label", "percent", "on", "of_gross", "blocks", "lifeline", "included", "when"),
+    *("label", "percent", "on", "minimum", "maximum", "of_gross", "blocks", "lifeline"),
+    *("included", "when"),
 )
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {

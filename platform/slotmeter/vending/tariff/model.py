@@ -244,6 +244,8 @@ class PercentItem:
             price of a lifeline.
         of_gross: it is taken of its bases with itself in them, and with all others of the gross
             that share its bases.
+        minimum: of a percentage of the tender: it is at least this, major units; None for any.
+        maximum: ... and at most this.
     """
 
     code: str
@@ -256,6 +258,8 @@ class PercentItem:
     when: Condition = ALWAYS
     lifeline: bool = True
     of_gross: bool = False
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
 
     @property
     def shares(self) -> object:
