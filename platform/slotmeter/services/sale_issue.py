@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from slotmeter.devices.commands import CommandKind
@@ -20,13 +20,14 @@ from slotmeter.ports import (
 )
 from slotmeter.services.booking import Entry, accounts_found, accounts_reads, posting_steps
 from slotmeter.services.command_rows import CommandCause
+from slotmeter.services.commission import commission_of_sale
 from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.debt_states import close_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.key_change_steps import KEY_CHANGE
 from slotmeter.services.sold_tokens import CREDIT, FREE
 from slotmeter.units import Commodity, Money
-from slotmeter.vending.ledger import Posting, till_account
+from slotmeter.vending.ledger import Posting, commission_account, till_account
 from slotmeter.vending.sales import sale_postings
 
 __all__ = ["Begun", "Made", "issue_sale"]
@@ -84,8 +85,15 @@ class Begun:
 
     def reads(self) -> list[Read]:
         """Return what the second commit needs to know."""
+        sale = self.sale
         codes = [posting.account for posting in self.postings]
-        return accounts_reads(self.sale["utility_id"], codes)
+        codes.append(commission_account(sale["branch_code"]))
+        # Plans begin at once or later, never before: whenever this is read, it says the same.
+        plan = {"branch_id": sale["branch_id"], "now_us": sale["sold_us"]}
+        return [
+            *accounts_reads(sale["utility_id"], codes),
+            Read("commission_in_force", plan, "commission"),
+        ]
 
 
 def _deliver(sale: Row, tokens: Sequence[Row], new_id: NewId, now_us: int) -> list[Step]:
@@ -207,9 +215,19 @@ def _entry_steps(begun: Begun, rows: Rows, new_id: NewId, now_us: int) -> list[S
     released = {"ledger_account_id": till_id, "amount": -sale["tender_minor"]}
     return [
         *posting_steps(entry, accounts, new_id),
+        *_commission_steps(entry, sale, rows, new_id),
         *close_steps(begun.debt_ids),
         Update("ledger_reserve", released),
     ]
+
+
+def _commission_steps(entry: Entry, sale: Row, rows: Rows, new_id: NewId) -> list[Step]:
+    """Return what books the seller's commission, where it is booked with each sale."""
+    postings = commission_of_sale(sale, rows["commission"])
+    if not postings:
+        return []
+    own = replace(entry, kind="commission", postings=postings)
+    return posting_steps(own, accounts_found(rows), new_id)
 
 
 def issue_sale(
