@@ -164,6 +164,23 @@ async def test_an_explanation_is_given_in_the_language_asked_for(
     assert reply.json["sentences"][0].startswith(first)
 
 
+@pytest.mark.parametrize(
+    ("asked", "header", "language"),
+    [({}, None, "pt"), ({"language": "fr"}, None, "fr"), ({}, "es", "es"), ({}, "de", "pt")],
+)
+async def test_who_asks_for_no_language_gets_that_of_the_utility(
+    api: ApiTown, receipt_url: str, asked: dict[str, str], header: str | None, language: str
+) -> None:
+    api.sql('UPDATE utility SET policy = \'{"language": "pt"}\'')
+    headers = {} if header is None else {"Accept-Language": header}
+
+    made = await api.post(
+        f"{receipt_url}/prints", "till", json={"form": "text58", **asked}, headers=headers
+    )
+
+    assert made.json["language"] == language
+
+
 async def test_a_page_says_its_language(api: ApiTown, receipt_url: str) -> None:
     reply = await api.get(f"{receipt_url}?format=html&language=pt", "till")
 

@@ -46,6 +46,8 @@ def kept(town: DeviceTown) -> str:
         ({"reading_age_hours_max": 48}, "reading_age_hours_max"),
         ({"holidays": ["christmas"]}, "holidays.0"),
         ({"never_cut": True}, "never_cut"),
+        ({"language": "de"}, "language"),
+        ({"language": ["pt"]}, "language"),
     ],
 )
 async def test_a_policy_that_cannot_be_understood_is_not_kept(

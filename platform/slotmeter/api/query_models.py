@@ -74,7 +74,8 @@ class LanguageQuery(_Query):
     """In which language."""
 
     language: Language | None = Field(
-        default=None, description="`Accept-Language` counts if not given, else English."
+        default=None,
+        description="If not given, `Accept-Language` counts, else the utility's policy.",
     )
 
 

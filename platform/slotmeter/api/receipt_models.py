@@ -29,7 +29,8 @@ class _FormBody(Body):
         default="text80", description="Paper of 58 or 80 mm, a page, or a short message."
     )
     language: Language | None = Field(
-        default=None, description="`Accept-Language` counts if not given, else English."
+        default=None,
+        description="If not given, `Accept-Language` counts, else the utility's policy.",
     )
     letters: Literal["all", "ascii"] = Field(
         default="all", description="`ascii` for printers without a code page; for text."

@@ -41,28 +41,28 @@ PAGE: Final = "text/html"
 async def receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
     """Return a receipt by its number; as text, page or message it is a copy."""
     found = await call.services.receipts.receipt(call.caller, call.path("receipt_number"))
-    return _copy(call, found)
+    return await _copy(call, found)
 
 
 async def sale_receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
     """Return the receipt of one of the caller's own sales."""
     view = await call.services.selling.sale(call.caller, call.path("sale_id"))
     found = await call.services.receipts.receipt(call.caller, view.receipt_number)
-    return _copy(call, found)
+    return await _copy(call, found)
 
 
 async def print_receipt(call: Call[PrintBody, Nothing]) -> Answer:
     """Hand a receipt out; the seller's first of each form is the original, others are copies."""
     number = call.path("receipt_number")
     made = await call.services.receipts.hand_out(call.caller, number, call.body.form)
-    return json_answer(_printed(call, made), HTTPStatus.CREATED)
+    return json_answer(await _printed(call, made), HTTPStatus.CREATED)
 
 
 async def quote_slip(call: Call[QuoteSlipBody, Nothing]) -> Answer:
     """Write the slip of a quote: a trial, with zeros in place of the token; books nothing."""
     body = call.body
     made = await call.services.selling.trial(call.caller, body.meter, body.tendered, body.channel)
-    language = _language(call, body.language)
+    language = await _language(call, body.language)
     return json_answer(
         QuoteSlip(
             form=body.form,
@@ -89,7 +89,7 @@ async def receipt_prints(call: Call[Nothing, Nothing]) -> Answer:
 async def explanation(call: Call[Nothing, LanguageQuery]) -> Answer:
     """Say why a purchase gave so many units, step by step."""
     found = await call.services.receipts.without_tokens(call.caller, call.path("receipt_number"))
-    language = _language(call, call.query.language)
+    language = await _language(call, call.query.language)
     return json_answer(
         ExplanationDocument(
             receipt_number=found.receipt_number,
@@ -99,17 +99,21 @@ async def explanation(call: Call[Nothing, LanguageQuery]) -> Answer:
     )
 
 
-def _language(call: Call[Any, Any], wanted: str | None) -> str:
-    return choose(wanted, call.request.headers.get("Accept-Language", ""))
+async def _language(call: Call[Any, Any], wanted: str | None) -> str:
+    """Return the language asked for, else the one liked best, else the utility's own."""
+    if wanted is not None:
+        return wanted
+    default = await call.services.receipts.language(call.caller)
+    return choose(None, call.request.headers.get("Accept-Language", ""), default)
 
 
-def _copy(call: Call[Nothing, ReceiptQuery], found: Receipt) -> Answer:
+async def _copy(call: Call[Nothing, ReceiptQuery], found: Receipt) -> Answer:
     """Write a receipt to look at: the document as it is, all else marked as a copy."""
     query = call.query
     if query.format == "json":
         document = json.dumps(found.document(), ensure_ascii=False, separators=(",", ":"))
         return Answer(HTTPStatus.OK, document.encode(), JSON_TYPE)
-    language = _language(call, query.language)
+    language = await _language(call, query.language)
     if query.format == "html":
         page = render_html(found, language=language, reprint=True)
         return Answer(HTTPStatus.OK, page.encode(), PAGE)
@@ -126,8 +130,8 @@ def _copy(call: Call[Nothing, ReceiptQuery], found: Receipt) -> Answer:
     return Answer(HTTPStatus.OK, text.encode(), TEXT)
 
 
-def _printed(call: Call[PrintBody, Nothing], made: HandedOut) -> PrintedReceipt:
-    language = _language(call, call.body.language)
+async def _printed(call: Call[PrintBody, Nothing], made: HandedOut) -> PrintedReceipt:
+    language = await _language(call, call.body.language)
     return PrintedReceipt(
         receipt_number=made.receipt.receipt_number,
         form=call.body.form,

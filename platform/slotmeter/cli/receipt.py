@@ -12,7 +12,7 @@ from urllib.parse import quote
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.sell import DEFAULT_API, Api, answer_of, api_url, read_key
 from slotmeter.errors import Unavailable
-from slotmeter.i18n import DEFAULT, LANGUAGES
+from slotmeter.i18n import LANGUAGES
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -41,7 +41,7 @@ def register(subparsers: Subparsers) -> None:
         default="text80",
         help="paper of 58 or 80 mm, a page, a short message, or the document; text80 if not given",
     )
-    parser.add_argument("--language", choices=LANGUAGES, default=DEFAULT, help="en if not given")
+    parser.add_argument("--language", choices=LANGUAGES, help="the utility's if not given")
     parser.add_argument(
         "--ascii", action="store_true", help="plain letters, for printers without a code page"
     )
@@ -52,7 +52,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def print_receipt(
-    api: Api, number: str, form: str, language: str = DEFAULT, *, ascii_letters: bool = False
+    api: Api, number: str, form: str, language: str | None = None, *, ascii_letters: bool = False
 ) -> dict[str, Any]:
     """Hand a receipt out and return the answer, with its ``text``.
 
@@ -61,7 +61,9 @@ def print_receipt(
         SlotmeterError: the server refused; the code is the server's.
     """
     letters = "ascii" if ascii_letters else "all"
-    body = {"form": form, "language": language, "letters": letters}
+    body = {"form": form, "letters": letters}
+    if language is not None:
+        body["language"] = language
     return answer_of(*_asked(api, "POST", f"{_path(number)}/prints", body))
 
 
@@ -84,7 +86,8 @@ def _asked(
 def _run(options: argparse.Namespace) -> int:
     api = Api(options.api, read_key(options.key_file))
     if options.explain:
-        path = f"{_path(options.number)}/explanation?language={options.language}"
+        asked = f"?language={options.language}" if options.language else ""
+        path = f"{_path(options.number)}/explanation{asked}"
         for sentence in answer_of(*_asked(api, "GET", path))["sentences"]:
             print(sentence)
         return EXIT_OK

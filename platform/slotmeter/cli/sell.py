@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from slotmeter.cli import EXIT_OK
 from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
-from slotmeter.i18n import DEFAULT, LANGUAGES
+from slotmeter.i18n import LANGUAGES
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -60,7 +60,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--channel", choices=("till", "web", "phone", "bank"), default="till", help="till"
     )
-    parser.add_argument("--language", choices=LANGUAGES, default=DEFAULT, help="of the receipt; en")
+    parser.add_argument("--language", choices=LANGUAGES, help="of the receipt")
     parser.add_argument(
         "--claim-free", action="store_true", help="only the free units that are due, for 0"
     )

@@ -1,4 +1,4 @@
-"""A utility's protection policy: when supply may not be cut, how often, and on what evidence.
+"""A utility's policy: when supply may not be cut, how often, on what evidence; and its language.
 
 The policy is a document of the utility (``utility.policy``)::
 
@@ -8,7 +8,8 @@ The policy is a document of the utility (``utility.policy``)::
      "cuts_per_hour": 20,
      "low_credit_minor": 500,
      "reading_age_hours_max": 24,
-     "clock_ahead_hours_max": 1}
+     "clock_ahead_hours_max": 1,
+     "language": "pt"}
 
 Times are local to the utility. A window whose end is not after its start runs into the next day;
 ``days`` names the day on which it starts. All keys are optional; the empty document protects no
@@ -26,6 +27,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import Refused
+from slotmeter.i18n import DEFAULT, LANGUAGES
 from slotmeter.units import epoch_us, instant
 
 __all__ = [
@@ -63,7 +65,7 @@ PROTECTED_DAYS_MAX: Final = 14
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS: Final = frozenset(
     {"protected_hours", "holidays", "cuts_per_hour", "low_credit_minor", "reading_age_hours_max"}
-    | {"clock_ahead_hours_max"}
+    | {"clock_ahead_hours_max", "language"}
 )
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _WINDOWS_MAX: Final = 50
@@ -82,7 +84,7 @@ class ProtectedHours:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a utility decided about cuts; see the module's text."""
+    """What a utility decided; see the text of the module."""
 
     protected_hours: tuple[ProtectedHours, ...] = ()
     holidays: frozenset[date] = frozenset()
@@ -90,6 +92,7 @@ class Policy:
     low_credit_minor: int = LOW_CREDIT_MINOR
     reading_age_hours_max: int = READING_AGE_HOURS_MAX
     clock_ahead_hours_max: int = CLOCK_AHEAD_HOURS_MAX
+    language: str = DEFAULT
 
 
 def _refused(path: str, expected: str) -> Refused:
@@ -100,6 +103,13 @@ def _whole(document: Mapping[str, object], key: str, default: int, low: int, hig
     value = document.get(key, default)
     if type(value) is not int or not low <= value <= high:
         raise _refused(key, f"a whole number from {low} to {high}")
+    return value
+
+
+def _language(document: Mapping[str, object]) -> str:
+    value = document.get("language", DEFAULT)
+    if not isinstance(value, str) or value not in LANGUAGES:
+        raise _refused("language", f"one of {', '.join(LANGUAGES)}")
     return value
 
 
@@ -166,6 +176,7 @@ def parse_policy(document: object) -> Policy:
         clock_ahead_hours_max=_whole(
             document, "clock_ahead_hours_max", CLOCK_AHEAD_HOURS_MAX, 0, _LARGEST
         ),
+        language=_language(document),
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.errors import NotAllowed, NotFound
+from slotmeter.i18n import DEFAULT
 from slotmeter.ports import (
     Caller,
     Changes,
@@ -32,6 +33,7 @@ from slotmeter.ports import (
     UnitOfWork,
 )
 from slotmeter.services.access import Origin, act_row
+from slotmeter.services.protection import readable_policy
 from slotmeter.services.token_secrecy import open_receipt
 from slotmeter.units import epoch_us
 from slotmeter.vending.receipts import Receipt
@@ -137,6 +139,13 @@ class Receipts:
             return Changes(HandedOut(receipt, form, is_reprint, now_us), steps)
 
         return await self._uow.run(_prints_reads(principal, receipt_number), decide)
+
+    async def language(self, caller: Caller) -> str:
+        """Return the language of the utility's receipts, for who asks for none."""
+        of_utility: dict[str, SqlValue] = {"utility_id": caller.principal.utility_id}
+        rows = await self._uow.read([Read("receipt_policy", of_utility, "policy")])
+        policy = readable_policy(rows["policy"][0]["policy"])
+        return DEFAULT if policy is None else policy.language
 
     async def prints(self, caller: Caller, receipt_number: str) -> Sequence[Row]:
         """Return every hand-out of a receipt, the oldest first.

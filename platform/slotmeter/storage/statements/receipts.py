@@ -10,9 +10,11 @@ from slotmeter.storage.schema import METADATA
 __all__ = ["READS", "UPDATES"]
 
 _print = METADATA.tables["receipt_print"]
+_utility = METADATA.tables["utility"]
 _principal = METADATA.tables["principal"]
 
 READS = {
+    "receipt_policy": select(_utility.c.policy).where(_utility.c.id == bindparam("utility_id")),
     "receipt_prints": select(
         _print.c.id, _print.c.at_us, _print.c.form, _principal.c.name.label("by")
     )
