@@ -17,7 +17,7 @@ from slotmeter.storage.metadata import METADATA
 
 __all__ = ["APPEND_ONLY"]
 
-APPEND_ONLY: tuple[str, ...] = ("key_change_token", "key_replacement")
+APPEND_ONLY: tuple[str, ...] = ("key_change_token", "key_replacement", "management_token")
 """Tables of this module whose rows are never changed nor removed."""
 
 key_campaign = Table(

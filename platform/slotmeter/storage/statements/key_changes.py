@@ -54,6 +54,7 @@ _IS_CREDIT = or_(
 _CREDIT = (
     select(
         _token.c.id,
+        _token.c.meter_id,
         _token.c.purpose,
         _token.c.key_id,
         _token.c.parameters,
@@ -153,6 +154,12 @@ READS: dict[str, Select[Any]] = {
         _token.c.meter_id == bindparam("meter_id"),
         _token.c.created_us >= bindparam("since_us"),
         or_(_token.c.parameters == bindparam("parameters"), _token.c.purpose == "key_change"),
+    ),
+    "key_token": select(
+        _token.c.id, _token.c.key_id, _token.c.parameters, _token.c.request, _token.c.digits
+    ).where(_token.c.utility_id == bindparam("utility_id"), _token.c.id == bindparam("id")),
+    "key_replaced": select(_replacement.c.new_token_id).where(
+        _replacement.c.old_token_id == bindparam("old_token_id")
     ),
     "key_replacements": select(
         _replacement.c.old_token_id, _replacement.c.new_token_id, _replacement.c.at_us

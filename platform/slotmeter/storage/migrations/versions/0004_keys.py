@@ -133,12 +133,13 @@ def _create_key_changes() -> None:
     _create_key_change_token()
     _create_key_campaign_meter()
     _create_key_replacement()
-    for table in ("key_change_token", "key_replacement"):
+    _create_management_token()
+    for table in ("key_change_token", "key_replacement", "management_token"):
         guard(op, table)
 
 
 def _drop_key_changes() -> None:
-    for table in ("key_replacement", "key_change_token"):
+    for table in ("management_token", "key_replacement", "key_change_token"):
         unguard(op, table)
         op.drop_table(table)
     for table in ("key_campaign_meter", "key_change", "key_campaign"):
@@ -258,6 +259,31 @@ def _create_key_campaign_meter() -> None:
         _once("key_campaign_meter", "campaign_id", "meter_id"),
     )
     _index("key_campaign_meter", "campaign_id", "state")
+
+
+def _create_management_token() -> None:
+    op.create_table(
+        "management_token",
+        _id(),
+        _int("utility_id"),
+        _int("meter_id"),
+        _int("token_id"),
+        _int("principal_id"),
+        _text("request_id"),
+        _text("request_hash"),
+        _text("kind"),
+        _int("value", nullable=True),
+        _text("reason"),
+        _int("at_us"),
+        _refers("management_token", "utility_id", "utility"),
+        _refers("management_token", "meter_id", "meter"),
+        _refers("management_token", "token_id", "token"),
+        _refers("management_token", "principal_id", "principal"),
+        _key("management_token"),
+        _once("management_token", "principal_id", "request_id"),
+    )
+    _index("management_token", "meter_id", "id")
+    _index("management_token", "token_id")
 
 
 def _create_key_replacement() -> None:

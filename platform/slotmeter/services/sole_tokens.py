@@ -1,0 +1,206 @@
+"""Tokens that no sale makes: reserved with their identifier, made, sent; two commits, like a sale.
+
+The first commit stores what decides the digits, so that asking again after a crash makes the same
+token and no second one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slotmeter.errors import Conflict
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    From,
+    NewId,
+    Read,
+    Row,
+    Rows,
+    SecurityModule,
+    SqlValue,
+    TokenSafe,
+    UnitOfWork,
+    Update,
+)
+from slotmeter.services.events import compact_json
+from slotmeter.services.key_change_plan import codable
+from slotmeter.services.key_change_steps import NO_TID, deliver_steps
+from slotmeter.services.key_wanted import wanted_of
+from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
+from slotmeter.units import epoch_us
+from slotmeter.vending.sts import KEPT_TIDS, TokenRequest, check_issuable, minute_1993_of_us
+
+__all__ = ["Making", "SoleTokens", "coding_now", "keyed_meter", "sole_reads"]
+
+
+def coding_now(meter: Row) -> tuple[str, str]:
+    """Return the vending key's id and the parameters, as text, that tokens are made under now.
+
+    From the moment that a set of key change tokens is made, that is the new key.
+
+    Args:
+        meter: a row with ``key_id``, ``parameters`` and ``wanted``.
+    """
+    wanted = wanted_of(meter["wanted"])
+    if wanted is not None and wanted.is_made:
+        return wanted.coding.key_id, wanted.coding.text
+    return meter["key_id"], meter["parameters"]
+
+
+def keyed_meter(rows: Rows, number: str) -> Row:
+    """Return the meter of :func:`sole_reads` that a token can be made for.
+
+    Raises:
+        NotFound: ``meter_unknown``.
+        Refused: ``meter_removed``, ``meter_without_key``.
+    """
+    return codable(rows, number)
+
+
+def sole_reads(utility_id: int, number: str | From, now_us: int) -> list[Read]:
+    """Return what reserving a token for a meter needs: the meter, and its identifiers so far."""
+    return [
+        Read("key_meter", {"utility_id": utility_id, "number": number}, "meter"),
+        Read(
+            "kept_tids",
+            {
+                "meter_id": From("meter", "id"),
+                "from_minute": minute_1993_of_us(now_us),
+                "limit": KEPT_TIDS,
+            },
+            "tids",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A token to reserve.
+
+    Args:
+        purpose: see ``token.purpose``.
+        request: with any identifier, which is given anew where the token has one.
+        amount: Wh or mL that it carries.
+    """
+
+    purpose: str
+    request: TokenRequest
+    amount: int = 0
+
+    def row(
+        self, meter: Row, kept: Sequence[Row], new_id: NewId, *, tids: TidAllocator, now_us: int
+    ) -> dict[str, Any]:
+        """Return the row of the token, reserved.
+
+        Raises:
+            Refused: ``key_change_needed``, ``key_expired``, ``before_base_date``, or the request
+                does not fit the key.
+        """
+        key_id, text = coding_now(meter)
+        parameters = stored_parameters(text)
+        token_id, request = new_id(), self.request
+        minute, tid = -token_id, NO_TID
+        if request.token_class != 1:
+            given = tids.next(now_us, [row["tid_minute"] for row in kept], parameters)
+            minute, tid = given.minute, given.tid
+            request = replace(request, tid=tid)
+        check_issuable(parameters, request)
+        return {
+            "id": token_id,
+            "utility_id": meter["utility_id"],
+            "meter_id": meter["id"],
+            "sale_row_id": None,
+            "purpose": self.purpose,
+            "key_id": key_id,
+            "parameters": text,
+            "request": compact_json(request.to_dict()),
+            "tid_minute": minute,
+            "tid": tid,
+            "amount": self.amount,
+            "digits": None,
+            "state": "reserved",
+            "accepted_by": None,
+            "created_us": now_us,
+            "issued_us": None,
+            "accepted_us": None,
+        }
+
+
+class SoleTokens:
+    """Makes what was reserved, and sends it to meters within reach."""
+
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        security: SecurityModule,
+        safe: TokenSafe,
+        clock: Clock,
+        *,
+        on_queued: Callable[[int], None],
+    ) -> None:
+        """Join the parts; see :class:`slotmeter.services.key_changes.KeyChanges`."""
+        self._uow = uow
+        self._security = security
+        self._safe = safe
+        self._clock = clock
+        self._on_queued = on_queued
+
+    async def complete(
+        self, utility_id: int, number: str, token_id: int, why: str, principal_id: int
+    ) -> str:
+        """Make a reserved token, send it, and return its digits; a made one is only returned.
+
+        Args:
+            utility_id: whose meter.
+            number: of the meter.
+            token_id: row of ``token``.
+            why: for the history of the command that sends it.
+            principal_id: who wants it.
+
+        Raises:
+            NotFound, Refused, Unavailable: the security module does not make it now.
+        """
+        read = Read("key_token", {"utility_id": utility_id, "id": token_id}, "token")
+        token = (await self._uow.read([read]))["token"][0]
+        if token["digits"] is not None:
+            return self._safe.open(token["digits"])
+        made = await self._security.issue(
+            token["key_id"],
+            stored_parameters(token["parameters"]),
+            TokenRequest.from_dict(json.loads(token["request"])),
+        )
+        sealed = self._safe.seal(made.digits)
+        now_us = epoch_us(self._clock.now())
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
+            meter = rows["meter"][0]
+            issue: dict[str, SqlValue] = {
+                "token_id": token_id,
+                "new_digits": sealed.text,
+                "new_index": sealed.index,
+                "at_us": now_us,
+            }
+            sent = deliver_steps(
+                meter,
+                [token_id],
+                why,
+                pending=(),
+                principal_id=principal_id,
+                now_us=now_us,
+                new_id=new_id,
+            )
+            return Changes(meter, [Update("token_issue", issue), *sent])
+
+        try:
+            meter = await self._uow.run(
+                [Read("key_meter", {"utility_id": utility_id, "number": number}, "meter")], decide
+            )
+        except Conflict:
+            return made.digits  # made beside us by the same request; the digits are the same
+        if meter["device_id"] is not None:
+            self._on_queued(meter["device_id"])
+        return made.digits
