@@ -32,6 +32,7 @@ __all__ = [
     "config_of",
     "make_folder",
     "open_folder",
+    "origin_here",
     "write_secret",
 ]
 
@@ -148,7 +149,6 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
     Raises:
         ConfigError: ``data_folder_empty``, ``file_exposed``, or what opening the database raises.
     """
-    from slotmeter.services.access import Origin
     from slotmeter.services.system_clock import SystemClock
     from slotmeter.storage.opening import is_there, open_database
 
@@ -160,10 +160,16 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
         )
     database = await open_database(config)
     try:
-        origin = Origin(address=f"local:{_user()}", request_id=f"cli-{secrets.token_hex(8)}")
-        yield OpenFolder(path, config, database, SystemClock(), origin)
+        yield OpenFolder(path, config, database, SystemClock(), origin_here())
     finally:
         await database.close()
+
+
+def origin_here() -> Origin:
+    """Return who runs the command, for the acts that it records."""
+    from slotmeter.services.access import Origin
+
+    return Origin(address=f"local:{_user()}", request_id=f"cli-{secrets.token_hex(8)}")
 
 
 def _user() -> str:

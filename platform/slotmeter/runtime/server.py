@@ -35,6 +35,7 @@ from slotmeter.services.metrics import DeviceMetrics, InterestMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
+from slotmeter.services.restored import tid_allocator
 from slotmeter.services.selling import Recovered, Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
@@ -119,15 +120,12 @@ class Runtime:
     # --- in order -------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        folder = self.config.data.folder
         if self.role is Role.ALL:
-            self._stack.callback(DataLock.take(folder).release)
+            self._stack.callback(DataLock.take(self.config.data.folder).release)
         database = await self._open_database()
         vault = await open_vault(self.config, database, self.clock)
         self._stack.push_async_callback(vault.close)
-        readings = await EmbeddedReadings.open(folder / READINGS_FILE)
-        self._stack.push_async_callback(readings.close)
-
+        readings = await self._open_readings()
         board = MetricsBoard()
         metrics = DeviceMetrics(board.registry)
         bus = Bus(metrics.wakes_dropped.inc)
@@ -150,6 +148,7 @@ class Runtime:
             draw_rnd=RandomNibbles().draw,
             after_payment=devices.credit.after_payment,
             on_issued=lambda: bus.publish(EventsRecorded()),
+            tids=await tid_allocator(database),
         )
         feed = EventFeed(self.config.limits.event_streams_max)
         services = Services(
@@ -195,6 +194,11 @@ class Runtime:
             self._stack.push_async_callback(running.stop)
             what = entry.title or entry.medium
             self.listeners += [Listener(what, address) for address in running.addresses]
+
+    async def _open_readings(self) -> EmbeddedReadings:
+        readings = await EmbeddedReadings.open(self.config.data.folder / READINGS_FILE)
+        self._stack.push_async_callback(readings.close)
+        return readings
 
     async def _open_database(self) -> AnyDatabase:
         folder = self.config.data.folder

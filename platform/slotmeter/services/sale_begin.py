@@ -38,7 +38,7 @@ from slotmeter.vending.ledger import Posting, till_account
 from slotmeter.vending.receipts.assembly import line_dicts
 from slotmeter.vending.sts import KEPT_TIDS, minute_1993_of_us
 
-__all__ = ["SaleBegin", "SellRequest"]
+__all__ = ["ONE_LANE", "SaleBegin", "SellRequest"]
 
 ONE_LANE = TidAllocator()
 
@@ -295,16 +295,12 @@ class SaleBegin:
         debt_ids = [taken.debt_id for taken in purchase.priced.debts]
         return Changes(Begun.of(result, tokens, debt_ids, lines, said), steps)
 
-    def _key_change(
-        self, purchase: Purchase, sale_row_id: int, new_id: NewId
-    ) -> SaleChange | None:
+    def _key_change(self, purchase: Purchase, sale_row_id: int, new_id: NewId) -> SaleChange | None:
         """Return what the sale does about the meter's key; a sale without a token does nothing."""
         if purchase.row["wanted"] is None or not has_tokens(purchase):
             return None
         utility_id = self._caller.principal.utility_id
-        return change_with_sale(
-            purchase.row, sale_row_id, utility_id, new_id, now_us=self._now_us
-        )
+        return change_with_sale(purchase.row, sale_row_id, utility_id, new_id, now_us=self._now_us)
 
     def _act(self, receipt_number: str, tender: Money, new_id: NewId) -> Step:
         request = self._request

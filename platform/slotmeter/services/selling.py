@@ -33,12 +33,12 @@ from slotmeter.ports import (
 )
 from slotmeter.services.key_change_sale import KEY_CHANGE, make_set
 from slotmeter.services.pricing import Purchase, PurchaseReads, price
-from slotmeter.services.sale_begin import SaleBegin, SellRequest
+from slotmeter.services.sale_begin import ONE_LANE, SaleBegin, SellRequest
 from slotmeter.services.sale_issue import Begun, Made, issue_sale
 from slotmeter.services.sale_particulars import trial_receipt
 from slotmeter.services.sale_views import QuoteView, SaleView, quote_view, sale_view
 from slotmeter.services.sale_void import refusal_of, void_reads, void_sale
-from slotmeter.services.tid_allocator import stored_parameters
+from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
 from slotmeter.services.token_secrecy import open_receipt, opened
 from slotmeter.services.unpriced import NO_PRICE, raise_unpriced
 from slotmeter.units import epoch_us, parse_money
@@ -119,6 +119,7 @@ class Selling:
         draw_rnd: Callable[[], int],
         after_payment: Callable[[int], Awaitable[None]],
         on_issued: Callable[[], None],
+        tids: TidAllocator = ONE_LANE,
     ) -> None:
         """Join the parts.
 
@@ -129,6 +130,7 @@ class Selling:
             safe: seals the digits of tokens for the database.
             draw_rnd: gives the 4 random bits of a token.
             after_payment: called with the meter's id when platform-held credit grew.
+            tids: gives the token identifiers of this database.
             on_issued: called after a sale's second commit; wakes whoever follows events.
         """
         self._uow = uow
@@ -138,6 +140,7 @@ class Selling:
         self._draw_rnd = draw_rnd
         self._after_payment = after_payment
         self._on_issued = on_issued
+        self._tids = tids
 
     async def quote(
         self, caller: Caller, meter: str, tendered: str, channel: str = CHANNELS[0]
@@ -193,7 +196,7 @@ class Selling:
         """
         check_request(request)
         now_us = epoch_us(self._clock.now())
-        begin = SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd())
+        begin = SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd(), tids=self._tids)
         try:
             begun = await self._uow.run(begin.reads(), begin.decide)
         except Refused as error:

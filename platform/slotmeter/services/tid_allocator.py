@@ -21,7 +21,10 @@ from slotmeter.vending.sts import (
     tid_of_minute,
 )
 
-__all__ = ["KEY_CHANGE_NEEDED", "Tid", "TidAllocator", "stored_parameters"]
+__all__ = ["AHEAD_MINUTES_MAX", "KEY_CHANGE_NEEDED", "Tid", "TidAllocator", "stored_parameters"]
+
+AHEAD_MINUTES_MAX: Final = 1_440
+"""No identifier is more than this many minutes after the present; see :mod:`restored`."""
 
 KEY_CHANGE_NEEDED: Final = "key_change_needed"
 """Code of the refusal of a token under a base date whose identifiers have run out."""
@@ -50,10 +53,12 @@ class TidAllocator:
     Args:
         lane: this allocator's lane, from 0.
         lanes: how many there are.
+        floor: only later minutes are given; that of a restored database, else 0.
     """
 
     lane: int = 0
     lanes: int = 1
+    floor: int = 0
 
     def next(self, now_us: int, kept: Sequence[int], parameters: KeyParameters) -> Tid:
         """Return the identifier of a meter's next ordinary token.
@@ -68,10 +73,18 @@ class TidAllocator:
             Refused: ``key_change_needed``: the identifiers of the key's base date have run out;
                 or the key's base date or expiry does not allow a token now.
         """
-        present = minute_1993_of_us(now_us)
+        now = minute_1993_of_us(now_us)
+        present = max(now, self.floor + 1)
         # A memory that is not full reaches back to before the present.
         memory = kept if len(kept) >= KEPT_TIDS else (*kept, present - 1)
         minute = next_tid_minute(present, memory, self.lane, self.lanes)
+        if minute - present > AHEAD_MINUTES_MAX:
+            raise Refused(
+                "too_many_tokens",
+                f"the meter was given all token identifiers of the next {AHEAD_MINUTES_MAX} "
+                "minutes; sell to it again later",
+                field="meter",
+            )
         try:
             tid = tid_of_minute(minute, parameters.base_date, parameters.ken)
         except Refused as error:

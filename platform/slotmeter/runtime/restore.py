@@ -1,0 +1,212 @@
+"""Brings a backup back into an empty data folder, checks it, and keeps its tokens apart."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from slotmeter.config import Config, load
+from slotmeter.errors import Refused, SlotmeterError
+from slotmeter.ports import Clock
+from slotmeter.runtime.backup import CONFIG_FILE
+from slotmeter.runtime.backup_folder import (
+    DUMP_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    Progress,
+    copy_file,
+    digest_of,
+    free_bytes,
+    read_manifest,
+)
+from slotmeter.services.access import Origin
+from slotmeter.services.ledger_check import LedgerVerdict, verify_ledger
+from slotmeter.services.registry import Registry
+from slotmeter.services.restored import mark_restored
+from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
+from slotmeter.storage.migrate import HEAD
+from slotmeter.storage.opening import AnyDatabase, open_database
+from slotmeter.storage.snapshots import damage_of, load_postgres
+
+__all__ = ["Restored", "check_backup", "mark_and_check", "restore_backup", "settings_of"]
+
+REFUSED_ENDING: Final = ".refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was brought back.
+
+    Args:
+        manifest: of the backup; None where the database was there already.
+        verdicts: the ledger check of each utility.
+        tid_floor_minute: every token from now on has an identifier after this minute since 1993.
+    """
+
+    manifest: Manifest | None
+    verdicts: tuple[LedgerVerdict, ...]
+    tid_floor_minute: int
+
+    @property
+    def holds(self) -> bool:
+        """True when every ledger agrees with its sales."""
+        return all(verdict.holds for verdict in self.verdicts)
+
+
+def check_backup(source: Path, progress: Progress) -> Manifest:
+    """Read a backup through and compare it with its manifest.
+
+    Raises:
+        Refused: ``backup_missing``, ``backup_damaged`` (naming the file) or ``backup_newer``.
+    """
+    manifest = read_manifest(source)
+    if manifest.revision > HEAD:
+        raise Refused(
+            "backup_newer",
+            f"the backup has tables of revision {manifest.revision}, this version knows up to "
+            f"{HEAD}; restore it with slotmeter {manifest.version} or later",
+        )
+    wanted = DUMP_FILE if manifest.database == "postgresql" else DATABASE_FILE
+    if manifest.file(wanted) is None:
+        raise Refused("backup_damaged", f"{MANIFEST_FILE} names no {wanted}")
+    for file in manifest.files:
+        path = source / file.name
+        if not path.is_file():
+            raise Refused("backup_damaged", f"{file.name} is missing; take another backup")
+        found = digest_of(path, progress)
+        if found != file:
+            raise Refused(
+                "backup_damaged",
+                f"{file.name} is not as it was made: expected {file.bytes:,} bytes with SHA-256 "
+                f"{file.sha256[:12]}..., got {found.bytes:,} bytes with {found.sha256[:12]}...; "
+                "take another backup",
+            )
+    return manifest
+
+
+async def restore_backup(
+    source: Path,
+    config: Config,
+    clock: Clock,
+    origin: Origin,
+    progress: Progress,
+    *,
+    last_floor: int = 0,
+) -> Restored:
+    """Bring a backup back.
+
+    Args:
+        source: the folder that :func:`backup.make_backup` made.
+        config: of the data folder to fill; its database must be empty.
+        clock: our time.
+        origin: who does it.
+        progress: told what is in work.
+        last_floor: what another restore of the last day printed as its floor, or 0.
+
+    Raises:
+        Refused: ``data_folder_not_empty``, ``no_room``, ``database_differs`` or what
+            :func:`check_backup` raises; nothing was changed.
+        SlotmeterError: the files are back but cannot be used; the database was put aside.
+    """
+    manifest = check_backup(source, progress)
+    _check_target(manifest, config)
+    folder = config.data.folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in manifest.files:
+        if file.name != DUMP_FILE and not (folder / file.name).exists():
+            await asyncio.to_thread(copy_file, source / file.name, folder / file.name, progress)
+    if manifest.database == "postgresql":
+        await load_postgres(config.database, source / DUMP_FILE)
+    else:
+        damage = await asyncio.to_thread(damage_of, folder / DATABASE_FILE)
+        if damage:
+            _put_aside(folder)
+            raise Refused("backup_damaged", f"{DATABASE_FILE} is damaged: {damage[0]}")
+    try:
+        return await mark_and_check(config, clock, origin, last_floor=last_floor, manifest=manifest)
+    except SlotmeterError:
+        if manifest.database != "postgresql":
+            _put_aside(folder)
+        raise
+
+
+async def mark_and_check(
+    config: Config,
+    clock: Clock,
+    origin: Origin,
+    *,
+    last_floor: int = 0,
+    manifest: Manifest | None = None,
+) -> Restored:
+    """Mark a database that is there as a copy, and hold its ledgers against its sales.
+
+    Args:
+        config: names the database.
+        clock: our time.
+        origin: who does it.
+        last_floor: as of :func:`restore_backup`.
+        manifest: of the backup that it came from; None if other means brought it back.
+    """
+    database: AnyDatabase = await open_database(config)
+    try:
+        came_from = "other means" if manifest is None else f"the backup of {manifest.made}"
+        # Before anything can be sold: a copy that lacks its floor could give a token twice.
+        floor = await mark_restored(database, clock, origin, came_from, last_floor=last_floor)
+        registry = Registry(database, clock)
+        verdicts = [
+            await verify_ledger(database, clock, utility) for utility in await registry.utilities()
+        ]
+        return Restored(manifest, tuple(verdicts), floor)
+    finally:
+        await database.close()
+
+
+def _check_target(manifest: Manifest, config: Config) -> None:
+    folder = config.data.folder
+    there = [name for name in (DATABASE_FILE, READINGS_FILE) if (folder / name).exists()]
+    if there:
+        raise Refused(
+            "data_folder_not_empty",
+            f"{folder} holds {' and '.join(there)} already; restore into another folder",
+            field="data",
+        )
+    kind = "postgresql" if config.database.url else "sqlite"
+    if kind != manifest.database:
+        raise Refused(
+            "database_differs",
+            f"the backup is of {manifest.database}, the settings name {kind}; "
+            + (
+                f"give {CONFIG_FILE} of the new folder a [database] url of an empty database"
+                if kind == "sqlite"
+                else "take database.url out of the settings"
+            ),
+            field="database.url",
+        )
+    needed = sum(file.bytes for file in manifest.files)
+    standing = next(each for each in (folder, *folder.parents) if each.exists())
+    if free_bytes(standing) < needed:
+        raise Refused(
+            "no_room",
+            f"the backup has {needed / 2**20:,.0f} MiB, {standing} has "
+            f"{free_bytes(standing) / 2**20:,.0f} MiB left",
+            field="data",
+        )
+
+
+def _put_aside(folder: Path) -> None:
+    """Rename a database that cannot be used, so that no server starts on it."""
+    for path in folder.glob(f"{DATABASE_FILE}*"):
+        if not path.name.endswith(REFUSED_ENDING):
+            path.rename(path.with_name(path.name + REFUSED_ENDING))
+
+
+def settings_of(source: Path, folder: Path) -> Config:
+    """Return the settings of a folder to restore into: its own, those of the backup, or none."""
+    for file in (folder / CONFIG_FILE, source / CONFIG_FILE):
+        if file.exists():
+            config = load(file)
+            data = config.data.model_copy(update={"folder": folder})
+            return config.model_copy(update={"data": data})
+    return Config.default(folder)
