@@ -105,3 +105,23 @@ key_replacement = Table(
     UniqueConstraint("old_token_id"),
     Index(None, "key_change_id"),
 )
+
+# A token that is no credit, asked for by a person or a program with the right to.
+management_token = Table(
+    "management_token",
+    METADATA,
+    _id(),
+    _ref("utility_id", "utility"),
+    _ref("meter_id", "meter"),
+    _ref("token_id", "token"),
+    _ref("principal_id", "principal"),
+    _text("request_id"),  # the caller's own; unique per principal
+    _text("request_hash"),
+    _text("kind"),
+    _int("value", nullable=True),
+    _text("reason"),
+    _int("at_us"),
+    UniqueConstraint("principal_id", "request_id"),
+    Index(None, "meter_id", "id"),
+    Index(None, "token_id"),
+)
