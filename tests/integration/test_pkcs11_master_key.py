@@ -38,9 +38,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pkcs11MasterKey]
     program = shutil.which("softhsm2-util")
     assert program is not None
     label = ("--label", "slotmeter", "--pin", PIN, "--so-pin", "7777")
-    subprocess.run(
-        [program, "--init-token", "--free", *label], check=True, capture_output=True
-    )
+    subprocess.run([program, "--init-token", "--free", *label], check=True, capture_output=True)
     made = Pkcs11MasterKey(str(LIBRARY), "slotmeter", KEY, PIN)
     create_pkcs11_master_key(made)
     yield made
