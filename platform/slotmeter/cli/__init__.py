@@ -53,6 +53,7 @@ COMMANDS = {
     "sell": "sell",
     "receipt": "receipt",
     "ledger": "ledger",
+    "audit": "audit",
     "token": "token",
     "conformance": "conformance",
 }

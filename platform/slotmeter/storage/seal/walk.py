@@ -21,7 +21,7 @@ import numpy as np
 from slotmeter.storage.seal.reader import AuditReader, Break, Entry
 from slotmeter.storage.seal.unit_seal import DIGEST_BYTES, Kind, Layout, encode_row
 
-__all__ = ["RowWalk", "inserted_ids", "unknown_rows"]
+__all__ = ["ReadItem", "RowWalk", "inserted_ids", "read_items", "unknown_rows"]
 
 SPAN_PER_ROW_MAX: Final = 200
 """Rows are read as one span of ids while the span has at most so many ids for each of them."""
@@ -37,7 +37,17 @@ Item = tuple[int, Sequence[int], bytes]
 """A face and a kind of change, the ids, and their marks."""
 
 
+class ReadItem(NamedTuple):
+    """What an entry says of some rows, in words."""
+
+    kind: str
+    table: str
+    face: str
+    ids: Sequence[int]
+
+
 class _Face(NamedTuple):
+    name: str
     table: str
     columns: tuple[str, ...]
     final: bool
@@ -56,7 +66,7 @@ def _faces_of(layouts: Iterable[Layout]) -> dict[int, _Face]:
     """Return all faces by their code: in whichever layouts a code is, it stands for the same."""
     return {
         table.code_of(at, Kind.INSERT): _Face(
-            table.name, ("id", *face.columns), face.final, at == 0
+            face.name, table.name, ("id", *face.columns), face.final, at == 0
         )
         for layout in layouts
         for table in layout.tables.values()
@@ -254,6 +264,16 @@ class RowWalk:
 def _differs(face: _Face) -> str:
     names = ", ".join(face.columns[1:])
     return f"it is not what was written (one of {names})"
+
+
+def read_items(entry: Entry, layouts: Mapping[int, Layout]) -> list[ReadItem]:
+    """Return what an entry says, in words; nothing if it cannot be read."""
+    faces = _faces_of(layouts.values())
+    return [
+        ReadItem(Kind(code & 3).name.lower(), face.table, face.name, ids)
+        for code, ids, _marks in _items_of(entry[0], entry[4])[1]
+        if (face := faces.get(code & ~3)) is not None
+    ]
 
 
 def inserted_ids(
