@@ -53,9 +53,9 @@ COMMANDS = {
     "sell": "sell",
     "receipt": "receipt",
     "ledger": "ledger",
-    "audit": "audit",
     "token": "token",
     "conformance": "conformance",
+    "generate": "generate",
 }
 """Each command and the module of this package that has it, in the order of the help."""
 

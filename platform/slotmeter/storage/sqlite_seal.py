@@ -25,7 +25,7 @@ from slotmeter.storage.seal.unit_seal import (
 )
 from slotmeter.storage.sqlite_ids import Ids
 
-__all__ = ["Chain", "open_layout"]
+__all__ = ["Chain", "chain_head", "open_layout"]
 
 _LOG = logging.getLogger("slotmeter.audit")
 FETCH_ROWS: Final = 1_000
@@ -35,7 +35,8 @@ def _now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def _head(connection: sqlite3.Connection) -> Head:
+def chain_head(connection: sqlite3.Connection) -> Head:
+    """Return the newest group of the chain."""
     row = connection.execute(
         "SELECT seq, hash FROM audit_group ORDER BY seq DESC LIMIT 1"
     ).fetchone()
@@ -86,7 +87,7 @@ def _adopt(
     _insert(connection, layout_insert(wanted, after.digest, at_us))
     ids = Ids(connection)
     ids.begin()
-    head = _head(connection)
+    head = chain_head(connection)
     entries = 0
     for step in adopt(
         before,
@@ -119,7 +120,7 @@ class Chain:
 
     def begin(self) -> None:
         """Read where the chain is: another process may have written since."""
-        self._group = GroupSeal(_head(self._connection))
+        self._group = GroupSeal(chain_head(self._connection))
         self.at_us = _now_us()
 
     def unit(self) -> UnitSeal:

@@ -1,0 +1,153 @@
+"""``slotmeter generate``: a utility with many meters and a past, to try out what volumes do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slotmeter.cli import EXIT_OK, main
+from slotmeter.cli.data_folder import add_folder_options, open_folder
+from slotmeter.errors import ConfigError
+from slotmeter.storage.data_files import DATABASE_FILE
+
+if TYPE_CHECKING:
+    from slotmeter.cli import Subparsers
+    from slotmeter.ports import TokenSafe
+    from slotmeter.runtime.generate_plan import Plan
+
+__all__ = ["register"]
+
+UNFINISHED = "slotmeter.db.generating"
+"""The database while it is filled: what stops in between leaves a folder that nothing opens."""
+
+TILL = "till"
+PROCESSES_MAX = 16
+NAME = "Generated Utilities"
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add ``generate``."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="make a data folder with many meters and past sales, for trials",
+        description="Make a new data folder with a utility, its meters and their sales of the past "
+        "months: priced by the tariff engine, with real tokens, receipts and postings. The same "
+        "seed makes the same households, times, amounts and tokens. For trials and benchmarks "
+        "only: the vending key follows from the seed, so anybody can make tokens of these meters.",
+    )
+    parser.add_argument("--meters", type=int, default=1_000_000, help="default %(default)s")
+    parser.add_argument("--sales", type=int, default=5_000_000, help="default %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
+    parser.add_argument(
+        "--processes", type=int, default=2, metavar="N", help="that decide sales; default 2"
+    )
+    parser.add_argument("--http-port", default="8480", metavar="PORT", help="default %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_folder_options(parser, utility=False)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    folder: Path = options.data
+    database, unfinished = folder / DATABASE_FILE, folder / UNFINISHED
+    if database.exists() or unfinished.exists():
+        raise ConfigError(
+            "folder_in_use",
+            f"{folder} holds a database already; take a folder that does not exist, or remove it",
+        )
+    began_s = time.monotonic()
+    _command(
+        *("init", "--data", str(folder), "--utility-name", NAME, "--code", "generated"),
+        *("--tax-number", "P000000000X", "--address", "1 Trial Road", "--no-dashboards"),
+        *("--http-port", options.http_port, "--admin-key-file", str(folder / "admin.key")),
+    )
+    at = ("--data", str(folder))
+    _command("user", "add", TILL, "--kind", "service", "--role", "vendor", *at)
+    _command("user", "key", TILL, "--key-file", str(folder / f"{TILL}.key"), *at)
+    plan, safe = asyncio.run(_prepare(options))
+    database.rename(unfinished)
+    _fill(unfinished, plan, safe, options)
+    unfinished.rename(database)
+    _show(options, plan, time.monotonic() - began_s, database.stat().st_size)
+    return EXIT_OK
+
+
+def _command(*arguments: str) -> None:
+    said, wrong = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
+        code = main(arguments)
+    if code != EXIT_OK:
+        raise ConfigError("cannot_prepare", wrong.getvalue().strip() or said.getvalue().strip())
+
+
+async def _prepare(options: argparse.Namespace) -> tuple[Plan, TokenSafe]:
+    from slotmeter.runtime.generate_setup import prepare
+
+    async with open_folder(options.data) as folder, folder.vault() as vault:
+        plan = await prepare(
+            folder.database,
+            folder.clock,
+            vault.security,
+            folder.origin,
+            await folder.registry.utility(None),
+            meters=options.meters,
+            sales=options.sales,
+            seed=options.seed,
+        )
+        return plan, vault.tokens
+
+
+def _fill(path: Path, plan: Plan, safe: TokenSafe, options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TimeRemainingColumn,
+    )
+
+    from slotmeter.runtime.generate import generate
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
+
+    def show(doing: str, done: int, total: int) -> None:
+        if doing not in tasks:
+            bar.start()  # its thread runs from now on: the processes have been forked
+            for task in tasks.values():
+                bar.update(task, completed=bar.tasks[task].total)
+            tasks[doing] = bar.add_task(doing, total=total or None)
+        bar.update(tasks[doing], completed=done)
+
+    processes = max(1, min(options.processes, PROCESSES_MAX))
+    try:
+        generate(path, plan, safe, processes=processes, progress=show)
+    finally:
+        bar.stop()
+
+
+def _show(options: argparse.Namespace, plan: Plan, seconds: float, size_bytes: int) -> None:
+    if options.json:
+        document = {
+            "folder": str(options.data),
+            "meters": plan.meters,
+            "sales": plan.sales,
+            "seed": plan.seed,
+            "seconds": round(seconds, 1),
+            "bytes": size_bytes,
+        }
+        print(json.dumps(document))
+        return
+    print(
+        f"{options.data}: {plan.meters:,} meters and {plan.sales:,} sales in {seconds:,.0f} s, "
+        f"{size_bytes / 1e9:,.2f} GB; {TILL}.key sells"
+    )
