@@ -57,7 +57,14 @@ from slotmeter.vending.ledger import (
     till_account,
 )
 
-__all__ = ["PAYERS", "ReversalWish", "Reversals", "reversal_reads", "reversal_steps"]
+__all__ = [
+    "PAYERS",
+    "ReversalWish",
+    "Reversals",
+    "reversal_operation",
+    "reversal_reads",
+    "reversal_steps",
+]
 
 KIND: Final = "reversal"
 PAYERS: Final = ("till", "bank")

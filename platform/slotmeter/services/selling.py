@@ -202,15 +202,34 @@ class Selling:
         except Refused as error:
             await self._alarm(caller, request.meter, error, now_us)
             raise
-        created: bool = begun.sale["created"]
+        return await self.finish(begun), begun.sale["created"]
+
+    def begin(self, caller: Caller, request: SellRequest, now_us: int) -> SaleBegin:
+        """Return the first commit of a sale, for a unit of work that does more than selling.
+
+        What it begins, :meth:`finish` ends.
+
+        Raises:
+            Refused: see :func:`check_request`.
+        """
+        check_request(request)
+        return SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd())
+
+    async def finish(self, begun: Begun) -> SaleView:
+        """Make the tokens and the second commit of a sale, unless that was done before.
+
+        Raises:
+            Refused: ``token_cannot_be_made``: the sale was voided and all it took given back.
+            Unavailable: ``token_not_made``: the sale is kept; ask for it again.
+        """
         if begun.sale["state"] != "pending":
-            return sale_view(begun.sale, opened(begun.tokens, self._safe)), created
+            return sale_view(begun.sale, opened(begun.tokens, self._safe))
         try:
             sale = await self._complete(begun)
         except Refused as error:
             await self._void(begun, error)
             raise
-        return sale_view(sale, sale["tokens"]), created
+        return sale_view(sale, sale["tokens"])
 
     async def _alarm(self, caller: Caller, meter: str, error: Refused, now_us: int) -> None:
         """Tell somebody when a meter has no price in force; every other refusal is the caller's."""

@@ -123,7 +123,10 @@ _operation = _t["ledger_operation"]
 _swap = _t["meter_swap"]
 _reversals = (
     select(func.count(_operation.c.id))
-    .where(_operation.c.sale_row_id == sale.c.id, _operation.c.kind == "reversal")
+    .where(
+        _operation.c.sale_row_id == sale.c.id,
+        or_(_operation.c.kind == "reversal", _operation.c.kind == "replacement"),
+    )
     .correlate(sale)
     .scalar_subquery()
 )

@@ -79,7 +79,7 @@ READS: dict[str, Select[Any]] = {
     .order_by(ledger.c.id),
     "tokens_to_correct": select(
         token.c.id, token.c.state, token.c.issued_us, token.c.accepted_us
-    ).where(token.c.sale_row_id == bindparam("sale_row_id")),
+    ).where(token.c.sale_row_id == bindparam("sale_row_id"), token.c.purpose != "key_change"),
     "correction_device": select(
         device.c.id, device.c.received_us, device.c.credit_total, device.c.credit_proven
     ).where(device.c.meter_id == bindparam("meter_id")),
