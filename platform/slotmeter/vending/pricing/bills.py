@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final
@@ -42,26 +42,29 @@ class Section:
     Args:
         plan: the prices; for time of use its segments are the periods.
         table: code of the price table.
-        periods: names of the periods, in the order of the plan's segments; empty for blocks.
+        periods: of time of use: the period of each of the plan's segments, with the value of the
+            period's own counter at which it ends; empty for blocks.
         first_day: local.
         last_day: local, included.
         prior: units counted in the window before.
         correctable: of these, at a price that a correction takes back.
         units: used.
         by_period: the same by period.
+        before: units of each period in the window before.
         window: first day of the window.
         used: in the whole window, at the end of the bill.
     """
 
     plan: Plan
     table: str
-    periods: tuple[str, ...]
+    periods: tuple[tuple[str, int], ...]
     first_day: date
     last_day: date
     prior: int
     correctable: int
     units: int = 0
     by_period: dict[str, int] = field(default_factory=dict)
+    before: Mapping[str, int] = field(default_factory=dict)
     window: date | None = None
     used: int = 0
 
@@ -90,9 +93,7 @@ class Section:
         """
         plan = self.plan
         if self.periods:
-            segments = plan.regimes[0].segments
-            used = (self.by_period.get(period, 0) for period in self.periods)
-            return [part for part in zip(segments, used, strict=True) if part[1]], []
+            return list(self._parts_by_period()), []
         before, after = plan.regime_of(self.prior), plan.regime_of(self.prior + self.units)
         regime = plan.regimes[after]
         if self.prior + self.units > regime.high:
@@ -101,6 +102,16 @@ class Section:
             return [], []
         taken_back = undone(plan, before, after, self.prior, self.correctable)
         return parts_between(regime, self.prior, self.prior + self.units), taken_back
+
+    def _parts_by_period(self) -> Iterator[Part]:
+        at = dict(self.before)
+        end = {name: at.get(name, 0) + used for name, used in self.by_period.items()}
+        for segment, (name, up_to) in zip(self.plan.regimes[0].segments, self.periods, strict=True):
+            start = at.get(name, 0)
+            stop = min(end.get(name, start), up_to)
+            if stop > start:
+                yield segment, stop - start
+                at[name] = stop
 
 
 def section_lines(
@@ -132,7 +143,8 @@ def section_lines(
         charges=(),
     )
     lines = lines_of(purchase, settled)
-    names = {f"block{number}": name for number, name in enumerate(section.periods, start=1)}
+    names_of_periods = [name for name, _ in section.periods]
+    names = {f"block{number}": name for number, name in enumerate(names_of_periods, start=1)}
     named = [
         replace(line, code=names.get(line.code, line.code)) if line.kind == "energy" else line
         for line in lines

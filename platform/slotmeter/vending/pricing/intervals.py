@@ -233,7 +233,12 @@ def _sections(tariff: Tariff, pieces: Iterable[Piece], situation: Situation) -> 
                 yield current
                 counted.close(current, is_over=opened != window)
             prior, correctable = counted.before(day)
-            current = Section(plan, table, periods, day, day, prior, correctable, window=opened)
+            by_period = dict(counted.by_period)
+            current = Section(
+                *(plan, table, periods, day, day, prior, correctable),
+                window=opened,
+                before=by_period,
+            )
             window = opened
         for piece in of_day:
             current.add(day, piece.period, piece.units)
@@ -248,6 +253,7 @@ class _Counted:
         self._counter = counter
         self._prior = situation.prior_units
         self._correctable = situation.prior_lifeline_units
+        self.by_period: dict[str, int] = {}
         self._first_day: date | None = None
         self._used: list[tuple[date, int]] = []
 
@@ -263,8 +269,11 @@ class _Counted:
             self._used.append((section.first_day, section.units))
         elif is_over:
             self._prior = self._correctable = 0
+            self.by_period = {}
         else:
             self._prior += section.units
+            for name, units in section.by_period.items():
+                self.by_period[name] = self.by_period.get(name, 0) + units
             self._correctable = section.correctable_after
 
     def before(self, day: date) -> tuple[int, int]:
@@ -296,7 +305,9 @@ def _shared(sections: Sequence[Section], charges: Sequence[ChargeState]) -> list
 _by_period: dict[int, tuple[Tariff, Compiled]] = {}
 
 
-def _plan_of(tariff: Tariff, situation: Situation, day: date) -> tuple[Plan, str, tuple[str, ...]]:
+def _plan_of(
+    tariff: Tariff, situation: Situation, day: date
+) -> tuple[Plan, str, tuple[tuple[str, int], ...]]:
     """Return the prices of a day, the code of their table, and its periods.
 
     Raises:
@@ -306,7 +317,11 @@ def _plan_of(tariff: Tariff, situation: Situation, day: date) -> tuple[Plan, str
     table = table_for(tariff, situation, day)
     if table.periods is not None:
         plan = _compiled_by_period(tariff).plan(situation, day)
-        return plan, table.code, tuple(table.periods)
+        ends = tuple(
+            (name, ENDLESS_UNITS if block.up_to is None else block.up_to)
+            for name, block in _blocks_by_period(table)
+        )
+        return plan, table.code, ends
     plan = compiled(tariff).plan(situation, day)
     if not plan.regimes:
         raise Refused(
@@ -320,6 +335,13 @@ def _plan_of(tariff: Tariff, situation: Situation, day: date) -> tuple[Plan, str
             field="energy.counter",
         )
     return plan, table.code, ()
+
+
+def _blocks_by_period(table: Table) -> Iterator[tuple[str, Block]]:
+    """Yield the blocks of each period, in order."""
+    for name, price in (table.periods or {}).items():
+        for block in table.period_blocks.get(name, (Block(None, price),)):
+            yield name, block
 
 
 def _compiled_by_period(tariff: Tariff) -> Compiled:
@@ -339,9 +361,11 @@ def _with_periods(tariff: Tariff) -> Tariff:
     def table(each: Table) -> Table:
         if each.periods is None:
             return each
-        prices = enumerate(each.periods.values(), start=1)
+        blocks = enumerate((block for _, block in _blocks_by_period(each)), start=1)
         # Limits only keep the blocks apart: parts are taken by period and not by a counter.
-        return Table(each.code, tuple(Block(ENDLESS_UNITS * at, price) for at, price in prices))
+        return Table(
+            each.code, tuple(Block(ENDLESS_UNITS * at, block.price) for at, block in blocks)
+        )
 
     tables = {code: table(each) for code, each in tariff.energy.tables.items()}
     return replace(

@@ -285,6 +285,10 @@ class Section:
         self.problems.add(path, f"expected a date such as 2026-07-01, got {excerpt(value)}")
         return None
 
+    def is_list(self, key: str) -> bool:
+        """Say whether a key has a list."""
+        return isinstance(self._nodes.get(key), Listing)
+
     # --- lists and parts ------------------------------------------------------------------------
 
     def _items(self, key: str) -> list[tuple[Node, str]]:

@@ -10,7 +10,7 @@ are percent (``Decimal("16")`` is 16 %). Codes of items are unique in a tariff.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -136,6 +136,8 @@ class Table:
             (with a correction line when a limit is crossed), not only to those of the block.
         lifeline: instead of the blocks while the total is small.
         periods: price by period of the calendar; purchases in advance use ``advance_price``.
+        period_blocks: blocks of a period, which count the period's own units of the window; a
+            period that is not there has one price. ``periods`` has the price of the first.
         advance_price: what a unit costs when it is bought before it is used; None when purchases
             in advance are not possible under this table.
     """
@@ -146,6 +148,7 @@ class Table:
     lifeline: Lifeline | None = None
     periods: Mapping[str, Decimal] | None = None
     advance_price: Decimal | None = None
+    period_blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict)
 
     @property
     def corrects(self) -> bool:

@@ -70,7 +70,12 @@ def read_energy(
         else:
             tables = {STANDARD: read_table(section, STANDARD, units, periods)}
         rules = (TableRule(ALWAYS, STANDARD),)
-    return Energy(label, tables, rules, _counter(section))
+    counter = _counter(section)
+    if counter.window is BlockWindow.ROLLING and any(
+        each.period_blocks for each in tables.values()
+    ):
+        section.add("counter", "blocks of a period need a window that begins once; this one rolls")
+    return Energy(label, tables, rules, counter)
 
 
 def _rules(section: Section, units: Units, tables: list[str]) -> tuple[TableRule, ...]:
@@ -137,7 +142,7 @@ def read_table(section: Section, code: str, units: Units, periods: Sequence[str]
         got = " and ".join(ways) if ways else "none of them"
         section.add(ways[1] if ways else "", f"expected price, blocks or periods, got {got}")
     if section.has("periods"):
-        return _periods_table(section, code, periods)
+        return _periods_table(section, code, units, periods)
     if section.has("advance_price"):
         section.add("advance_price", "only tables with periods have it; others sell in advance")
     blocks: tuple[Block, ...]
@@ -158,7 +163,7 @@ def read_table(section: Section, code: str, units: Units, periods: Sequence[str]
     )
 
 
-def _periods_table(section: Section, code: str, periods: Sequence[str]) -> Table:
+def _periods_table(section: Section, code: str, units: Units, periods: Sequence[str]) -> Table:
     for key in ("whole", "lifeline"):
         if section.has(key):
             section.add(key, "prices by period have neither blocks nor a lifeline")
@@ -169,19 +174,38 @@ def _periods_table(section: Section, code: str, periods: Sequence[str]) -> Table
             "advance",
         )
     part = section.part("periods", None)
-    prices = {} if part is None else _period_prices(part, periods)
-    return Table(code=code, periods=prices, advance_price=section.number("advance_price", PRICE))
+    blocks = {} if part is None else _period_blocks(part, units, periods)
+    return Table(
+        code=code,
+        periods={name: found[0].price for name, found in blocks.items() if found},
+        advance_price=section.number("advance_price", PRICE),
+        period_blocks={name: found for name, found in blocks.items() if len(found) > 1},
+    )
 
 
-def _period_prices(part: Section, periods: Sequence[str]) -> dict[str, Decimal]:
+def _period_blocks(
+    part: Section, units: Units, periods: Sequence[str]
+) -> dict[str, tuple[Block, ...]]:
     for name in part:
         if name not in periods:
             part.add(name, f"the calendar has no period of this name: {known_word(name, periods)}")
     for name in periods:
         if not part.has(name):
             part.add("", f"the calendar has the period {name}, which has no price here")
-    read = ((name, part.number(name, PRICE)) for name in part)
-    return {name: price for name, price in read if price is not None}
+    return {name: _of_period(part, name, units) for name in part}
+
+
+def _of_period(part: Section, name: str, units: Units) -> tuple[Block, ...]:
+    """Read a period's price, or its blocks."""
+    if not part.is_list(name):
+        price = part.number(name, PRICE)
+        return () if price is None else (Block(None, price),)
+    blocks = _blocks(part, units, name)
+    if any(block.whole for block in blocks):
+        part.add(name, "blocks of a period have no whole")
+    if blocks and blocks[-1].up_to is not None:
+        part.add(name, "the last block of a period is without limit")
+    return blocks
 
 
 def _lifeline(section: Section, units: Units) -> Lifeline | None:
@@ -198,8 +222,8 @@ def _lifeline(section: Section, units: Units) -> Lifeline | None:
     return Lifeline(units.base(limit), price)
 
 
-def _blocks(section: Section, units: Units) -> tuple[Block, ...]:
-    parts = section.parts("blocks", "block")
+def _blocks(section: Section, units: Units, key: str = "blocks") -> tuple[Block, ...]:
+    parts = section.parts(key, "block")
     blocks: list[Block] = []
     before: Decimal | None = Decimal(0)
     for number, part in enumerate(parts, 1):
