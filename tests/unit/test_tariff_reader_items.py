@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slotmeter.testing.small_tariff import TIME_OF_USE
 from slotmeter.vending.tariff.problems import TariffProblems
 from slotmeter.vending.tariff.reader import check_tariff, read_tariff
 
@@ -16,19 +17,6 @@ currency: KES
 PRICE = "energy: {price: 2}\n"
 BLOCKS = "energy: {blocks: [{to: 5, price: 2}, {price: 3}]}\n"
 LIFELINE = "energy: {price: 2, lifeline: {to: 30, price: 0.4}}\n"
-
-TIME_OF_USE = """
-energy:
-  tables:
-    tou: {periods: {off_peak: 1.2, peak: 4.5}, advance_price: 2.4}
-calendar:
-  seasons: {high: {from: 06-01, to: 08-31}, low: {from: 09-01, to: 05-31}}
-  days:
-    - {seasons: [high], weekdays: [monday-friday], hours: {00:00: off_peak, 06:00: peak}}
-    - {seasons: [low], weekdays: [monday-friday], hours: {"00:00": off_peak, "07:30": peak}}
-    - {weekdays: [saturday, sunday], holidays: true, hours: {00:00: off_peak}}
-  holidays: {country: ZA, dates: [2026-05-02], through: 2027}
-"""
 
 
 def expect_among(rest: str, path: str, words: str) -> None:

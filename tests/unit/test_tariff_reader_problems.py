@@ -17,19 +17,6 @@ currency: KES
 """
 PRICE = "energy: {price: 2}\n"
 
-TIME_OF_USE = """
-energy:
-  tables:
-    tou: {periods: {off_peak: 1.2, peak: 4.5}, advance_price: 2.4}
-calendar:
-  seasons: {high: {from: 06-01, to: 08-31}, low: {from: 09-01, to: 05-31}}
-  days:
-    - {seasons: [high], weekdays: [monday-friday], hours: {00:00: off_peak, 06:00: peak}}
-    - {seasons: [low], weekdays: [monday-friday], hours: {"00:00": off_peak, "07:30": peak}}
-    - {weekdays: [saturday, sunday], holidays: true, hours: {00:00: off_peak}}
-  holidays: {country: ZA, dates: [2026-05-02], through: 2027}
-"""
-
 
 def problems_of(text: str) -> list[tuple[object, object]]:
     with pytest.raises(TariffProblems) as refused:

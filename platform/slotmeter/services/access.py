@@ -38,6 +38,7 @@ __all__ = [
     "Origin",
     "SignedIn",
     "act_row",
+    "caller_act",
     "make_key_text",
     "rights_of",
 ]
@@ -170,6 +171,28 @@ def act_row(
             "reason": reason,
             "data": compact_json(data or {}),
         },
+    )
+
+
+def caller_act(
+    caller: Caller,
+    new_id: NewId,
+    at_us: int,
+    what: str,
+    subject: str,
+    reason: str,
+    data: Mapping[str, object] | None = None,
+) -> Insert:
+    """Return the row that records an act of somebody who is signed in."""
+    return act_row(
+        new_id,
+        Origin.of(caller),
+        caller.principal.utility_id,
+        at_us,
+        what=what,
+        subject=subject,
+        reason=reason,
+        data=data,
     )
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import Caller, Insert, NewId, Read, Row
-from slotmeter.services.access import Origin, act_row
+from slotmeter.ports import Read, Row
 from slotmeter.units import epoch_us, iso_utc
 
 __all__ = [
-    "account_act",
     "account_read",
     "check_reach",
     "found_account",
@@ -82,26 +80,3 @@ def local_month(at: datetime, time_zone: str) -> str:
     """Return the local month of an instant, as ``2026-11``."""
     local = at.astimezone(ZoneInfo(time_zone))
     return f"{local.year:04d}-{local.month:02d}"
-
-
-def account_act(
-    caller: Caller,
-    new_id: NewId,
-    at_us: int,
-    *,
-    what: str,
-    subject: str,
-    reason: str,
-    data: Mapping[str, object] | None = None,
-) -> Insert:
-    """Return the row that records what somebody did to an account."""
-    return act_row(
-        new_id,
-        Origin.of(caller),
-        caller.principal.utility_id,
-        at_us,
-        what=what,
-        subject=subject,
-        reason=reason,
-        data=data,
-    )

@@ -22,7 +22,8 @@ from slotmeter.ports import (
     Step,
     UnitOfWork,
 )
-from slotmeter.services.account_lookup import account_act, from_instant
+from slotmeter.services.access import caller_act
+from slotmeter.services.account_lookup import from_instant
 from slotmeter.services.class_rules import ClassRules, months_before
 from slotmeter.services.classes import class_row
 from slotmeter.units import Rounding, commodity_quantity, epoch_us, round_to_int
@@ -198,7 +199,7 @@ def _steps(
             "average_units": each.average_units,
         }
         steps.append(
-            account_act(
+            caller_act(
                 caller,
                 new_id,
                 at_us,

@@ -22,8 +22,8 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
+from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import (
-    account_act,
     account_read,
     found_account,
     from_instant,
@@ -110,7 +110,7 @@ class Classes:
                 "title": title,
                 "created_us": at_us,
             }
-            act = account_act(caller, new_id, at_us, what="class.add", subject=code, reason=reason)
+            act = caller_act(caller, new_id, at_us, what="class.add", subject=code, reason=reason)
             return Changes(row, [Insert("customer_class", row), act])
 
         return await self._uow.run([_class_read(utility_id, code)], decide)
@@ -157,7 +157,7 @@ class Classes:
                 at_us=at_us,
                 reason=reason,
             )
-            act = account_act(
+            act = caller_act(
                 caller,
                 new_id,
                 at_us,

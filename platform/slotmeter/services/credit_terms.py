@@ -28,7 +28,8 @@ from slotmeter.ports import (
     Step,
     UnitOfWork,
 )
-from slotmeter.services.account_lookup import account_act, account_read, found_account
+from slotmeter.services.access import caller_act
+from slotmeter.services.account_lookup import account_read, found_account
 from slotmeter.services.booking import Entry, accounts_found, accounts_reads, posting_steps
 from slotmeter.services.events import compact_json
 from slotmeter.services.settlement import (
@@ -341,7 +342,7 @@ def _rows(
         "principal_id": asked.caller.principal.id,
         "created_us": asked.now_us,
     }
-    act = account_act(
+    act = caller_act(
         asked.caller,
         new_id,
         asked.now_us,

@@ -23,8 +23,8 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
+from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import (
-    account_act,
     account_read,
     check_reach,
     found_account,
@@ -118,7 +118,7 @@ class FreeUnitsOffice:
                 "principal_id": caller.principal.id,
                 "created_us": at_us,
             }
-            act = account_act(
+            act = caller_act(
                 caller,
                 new_id,
                 at_us,
@@ -164,7 +164,7 @@ class FreeUnitsOffice:
                 "free_registration_end",
                 {"of_utility": utility_id, "of_id": registration_id, "at_us": at_us},
             )
-            act = account_act(
+            act = caller_act(
                 caller,
                 new_id,
                 at_us,

@@ -184,8 +184,10 @@ def _claimed(rows: Rows, asked: PurchaseReads, tariff: Tariff, situation: Situat
         raise Refused(
             "free_units_need_a_units_meter",
             "free units are due, but they come by a token of units, which this meter cannot take: "
-            f"it {how}",
+            f"it {how}; register the household for a class with a cheaper first block instead, or "
+            "give it a meter of units",
             field="meter",
+            details={"credit_mode": rows["meter"][0]["credit_mode"]},
         )
     if not free:
         raise Refused(

@@ -29,6 +29,7 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
+from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import check_reach
 from slotmeter.services.events import compact_json
 from slotmeter.services.tariff_approval import (
@@ -49,7 +50,6 @@ from slotmeter.services.tariff_draft import (
     found_draft,
     guard_of,
     read_source,
-    record_of,
 )
 from slotmeter.units import epoch_us, iso_utc
 from slotmeter.vending.tariff.model import Tariff
@@ -106,7 +106,7 @@ class TariffAdmin:
                 "note": note,
             }
             subject = f"{written.tariff.code} draft {draft_id}"
-            act = record_of(caller, new_id, now_us, "tariff.draft", subject, reason)
+            act = caller_act(caller, new_id, now_us, "tariff.draft", subject, reason)
             return Changes(draft_id, [Insert("tariff_draft", row), act])
 
         draft_id = await self._uow.run([], decide)
@@ -140,7 +140,7 @@ class TariffAdmin:
                     "to_authors": compact_json(list(authors)),
                 },
             )
-            act = record_of(caller, new_id, now_us, "tariff.edit", draft.subject, reason)
+            act = caller_act(caller, new_id, now_us, "tariff.edit", draft.subject, reason)
             return Changes(None, [step, act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)
@@ -162,7 +162,7 @@ class TariffAdmin:
                 "by_principal": caller.principal.id,
                 "at_us": now_us,
             }
-            act = record_of(caller, new_id, now_us, "tariff.submit", draft.subject, reason)
+            act = caller_act(caller, new_id, now_us, "tariff.submit", draft.subject, reason)
             return Changes(None, [Update("tariff_draft_submit", params), act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)
@@ -261,7 +261,7 @@ class TariffAdmin:
             steps: list[Step] = [
                 Update("tariff_version_withdraw", {**of, "at_us": now_us}),
                 Update("tariff_draft_of_version", of, rows=None),
-                record_of(
+                caller_act(
                     caller, new_id, now_us, "tariff.withdraw", f"{code} version {version}", reason
                 ),
             ]
@@ -282,7 +282,7 @@ class TariffAdmin:
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
             params = {**guard_of(caller, draft), "to_preview": compact_json(kept)}
-            act = record_of(caller, new_id, now_us, "tariff.preview", draft.subject, reason)
+            act = caller_act(caller, new_id, now_us, "tariff.preview", draft.subject, reason)
             return Changes(None, [Update("tariff_draft_preview", params), act])
 
         await self._uow.run([], decide)
@@ -421,7 +421,7 @@ class TariffAdmin:
                 "to_valid_from_us": None,
                 "to_version_id": None,
             }
-            act = record_of(caller, new_id, now_us, what, draft.subject, reason)
+            act = caller_act(caller, new_id, now_us, what, draft.subject, reason)
             return Changes(None, [Update("tariff_draft_decide", params), act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slotmeter.errors import Refused
 from slotmeter.ports import Caller, Changes, Insert, NewId, Read, Rows, SqlValue, Step, Update
+from slotmeter.services.access import caller_act
 from slotmeter.services.tariff_checks import Finding, GoLive, as_documents, check_go_live
 from slotmeter.services.tariff_draft import (
     Draft,
@@ -13,7 +14,6 @@ from slotmeter.services.tariff_draft import (
     checked_draft,
     draft_read,
     guard_of,
-    record_of,
 )
 from slotmeter.units import iso_utc
 from slotmeter.vending.tariff.model import Tariff
@@ -129,7 +129,7 @@ def approve_draft(
         "valid_from_us": from_us,
         "warnings": [each["code"] for each in as_documents(accepted)],
     }
-    act = record_of(caller, new_id, now_us, "tariff.approve", draft.subject, approval.reason, data)
+    act = caller_act(caller, new_id, now_us, "tariff.approve", draft.subject, approval.reason, data)
     steps += [Insert("tariff_version", version), Update("tariff_draft_decide", decided), act]
     return Changes(accepted, steps)
 

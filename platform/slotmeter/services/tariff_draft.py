@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.errors import Conflict, NotAllowed, NotFound, Refused
-from slotmeter.ports import Caller, Insert, NewId, Read, Right, Row, Rows, SqlValue
-from slotmeter.services.access import Origin, act_row
+from slotmeter.ports import Caller, Read, Right, Row, Rows, SqlValue
 from slotmeter.services.events import compact_json
 from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.reader import read_tariff, stored_tariff
@@ -26,7 +24,6 @@ __all__ = [
     "found_draft",
     "guard_of",
     "read_source",
-    "record_of",
 ]
 
 SOURCE_CHARACTERS_MAX: Final = 50_000
@@ -207,28 +204,6 @@ def check_may_decide(caller: Caller, draft: Draft) -> None:
             f"draft {draft.id} was written or submitted by {principal.name}; "
             "somebody else must approve it",
         )
-
-
-def record_of(
-    caller: Caller,
-    new_id: NewId,
-    at_us: int,
-    what: str,
-    subject: str,
-    reason: str,
-    data: Mapping[str, object] | None = None,
-) -> Insert:
-    """Return the act of somebody who works on tariffs."""
-    return act_row(
-        new_id,
-        Origin.of(caller),
-        caller.principal.utility_id,
-        at_us,
-        what=what,
-        subject=subject,
-        reason=reason,
-        data=data,
-    )
 
 
 def guard_of(caller: Caller, draft: Draft) -> dict[str, SqlValue]:

@@ -19,7 +19,7 @@ from slotmeter.vending.tariff.model import (
     Tariff,
 )
 
-__all__ = ["BUYER", "BUYS_AT_US", "VAT_15", "line_of", "small_tariff"]
+__all__ = ["BUYER", "BUYS_AT_US", "TIME_OF_USE", "VAT_15", "line_of", "small_tariff"]
 
 BUYS_AT_US: Final = 1_780_000_000_000_000
 """2026-05-28T20:26:40Z, 23:26 in Nairobi."""
@@ -27,6 +27,20 @@ BUYS_AT_US: Final = 1_780_000_000_000_000
 BUYER: Final = Situation(BUYS_AT_US, "Africa/Nairobi", account_number="A00000001")
 
 VAT_15: Final = PercentItem("vat", "VAT", Decimal(15), ("energy", "fixed"), is_tax=True)
+
+TIME_OF_USE: Final = """
+energy:
+  tables:
+    tou: {periods: {off_peak: 1.2, peak: 4.5}, advance_price: 2.4}
+calendar:
+  seasons: {high: {from: 06-01, to: 08-31}, low: {from: 09-01, to: 05-31}}
+  days:
+    - {seasons: [high], weekdays: [monday-friday], hours: {00:00: off_peak, 06:00: peak}}
+    - {seasons: [low], weekdays: [monday-friday], hours: {"00:00": off_peak, "07:30": peak}}
+    - {weekdays: [saturday, sunday], holidays: true, hours: {00:00: off_peak}}
+  holidays: {country: ZA, dates: [2026-05-02], through: 2027}
+"""
+"""Prices by the time of use, as a document says them."""
 
 
 def small_tariff(

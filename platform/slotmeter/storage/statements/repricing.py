@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.sql.dml import UpdateBase
@@ -10,7 +10,7 @@ from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["READS", "UPDATES"]
+__all__ = ["READS", "STORED_SALE", "UPDATES"]
 
 _sale = METADATA.tables["sale"]
 _version = METADATA.tables["tariff_version"]
@@ -24,25 +24,29 @@ _IN_TIME = (
 # The sum keeps SQLite from the index by utility and time: each range would go through all sales.
 _OF_UTILITY = _sale.c.utility_id + 0 == bindparam("utility_id")
 
+STORED_SALE: Final = (
+    _sale.c.id,
+    _sale.c.receipt_number,
+    _sale.c.supply_point_id,
+    _sale.c.tariff_version_id,
+    _sale.c.tender_minor,
+    _sale.c.sold_us,
+    _sale.c.units,
+    _sale.c.counted_units,
+    _sale.c.lifeline_units,
+    _sale.c.kept_minor,
+    _sale.c.transfer_minor,
+    _sale.c.priced,
+    _sale.c.situation,
+    case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
+    _sale.c.credit_mode,
+    _sale.c.state,
+)
+"""The columns of ``services.repricing.StoredSale``, in their order."""
+
 READS: dict[str, Select[Any]] = {
-    # The columns are those of ``services.repricing.StoredSale``, in their order.
     "reprice_sales": select(
-        _sale.c.id,
-        _sale.c.receipt_number,
-        _sale.c.supply_point_id,
-        _sale.c.tariff_version_id,
-        _sale.c.tender_minor,
-        _sale.c.sold_us,
-        _sale.c.units,
-        _sale.c.counted_units,
-        _sale.c.lifeline_units,
-        _sale.c.kept_minor,
-        _sale.c.transfer_minor,
-        _sale.c.priced,
-        _sale.c.situation,
-        case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
-        _sale.c.credit_mode,
-        _sale.c.state,
+        *STORED_SALE,
     )
     .where(
         _sale.c.supply_point_id >= bindparam("first_point"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
+from slotmeter.storage.statements.repricing import STORED_SALE
 
 __all__ = ["READS", "UPDATES"]
 
@@ -37,22 +38,7 @@ _WANTED = (
 
 READS: dict[str, Select[Any]] = {
     "preview_sales": select(
-        _sale.c.id,
-        _sale.c.receipt_number,
-        _sale.c.supply_point_id,
-        _sale.c.tariff_version_id,
-        _sale.c.tender_minor,
-        _sale.c.sold_us,
-        _sale.c.units,
-        _sale.c.counted_units,
-        _sale.c.lifeline_units,
-        _sale.c.kept_minor,
-        _sale.c.transfer_minor,
-        _sale.c.priced,
-        _sale.c.situation,
-        case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
-        _sale.c.credit_mode,
-        _sale.c.state,
+        *STORED_SALE,
         _account.c.number.label("account_number"),
         select(_point.c.created_us)
         .where(_point.c.id == _sale.c.supply_point_id)
