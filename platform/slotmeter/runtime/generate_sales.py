@@ -7,9 +7,10 @@ from memory, where the past of the household is, and tokens are made many at a t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,14 @@ from slotmeter.ports import (
 )
 from slotmeter.runtime.generate_households import parameters_text
 from slotmeter.runtime.generate_people import Household, household
-from slotmeter.runtime.generate_plan import IDS_PER_SALE, Plan, Schedule, schedule, vending_key
+from slotmeter.runtime.generate_plan import (
+    HOUSEHOLD,
+    IDS_PER_SALE,
+    Plan,
+    Schedule,
+    schedule,
+    vending_key,
+)
 from slotmeter.services.access import rights_of
 from slotmeter.services.sale_begin import SaleBegin, SellRequest
 from slotmeter.services.sale_issue import Begun, Made, issue_sale
@@ -46,9 +54,28 @@ __all__ = ["SLICE_SALES", "Past"]
 SLICE_SALES: Final = 4_096
 """Sales of all households that are decided before their tokens are made, together."""
 
+FILLED: Final = frozenset(
+    {
+        *HOUSEHOLD,
+        *("utility", "branch", "principal", "tariff", "tariff_version", "supply_group"),
+        *("sale", "token", "charge", "journal", "posting", "ledger_account", "sequence", "act"),
+    }
+)
+"""Tables that have rows: a read of them must be answered."""
+
+FROM_TABLE: Final = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
+
+LEDGER: Final = "ledger_account"
 ISSUED_AFTER_US: Final = 40_000
 KEPT_US: Final = 40 * 86_400 * 1_000_000
 """A household remembers its purchases of so long: more than a month, less than two rounds."""
+
+
+@cache
+def _reads_rows(statement: str) -> bool:
+    """Tell whether a read may find something in a generated utility."""
+    text = str(catalogue().reads[statement].compile())
+    return not FILLED.isdisjoint(FROM_TABLE.findall(text))
 
 
 @dataclass(slots=True)
@@ -180,11 +207,7 @@ class Past:
     def _answer(
         reads: Reads, answers: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Row]]]
     ) -> Rows:
-        """Make reads from memory.
-
-        Raises:
-            KeyError: a sale reads what is not kept here.
-        """
+        """Make reads from memory; what a new utility does not have gives no rows."""
         rows: dict[str, Sequence[Row]] = {}
         waiting = list(reads)
         while waiting:
@@ -193,7 +216,12 @@ class Past:
                 waiting[:0] = read.of(rows)
                 continue
             key = read.key or read.statement
-            rows[key] = answers[read.statement](_params(read, rows))
+            if read.statement in answers:
+                rows[key] = answers[read.statement](_params(read, rows))
+            elif _reads_rows(read.statement):
+                raise AssertionError(f"a sale reads what is not kept here: {read.statement}")
+            else:
+                rows[key] = ()
         return rows
 
     def _answers(
@@ -271,7 +299,8 @@ class Past:
         }
 
     def _ledger_accounts(self, params: Mapping[str, Any]) -> Sequence[Row]:
-        codes = [code for name, code in params.items() if name != "utility_id" and code is not None]
+        known = self._plan.accounts
+        codes = [code for name, code in params.items() if name != "utility_id" and code in known]
         return [self._account(code) for code in codes]
 
     def _account(self, code: str) -> Row:
@@ -300,6 +329,10 @@ class Past:
     def _take(self, steps: Sequence[Step], new_id: Callable[[], int], at_us: int) -> None:
         others = self._rows.take(steps, new_id, at_us, self._group_seq)
         unknown = [step.statement for step in others if step.statement != "sequence_next"]
+        # Each share would open an account of its own.
+        unknown += [
+            step.table for step in steps if isinstance(step, Insert) and step.table == LEDGER
+        ]
         if unknown:
             raise AssertionError(f"a generated sale changes what is not kept here: {unknown}")
 
