@@ -36,6 +36,7 @@ CHANGES_STATES = {
     f"{SERVICES}/command_queue.py",
     f"{SERVICES}/command_sweep.py",
     f"{SERVICES}/token_effects.py",  # what meters report
+    f"{SERVICES}/reversal.py",  # stops deliveries of a sale that was taken back
 }
 NAMES_CUTS = {
     "platform/slotmeter/devices/commands.py",  # defines them

@@ -28,7 +28,7 @@ from slotmeter.services.selling import SellRequest
 from slotmeter.units import Commodity, Money, Quantity, commodity_quantity, epoch_us, iso_utc
 from slotmeter.vending.receipts import ReceiptLine
 
-__all__ = ["quote", "sale", "sale_answer", "sales", "sell"]
+__all__ = ["quote", "sale", "sale_answer", "sale_fields", "sales", "sell"]
 
 EVER: Final = SalesFilter()
 WRITE_JSON: Final = msgspec.json.Encoder().encode
@@ -148,10 +148,10 @@ async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
 
 def sale_answer(view: SaleView, status: int = HTTPStatus.OK) -> Answer:
     """Write a ``Sale`` without building the model: nothing is answered as often as this."""
-    return Answer(status, WRITE_JSON(_sale(view)))
+    return Answer(status, WRITE_JSON(sale_fields(view)))
 
 
-def _sale(view: SaleView) -> dict[str, Any]:
+def sale_fields(view: SaleView) -> dict[str, Any]:
     """Return the fields of ``Sale``, in its order."""
     return {
         "sale_id": view.sale_id,

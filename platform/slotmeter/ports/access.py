@@ -32,7 +32,7 @@ class Right(StrEnum):
     ACCOUNTS_WRITE = "accounts.write"
     LEDGER = "ledger"
     LEDGER_CLOSE = "ledger.close"
-    FLOAT_PAY_IN = "float.pay_in"
+    FLOAT_DEPOSIT = "float.deposit"
     FLOAT_LIMIT = "float.limit"
     COMMISSION_WRITE = "commission.write"
     SALE_REVERSE = "sale.reverse"

@@ -71,7 +71,7 @@ _OFFICE = frozenset(
         Right.FREE_WRITE,
         Right.ACCOUNTS_WRITE,
         Right.LEDGER,
-        Right.FLOAT_PAY_IN,
+        Right.FLOAT_DEPOSIT,
         Right.SALE_REVERSE,
     }
 )

@@ -12,6 +12,7 @@ from slotmeter.services.classes import Classes
 from slotmeter.services.credit_terms import CreditTerms
 from slotmeter.services.debt_desk import DebtDesk
 from slotmeter.services.free_units import FreeUnitsOffice
+from slotmeter.services.ledger_desk import LedgerDesk
 from slotmeter.services.tariff_admin import TariffAdmin
 from slotmeter.services.tariff_preview import TariffPreview
 
@@ -30,6 +31,7 @@ class Office:
     free_units: FreeUnitsOffice
     terms: CreditTerms
     debts: DebtDesk
+    ledger: LedgerDesk
 
     @classmethod
     def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
@@ -43,4 +45,5 @@ class Office:
             free_units=FreeUnitsOffice(uow, clock),
             terms=CreditTerms(uow, clock),
             debts=DebtDesk.of(uow, clock),
+            ledger=LedgerDesk.of(uow, clock),
         )
