@@ -109,6 +109,14 @@ class KeyChanges:
         check_new_key(current, new, row["key_id"] == key_id, wish, minute_1993_of_us(now_us))
         return KeyPlan(row, current, Coding(key_id, new), rows["unused"])
 
+    async def check_key(self, key_id: str) -> None:
+        """Refuse a vending key that the security module does not hold.
+
+        Raises:
+            NotFound: ``vending_key_unknown``.
+        """
+        await self._security.describe(key_id)
+
     async def make(
         self, caller: Caller, meter: str, wish: KeyWish, reason: str, *, campaign_id: int = 0
     ) -> tuple[ChangeView | None, bool]:

@@ -13,6 +13,7 @@ from slotmeter.devices.commands import CommandOut
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import Caller, CreditRule, TokenSafe
 from slotmeter.services.key_changes import KeyChanges
+from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.key_replacements import KeyReplacements
 from slotmeter.services.management_tokens import ManagementTokens
 from slotmeter.testing.consumption import Household
@@ -63,10 +64,23 @@ class KeyTown:
     side: DeviceSide
     wire: Wire
     safe: TokenSafe
-    changes: KeyChanges
-    replacements: KeyReplacements
-    management: ManagementTokens
+    office: CodingOffice
     supervisor: Caller
+
+    @property
+    def changes(self) -> KeyChanges:
+        """Key changes."""
+        return self.office.changes
+
+    @property
+    def replacements(self) -> KeyReplacements:
+        """Replacements after them."""
+        return self.office.replacements
+
+    @property
+    def management(self) -> ManagementTokens:
+        """Management tokens."""
+        return self.office.management
 
     async def meter(
         self,
@@ -142,9 +156,6 @@ async def open_key_town(folder: Path, wire: Wire) -> AsyncIterator[KeyTown]:
         drivers = {wire.driver.key: wire.driver}
         side = DeviceSide(shop.database, shop.clock, wire.rule, drivers=drivers)
         safe = sample_safe()
-        changes = KeyChanges(shop.database, shop.security, safe, shop.clock)
-        parts = (shop.database, shop.security, safe, shop.clock)
-        replacements = KeyReplacements(*parts, draw_rnd=lambda: 5)
-        management = ManagementTokens(*parts, draw_rnd=lambda: 5)
+        office = CodingOffice.of(shop.database, shop.security, safe, shop.clock, draw_rnd=lambda: 5)
         supervisor = await shop.utility.add_principal("Supervisor", "supervisor")
-        yield KeyTown(shop, side, wire, safe, changes, replacements, management, supervisor)
+        yield KeyTown(shop, side, wire, safe, office, supervisor)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
@@ -24,6 +25,13 @@ _replacement = _t["key_replacement"]
 _principal = _t["principal"]
 _group = _t["supply_group"]
 _end_principal = _principal.alias("end_principal")
+
+
+def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Match a column when the parameter is given; NULL matches everything."""
+    wanted: BindParameter[Any] = bindparam(name)
+    return or_(wanted.is_(None), column == wanted)
+
 
 _CHANGE = (
     select(
@@ -101,8 +109,8 @@ READS: dict[str, Select[Any]] = {
     ),
     "key_changes": _CHANGE.where(
         _change.c.id < bindparam("before"),
-        or_(bindparam("state").is_(None), _change.c.state == bindparam("state")),
-        or_(bindparam("number").is_(None), _meter.c.number == bindparam("number")),
+        _given(_change.c.state, "state"),
+        _given(_meter.c.number, "number"),
     )
     .order_by(_change.c.id.desc())
     .limit(bindparam("limit")),

@@ -24,6 +24,7 @@ _newest = _command.alias("newest")
 _LAST = (
     select(func.max(_command.c.id))
     .where(_command.c.meter_id == _made.c.meter_id, _command.c.token_id == _made.c.token_id)
+    .correlate(_made)
     .scalar_subquery()
 )
 
