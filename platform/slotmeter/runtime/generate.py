@@ -81,7 +81,7 @@ def generate(
             moved.update(seller.moved())
         file.add_to_balances(moved)
         file.count_on(plan.utility_id, next_id=plan.next_id, next_receipt=plan.sales + 1)
-        progress("statistics and disk", 0, 0)
+        progress("writing to the disk", 0, 0)
         file.finish()
 
 

@@ -30,6 +30,7 @@ from slotmeter.services.events import compact_json
 from slotmeter.services.meter_row import COLUMNS, MeterRow, RowProblem
 from slotmeter.services.registry import UtilityInfo, vending_key_id
 from slotmeter.units import epoch_us
+from slotmeter.vending.accounts import words_of
 from slotmeter.vending.sales import credit_subclass
 from slotmeter.vending.sts import (
     KeyParameters,
@@ -288,6 +289,7 @@ class MeterImport:
             Insert("supply_point", supply_point),
             Insert("meter", meter),
             Insert("installation", installation),
+            *_word_steps(row, rows, {**scope, "supply_point_id": supply_point_id}),
         ]
         if row.driver:
             device = {
@@ -336,6 +338,14 @@ class MeterImport:
             "currency": self._utility.currency,
         }
         return account_id, [*steps, Insert("account", account)]
+
+
+def _word_steps(row: MeterRow, rows: Rows, of: Mapping[str, SqlValue]) -> list[Insert]:
+    """Return what a supply point is found by: words of its place and of its customer."""
+    known = rows[f"registry_customer/{row.customer_number}"]
+    phone = row.phone if not known else ""
+    words = words_of(row.customer_name, phone, row.customer_address, row.area, row.address)
+    return [Insert("search_word", {**of, "word": word}) for word in words]
 
 
 def _no_id() -> int:

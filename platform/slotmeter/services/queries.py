@@ -27,6 +27,7 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
+from slotmeter.services.search import Search
 from slotmeter.services.token_secrecy import masked, opened
 from slotmeter.units import HOUR_US, Commodity, epoch_us
 
@@ -115,6 +116,7 @@ class Queries:
         self._uow = uow
         self._clock = clock
         self._safe = safe
+        self.search = Search(uow, safe)
         self._overviews: dict[int, tuple[float, OverviewRows]] = {}
         self._sums: dict[int, tuple[float, Rows]] = {}
         self._making: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -256,9 +256,6 @@ class BulkFile:
     def finish(self) -> None:
         """Write everything to the disk, and make the file one that a server opens as its own."""
         self._connection.execute("COMMIT")
-        # What the planner must know of the tables: a server does not look at so many rows.
-        self._connection.execute("PRAGMA analysis_limit=2000")
-        self._connection.execute("ANALYZE")
         self._connection.execute("PRAGMA locking_mode=NORMAL")
         self._connection.close()
         descriptor = os.open(self._path, os.O_RDONLY)

@@ -20,6 +20,7 @@ from slotmeter.ports import (
     UnitOfWork,
 )
 from slotmeter.services.access import rights_of
+from slotmeter.vending.accounts import words_of
 from slotmeter.vending.sts import KeyParameters, VendingKey, luhn_digit, pan_of_drn
 
 __all__ = ["KEY_ID", "VENDING_KEY", "SmallMeter", "SmallUtility", "meter_number", "tariff_document"]
@@ -233,7 +234,8 @@ class SmallUtility:
                 rows["account"]["critical_reason"] = "oxygen"
             if online:
                 rows["device"] = self._device_row(ids["device"], ids["meter"], number)
-            return Changes(meter, [Insert(table, row) for table, row in rows.items()])
+            steps = [Insert(table, row) for table, row in rows.items()]
+            return Changes(meter, [*steps, *self._word_steps(rows)])
 
         meter = await self.uow.run([], decide)
         self.meters[number] = meter
@@ -286,6 +288,12 @@ class SmallUtility:
             if table != "installation":
                 row["created_us"] = self.now_us
         return rows
+
+    def _word_steps(self, rows: Mapping[str, Mapping[str, Any]]) -> list[Insert]:
+        point, customer = rows["supply_point"], rows["customer"]
+        scope = {"utility_id": self.utility_id, "supply_point_id": point["id"]}
+        words = words_of(customer["name"], customer["address"], point["area"])
+        return [Insert("search_word", {**scope, "word": word}) for word in words]
 
     def _device_row(self, device_id: int, meter_id: int, address: str) -> dict[str, Any]:
         unknown = (
