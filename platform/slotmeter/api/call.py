@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
     from slotmeter.services.access import Access
     from slotmeter.services.command_requests import CommandRequests
+    from slotmeter.services.key_desk import KeyDesk
     from slotmeter.services.office import Office
     from slotmeter.services.queries import Queries
     from slotmeter.services.receipts import Receipts
@@ -44,6 +45,7 @@ class Services:
     requests: CommandRequests
     office: Office
     receipts: Receipts
+    keys: KeyDesk
     readings: ReadingStore
     feed: EventFeed
     clock: Clock

@@ -46,7 +46,9 @@ COMMANDS = {
     "account": "account",
     "debt": "debt",
     "report": "report",
-    "vending-key": "setup",
+    "vending-key": "vending_key",
+    "supply-group": "vending_key",
+    "vault": "vault",
     "user": "user",
     "import": "importing",
     "serve": "serve",
@@ -55,7 +57,6 @@ COMMANDS = {
     "ledger": "ledger",
     "token": "token",
     "conformance": "conformance",
-    "find": "find",
     "generate": "generate",
 }
 """Each command and the module of this package that has it, in the order of the help."""

@@ -1,11 +1,10 @@
-"""``slotmeter init``, ``vending-key``, ``utility``: what is needed before a sale."""
+"""``slotmeter init``, ``utility``: what is needed before a sale."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -33,7 +32,6 @@ __all__ = ["register"]
 DASHBOARDS_KEY_FILE = "dashboards.key"
 DASHBOARDS_NAME = "dashboards"
 DOCUMENT_BYTES_MAX = 1 << 20
-KEY_BYTES = {"01": 8, "02": 8, "04": 20}
 
 CONFIG_TEXT = """\
 # Settings of this slotmeter server; every one is explained in docs/reference/configuration.md.
@@ -67,7 +65,6 @@ def register(subparsers: Subparsers) -> None:
     """Add ``init``, ``utility`` and ``vending-key``."""
     _register_init(subparsers)
     _register_utility(subparsers)
-    _register_vending_key(subparsers)
 
 
 def _register_init(subparsers: Subparsers) -> None:
@@ -142,32 +139,6 @@ def _register_utility(subparsers: Subparsers) -> None:
     branch.add_argument("--name", required=True, help="for receipts")
     _add_reason(branch)
     branch.set_defaults(run=_run_in_folder, action=_add_branch)
-
-
-def _register_vending_key(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser("vending-key", help="bring vending keys into the vault")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    adding = actions.add_parser(
-        "add",
-        help="add the vending key of a supply group",
-        description="Bring a vending key into the vault. The key is never shown again; compare "
-        "the check value that is printed with the one on the key's paper.",
-    )
-    adding.add_argument("--sgc", required=True, help="supply group code, six digits")
-    adding.add_argument("--krn", type=int, required=True, help="key revision number, 1 to 9")
-    adding.add_argument("--kt", type=int, default=2, help="key type; default %(default)s")
-    adding.add_argument("--dkga", choices=sorted(KEY_BYTES), default="04", help="default 04")
-    adding.add_argument(
-        "--base-date", type=int, choices=(1993, 2014, 2035), default=2014, help="default 2014"
-    )
-    adding.add_argument("--ken", type=int, default=255, help="key expiry number; default 255")
-    source = adding.add_mutually_exclusive_group(required=True)
-    source.add_argument("--key-file", type=Path, metavar="FILE", help="the key as hex digits")
-    source.add_argument(
-        "--generate", action="store_true", help="draw a key, for trials with virtual meters"
-    )
-    _add_reason(adding)
-    adding.set_defaults(run=_run_in_folder, action=_add_vending_key)
 
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:
@@ -343,56 +314,6 @@ async def _add_branch(
         print(json.dumps({"id": branch_id, "branch": options.branch}))
     else:
         print(f"added branch {options.branch}")
-
-
-async def _add_vending_key(
-    options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo
-) -> None:
-    from slotmeter.services.registry import vending_key_id
-    from slotmeter.vending.sts import VendingKey
-
-    key = VendingKey(
-        key=_key_bytes(options),
-        sgc=options.sgc,
-        krn=options.krn,
-        kt=options.kt,
-        dkga=options.dkga,
-        base_date=options.base_date,
-        ken=options.ken,
-    )
-    async with folder.keys() as module:
-        info = await module.load(vending_key_id(options.sgc, options.krn), key)
-    await folder.registry.record(
-        folder.origin,
-        utility,
-        what="vending_key.add",
-        subject=info.key_id,
-        reason=options.reason,
-        data={"check_value": info.check_value},
-    )
-    if options.json:
-        print(json.dumps({"key_id": info.key_id, "check_value": info.check_value}))
-    else:
-        print(f"vending key {info.key_id} is in the vault; check value {info.check_value}")
-
-
-def _key_bytes(options: argparse.Namespace) -> bytes:
-    if options.generate:
-        drawn = secrets.token_bytes(KEY_BYTES[options.dkga])
-        return drawn if options.dkga == "04" else bytes(map(_with_odd_parity, drawn))
-    text = _bytes_of(options.key_file).decode("utf-8", "replace")
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        # The content is a secret: nothing of it may appear in the message.
-        raise Refused(
-            "bad_key_file", f"{options.key_file} must hold hex digits and nothing else"
-        ) from error
-
-
-def _with_odd_parity(byte: int) -> int:
-    """Set the lowest bit so that the count of ones is odd, as in every byte of a DES key."""
-    return byte ^ 1 if byte.bit_count() % 2 == 0 else byte
 
 
 def _bytes_of(path: Path) -> bytes:

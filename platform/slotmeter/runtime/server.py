@@ -25,12 +25,14 @@ from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
-from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens
+from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_keys
 from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.holiday_watch import HolidayWatch
 from slotmeter.services.interest_nights import InterestNights
+from slotmeter.services.key_desk import KeyDesk
+from slotmeter.services.key_watch import KeyWatch
 from slotmeter.services.metrics import DeviceMetrics, InterestMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.queries import Queries
@@ -158,6 +160,7 @@ class Runtime:
             requests=devices.requests,
             office=Office.of(database, self.clock),
             receipts=Receipts(database, self.clock, vault.tokens),
+            keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
             readings=readings,
             feed=feed,
             clock=self.clock,
@@ -174,15 +177,22 @@ class Runtime:
         tasks.start("seal old tokens", seal_old_tokens(database, vault))
         tasks.keep("vending keys", lambda: follow_keys(vault))
         if self.role is Role.ALL:
-            self._keep_watch(tasks, database, bus, InterestMetrics(board.registry))
+            watch = watched_keys(KeyWatch(database, self.clock, bus), board)
+            self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
             await self._start_devices(devices)
         await self._start_consoles(await self._listen(services))
 
     def _keep_watch(
-        self, tasks: TaskOwner, database: AnyDatabase, bus: Bus, metrics: InterestMetrics
+        self,
+        tasks: TaskOwner,
+        database: AnyDatabase,
+        bus: Bus,
+        metrics: InterestMetrics,
+        watch: KeyWatch,
     ) -> None:
         """Start what the server does by the calendar."""
         tasks.keep("holidays", HolidayWatch(database, self.clock, bus).run)
+        tasks.keep("keys that end", watch.run)
         if self.config.debts.nightly_interest:
             tasks.keep("interest", InterestNights(database, self.clock, metrics).run)
 

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from typing import Final
 
+from slotmeter.api.metrics import MetricsBoard
 from slotmeter.errors import SlotmeterError
 from slotmeter.ports import UnitOfWork
 from slotmeter.security.vault import Vault
+from slotmeter.services.key_watch import KeyWatch
 from slotmeter.services.token_secrecy import SealOldTokens
 
-__all__ = ["REFRESH_EVERY_S", "follow_keys", "seal_old_tokens"]
+__all__ = ["REFRESH_EVERY_S", "follow_keys", "seal_old_tokens", "watched_keys"]
 
 REFRESH_EVERY_S: Final = 30
 """A key that another process retired makes no token after this time."""
@@ -45,3 +47,18 @@ async def follow_keys(vault: Vault) -> None:
             await vault.security.refresh()
         except SlotmeterError as error:
             LOG.warning("the vault could not be read again: %s", error.message)
+
+
+def watched_keys(watch: KeyWatch, board: MetricsBoard) -> KeyWatch:
+    """Show what the watch finds on the page of metrics; return the watch."""
+    board.gauge(
+        "vending_keys_expiring",
+        "Vending keys in use that end within 30 days, or have ended",
+        lambda: watch.expiring,
+    )
+    board.gauge(
+        "vending_key_days_left",
+        "Days until the first active vending key ends",
+        lambda: watch.days_left_min,
+    )
+    return watch

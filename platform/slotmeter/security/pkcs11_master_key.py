@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from slotmeter.config import VaultConfig
 from slotmeter.errors import ConfigError
-from slotmeter.security.master_keys import MasterKey, wrong_master_key
+from slotmeter.security.master_keys import wrong_master_key
 from slotmeter.security.private_files import read_private
 
 __all__ = ["Pkcs11MasterKey", "create_pkcs11_master_key", "open_pkcs11_master_key"]
@@ -120,7 +120,7 @@ def _gcm(nonce: bytes, bound_to: bytes) -> dict[str, Any]:
     }
 
 
-def open_pkcs11_master_key(config: VaultConfig, folder: Path) -> MasterKey:
+def open_pkcs11_master_key(config: VaultConfig, folder: Path) -> Pkcs11MasterKey:
     """Return the key that the configuration names.
 
     Raises:

@@ -33,6 +33,7 @@ from slotmeter.services.access import Access, Origin
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.driver_packs import load_drivers
+from slotmeter.services.key_desk import KeyDesk
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.principals import Principals
@@ -43,7 +44,7 @@ from slotmeter.storage.database import Database
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
-from slotmeter.testing.sample_safe import sample_safe
+from slotmeter.testing.sample_safe import sample_safe, sample_wrapping
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
 
@@ -249,6 +250,7 @@ def _services(
         ),
         office=Office.of(database, clock),
         receipts=Receipts(database, clock, sample_safe()),
+        keys=KeyDesk.of(database, clock, sample_wrapping(), security.refresh),
         readings=readings,
         feed=feed,
         clock=clock,
