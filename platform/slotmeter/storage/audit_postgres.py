@@ -125,7 +125,7 @@ class PostgresAuditReader:
 
     def rows_between(
         self, table: str, columns: Sequence[str], first_id: int, last_id: int
-    ) -> Iterable[tuple[Any, ...]]:
+    ) -> Sequence[tuple[Any, ...]]:
         """Return rows of a span; see ``AuditReader``."""
         query = f"{_select(table, columns)} WHERE id BETWEEN $1 AND $2 ORDER BY id"
         return self._rows(query, first_id, last_id)

@@ -86,7 +86,7 @@ class AuditReader(Protocol):
 
     def rows_between(
         self, table: str, columns: Sequence[str], first_id: int, last_id: int
-    ) -> Iterable[tuple[Any, ...]]:
+    ) -> Sequence[tuple[Any, ...]]:
         """Return the columns of rows of a span of ids, in order of the ids."""
         ...
 
