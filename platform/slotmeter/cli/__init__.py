@@ -57,6 +57,7 @@ COMMANDS = {
     "ledger": "ledger",
     "token": "token",
     "conformance": "conformance",
+    "find": "find",
     "generate": "generate",
 }
 """Each command and the module of this package that has it, in the order of the help."""
