@@ -248,7 +248,7 @@ def test_a_row_with_too_many_cells_is_named() -> None:
         (b"meter,commodity\n1,2\n", "file_missing_column"),
         (text_of(values(1, customer_name="Zo\xeb")).encode("latin-1"), "file_not_utf8"),
         (text_of(values()).encode("utf-16"), "file_not_utf8"),
-        (text_of(values(1, address='"open')).encode(), "file_unreadable"),
+        (text_of(values(1, address='"open')).encode(), "file_cut"),
     ],
 )
 def test_a_file_that_cannot_be_read_as_a_whole_says_why(content: bytes, code: str) -> None:

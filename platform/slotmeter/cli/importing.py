@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, debt_importing
+from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, debt_importing, import_history
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
-from slotmeter.errors import ConfigError
+from slotmeter.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -40,13 +40,17 @@ def register(subparsers: Subparsers) -> None:
         "meters",
         help="bring in meters with their customers",
         description="Check every row of a meter file, name each bad one with its reason, and "
-        "write nothing unless all are good. Importing a file again changes nothing, so an import "
-        "that was cut short is finished by repeating it. Columns: docs/reference/meter-file.md.",
+        "write nothing unless all are good. Importing a file again changes nothing, and an import "
+        "that was stopped goes on where it was by repeating it. Columns: "
+        "docs/reference/meter-file.md.",
     )
     meters.add_argument("file", type=Path, metavar="FILE.csv", nargs="?")
     meters.add_argument("--template", action="store_true", help="print a file to start from")
     meters.add_argument(
         "--accept-good", action="store_true", help="write the good rows although others are bad"
+    )
+    meters.add_argument(
+        "--rows", type=int, metavar="N", help="refuse a file of more or fewer rows: it was cut"
     )
     meters.add_argument("--check-only", action="store_true", help="check and write nothing")
     meters.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -54,6 +58,7 @@ def register(subparsers: Subparsers) -> None:
     add_folder_options(meters)
     meters.set_defaults(run=_run, parser=meters)
     debt_importing.register(kinds)
+    import_history.register(kinds)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -82,6 +87,7 @@ def _content(path: Path) -> bytes:
 
 async def _import_into(options: argparse.Namespace, folder: OpenFolder, content: bytes) -> int:
     from slotmeter.services.driver_packs import load_drivers
+    from slotmeter.services.import_jobs import FileToImport, ImportJobs
     from slotmeter.services.meter_file import read_meter_file
     from slotmeter.services.meter_import import Imported, MeterImport
 
@@ -91,26 +97,52 @@ async def _import_into(options: argparse.Namespace, folder: OpenFolder, content:
     file = read_meter_file(
         content, currency=utility.currency, today=today, progress=show.of("reading")
     )
+    _check_rows(options, file.rows_read, content)
+    jobs = ImportJobs(folder.database, folder.clock, utility.id)
+    wanted = FileToImport("meters", options.file.name, content, file.rows_read)
+    begun = None if options.check_only else await jobs.unfinished(wanted)
+    row_done = 0 if begun is None else begun.row_done
+    rows = [row for row in file.rows if row.row > row_done]
+    if begun is not None:
+        print(f"going on after row {row_done:,}, where this file stopped", file=sys.stderr)
     async with folder.keys() as keys:
         importing = MeterImport(
             folder.database, folder.clock, utility, keys=keys, drivers=load_drivers()
         )
-        checked = await importing.check(file.rows, show.of("checking", len(file.rows)))
+        checked = await importing.check(rows, show.of("checking", len(rows)))
         problems = sorted((*file.problems, *checked.problems), key=lambda each: each.row)
         done = Imported(0, 0, ())
         may_write = not problems or options.accept_good
         if may_write and not options.check_only:
             bad = {problem.row for problem in problems}
-            good = [row for row in file.rows if row.row not in bad]
+            good = [row for row in rows if row.row not in bad]
+            job = await jobs.begin(folder.origin, wanted, reason=options.reason)
+            writing = show.of("writing", len(good))
             done = await importing.add(
-                folder.origin, good, reason=options.reason, progress=show.of("writing", len(good))
+                folder.origin, good, reason=options.reason, job=job, progress=writing
             )
             problems += done.problems
+            await jobs.end(job, problems)
     show.end()
     _show(options, file, checked if options.check_only else done, problems)
     if not problems:
         return EXIT_OK
     return EXIT_FAILED if options.accept_good else EXIT_UNUSABLE
+
+
+def _check_rows(options: argparse.Namespace, rows: int, content: bytes) -> None:
+    """Refuse a file that is not as long as was said, and say when one may have been cut."""
+    if options.rows is not None and rows != options.rows:
+        raise Refused(
+            "file_incomplete",
+            f"expected {options.rows:,} rows as --rows says, got {rows:,}; was the file cut?",
+        )
+    if options.rows is None and not content.endswith((b"\n", b"\r")):
+        print(
+            "the file does not end with a line break: if it was cut, its last row may lack its "
+            "end; --rows N makes sure",
+            file=sys.stderr,
+        )
 
 
 def _show(

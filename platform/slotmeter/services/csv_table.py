@@ -80,7 +80,9 @@ def table_rows(
     text = _decode(content)
     known = {column.name: column for column in columns}
     headings: list[str] | None = None
-    for number, cells in enumerate(_records(text, _sniff(text, known)), start=1):
+    is_open = not text.endswith(("\n", "\r"))
+    records = _with_last(_records(text, _sniff(text, known)))
+    for number, (cells, is_last) in enumerate(records, start=1):
         if headings is None:
             headings = _headings(cells, known, template_hint)
             continue
@@ -89,9 +91,29 @@ def table_rows(
                 "file_too_long", f"expected at most {rows_max} rows, got more; split the file"
             )
         if any(cell.strip() for cell in cells):
-            yield number, _row(number, headings, cells, known)
+            may_be_cut = is_last and is_open and len(cells) < len(headings)
+            yield (
+                number,
+                _cut_row(number) if may_be_cut else _row(number, headings, cells, known),
+            )
     if headings is None:
         raise Refused("file_empty", "expected a heading and at least one row, got an empty file")
+
+
+def _with_last(records: Iterator[list[str]]) -> Iterator[tuple[list[str], bool]]:
+    """Tell with each record whether it is the last one."""
+    before: list[str] | None = None
+    for record in records:
+        if before is not None:
+            yield before, False
+        before = record
+    if before is not None:
+        yield before, True
+
+
+def _cut_row(number: int) -> RowProblem:
+    reason = "the file ends in the middle of this row; was it cut? Take it whole"
+    return RowProblem(number, "row", "row_cut", reason)
 
 
 def _row(
@@ -115,6 +137,10 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            raise Refused(
+                "file_cut", "the file ends in the middle of a character; was it cut? Take it whole"
+            ) from error
         line = content.count(b"\n", 0, error.start) + 1
         raise Refused(
             "file_not_utf8",
@@ -138,6 +164,12 @@ def _records(text: str, delimiter: str) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            raise Refused(
+                "file_cut",
+                f"line {reader.line_num}: the file ends within a quoted cell; was it cut, or is a "
+                "quote missing?",
+            ) from error
         raise Refused("file_unreadable", f"line {reader.line_num}: {error}") from error
 
 

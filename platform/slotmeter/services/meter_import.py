@@ -27,6 +27,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.events import compact_json
+from slotmeter.services.import_jobs import ImportJob
 from slotmeter.services.meter_row import COLUMNS, MeterRow, RowProblem
 from slotmeter.services.registry import UtilityInfo, vending_key_id
 from slotmeter.units import epoch_us
@@ -109,6 +110,7 @@ class MeterImport:
         rows: Sequence[MeterRow],
         *,
         reason: str,
+        job: ImportJob | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Imported:
         """Write rows, ``BATCH_ROWS`` in one unit; a row that cannot be taken is left out.
@@ -117,23 +119,31 @@ class MeterImport:
             origin: who imports.
             rows: right in themselves, best checked by :meth:`check` before.
             reason: for the acts.
+            job: notes with each batch how far the file is; rows that it has done are not among
+                these.
             progress: called with the number of rows done.
         """
         outcome = Imported(0, 0, tuple(await self._outside(rows)))
         wrong = {problem.row for problem in outcome.problems}
         good = [row for row in rows if row.row not in wrong]
         for done, batch in _batches(good):
-            written = await self._write(origin, batch, reason)
+            written = await self._write(origin, batch, reason, job)
+            job = None if job is None else job.at(batch[-1].row)
             outcome = _joined(outcome, written)
             if progress is not None:
                 progress(done)
         return outcome
 
-    async def _write(self, origin: Origin, batch: Sequence[MeterRow], reason: str) -> _Batch:
+    async def _write(
+        self, origin: Origin, batch: Sequence[MeterRow], reason: str, job: ImportJob | None
+    ) -> _Batch:
         at_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_Batch]:
             result = self._decide(batch, rows, new_id)
+            if job is not None:
+                there = result.already_there
+                result.steps.append(job.advance(batch[-1].row, len(result.added), there, at_us))
             if result.added:
                 act = act_row(
                     new_id,
@@ -146,7 +156,7 @@ class MeterImport:
                     data={"meters": result.added},
                 )
                 return Changes(result, [*result.steps, act])
-            return Changes(result)
+            return Changes(result, result.steps)
 
         return await self._uow.run(self._reads(batch), decide)
 

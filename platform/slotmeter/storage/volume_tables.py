@@ -39,8 +39,8 @@ import_job = Table(
     _text("kind"),  # meters | debts | free_units
     _text("sha256"),  # of the file, hex: the same file again is the same job until it has ended
     _text("file_name"),
-    _int("rows"),  # good in themselves
-    _int("rows_done"),
+    _int("rows"),  # of the file
+    _int("row_done"),  # everything up to this row is done, as a spreadsheet counts
     _int("added"),
     _int("already_there"),
     _int("bad_rows"),

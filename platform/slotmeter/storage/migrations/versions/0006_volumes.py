@@ -105,7 +105,7 @@ def _create_imports() -> None:
         own_id(),
         whole("utility_id"),
         *(text(name) for name in ("kind", "sha256", "file_name")),
-        *(whole(name) for name in ("rows", "rows_done", "added", "already_there", "bad_rows")),
+        *(whole(name) for name in ("rows", "row_done", "added", "already_there", "bad_rows")),
         text("state"),
         whole("principal_id", nullable=True),
         *(text(name) for name in ("address", "reason")),
