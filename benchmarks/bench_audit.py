@@ -100,7 +100,8 @@ async def make(folder: Path, sales: int, meters: int) -> tuple[list[float], list
         for warm in (0, SALES_PER_TURN):
             await sell(sealed, numbers[0], warm)
             await sell(bare, numbers[1], warm)
-        with_seals, without = [], []
+        with_seals: list[float] = []
+        without: list[float] = []
         for first in range(2 * SALES_PER_TURN, sales, SALES_PER_TURN):
             with_seals.append(await sell(sealed, numbers[0], first))
             if len(without) < TURNS_COMPARED:

@@ -181,6 +181,8 @@ class Layout:
 
 
 Pick = Callable[[Row], tuple[SqlValue, ...]]
+Picks = tuple[tuple[int, Pick], ...]
+"""The code of each face of a table, and what takes the face out of a row."""
 
 
 def _pick(columns: Sequence[str], given: tuple[str, ...], defaults: Mapping[str, SqlValue]) -> Pick:
@@ -197,29 +199,27 @@ class Seals:
     def __init__(self, layout: Layout) -> None:
         """Start with no insert known."""
         self.layout = layout
-        self._final = frozenset(
-            table.code_of(at, Kind.INSERT)
+        self.final = frozenset(
+            table.code_of(at, kind)
             for table in layout.tables.values()
             for at, face in enumerate(table.faces)
+            for kind in Kind
             if face.final
         )
-        self._picks: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, Pick], ...]] = {}
+        self.picks: dict[tuple[str, ...], Picks] = {}
 
-    def picks(self, table: str, given: tuple[str, ...]) -> tuple[tuple[int, Pick], ...]:
-        """Return the codes and the pickers of a table's faces, for rows that have these columns."""
-        found = self._picks.get((table, given))
-        if found is None:
-            sealed = self.layout.tables.get(table)
-            found = () if sealed is None else _picks_of(sealed, given)
-            self._picks[table, given] = found
+    def learn(self, key: tuple[str, ...]) -> Picks:
+        """Return and keep how rows of a table that have these columns are taken apart.
+
+        Args:
+            key: the table, then the columns.
+        """
+        sealed = self.layout.tables.get(key[0])
+        found = self.picks[key] = () if sealed is None else _picks_of(sealed, key[1:])
         return found
 
-    def is_final(self, code: int) -> bool:
-        """Tell whether a code is of a final face."""
-        return (code & ~3) in self._final
 
-
-def _picks_of(sealed: SealedTable, given: tuple[str, ...]) -> tuple[tuple[int, Pick], ...]:
+def _picks_of(sealed: SealedTable, given: tuple[str, ...]) -> Picks:
     return tuple(
         (sealed.code_of(at, Kind.INSERT), _pick(face.columns, given, sealed.defaults))
         for at, face in enumerate(sealed.faces)
@@ -248,7 +248,11 @@ class UnitSeal:
     def inserted(self, table: str, row: Row) -> None:
         """Note a row that is inserted; columns it does not name have their defaults."""
         groups = self._groups
-        for code, pick in self._seals.picks(table, tuple(row)):
+        key = (table, *row)
+        picks = self._seals.picks.get(key)
+        if picks is None:
+            picks = self._seals.learn(key)
+        for code, pick in picks:
             values = pick(row)
             rows = groups.get(code)
             if rows is None:
@@ -290,19 +294,24 @@ class UnitSeal:
         if not groups:
             return None
         entry_id = new_id()
+        is_final = self._seals.final
         final: list[bytes] = []
         items: list[Any] = [b""]
         for code, rows in groups.items():
             if not rows:
                 continue
-            if self._seals.is_final(code):
+            if code in is_final:
                 final += rows.values()
                 marks = b"".join([crc32(row).to_bytes(4, "big") for row in rows.values()])
             elif code & 3 == Kind.DELETE:
                 marks = b""
             else:
                 marks = b"".join([sha256(row).digest()[:DIGEST_BYTES] for row in rows.values()])
-            items += (code, _deltas(entry_id, rows), marks)
+            if len(rows) == 1:
+                [only] = rows
+                items += (code, entry_id - only, marks)
+            else:
+                items += (code, _deltas(entry_id, list(rows)), marks)
         if len(items) == 1:
             return None
         if final:
@@ -321,11 +330,7 @@ class UnitSeal:
         return SealedEntry(entry_id, hashed, Insert("audit_entry", row))
 
 
-def _deltas(entry_id: int, rows: Mapping[int, bytes]) -> int | list[int]:
-    if len(rows) == 1:
-        [only] = rows
-        return entry_id - only
-    ids = list(rows)
+def _deltas(entry_id: int, ids: list[int]) -> list[int]:
     return [entry_id - ids[0], *(later - before for before, later in pairwise(ids))]
 
 
