@@ -71,9 +71,13 @@ class Planted:
 
 def _meters() -> tuple[str, tuple[str, ...]]:
     numbers = tuple(meter_number(serial) for serial in range(1, 4))
-    head = "meter,commodity,credit_mode,sgc,krn,ti,tariff,account,customer_number,customer_name,address,installed_on\n"
+    head = (
+        "meter,commodity,credit_mode,sgc,krn,ti,tariff,account,customer_number,customer_name,"
+        "address,installed_on\n"
+    )
     rows = [
-        f"{number},electricity,meter,{SGC},{KRN},1,domestic,A{at},C{at},Customer {at},Street {at},2026-01-05\n"
+        f"{number},electricity,meter,{SGC},{KRN},1,domestic,A{at},C{at},Customer {at},"
+        f"Street {at},2026-01-05\n"
         for at, number in enumerate(numbers, 1)
     ]
     return head + "".join(rows), numbers
@@ -173,8 +177,8 @@ def test_a_planted_key_and_tokens_are_in_no_file_log_or_answer(planted: Planted)
     _must_not_hold(planted, "the log", planted.log.read_bytes())
     files = _files(planted.site.folder)
     assert any(path.name == "slotmeter.db" for path in files)
-    for path in files:
-        _must_not_hold(planted, path.name, path.read_bytes())
+    for file in files:
+        _must_not_hold(planted, file.name, file.read_bytes())
 
 
 def test_the_master_key_is_in_its_file_alone(planted: Planted) -> None:
