@@ -86,7 +86,7 @@ async def test_the_ledger_holds_before_and_after_selling_on(old: Upgraded) -> No
     sold_on = await old.verify()
 
     assert [each for each in recovered.sentences if not each.holds] == []
-    assert recovered.figures == SAID["figures"]
+    assert recovered.figures.items() >= SAID["figures"].items()
     assert [each for each in sold_on.sentences if not each.holds] == []
     assert sold_on.figures["sales_issued"] == SAID["figures"]["sales_issued"] + 3
 

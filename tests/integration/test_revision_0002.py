@@ -29,6 +29,17 @@ SAID: dict[str, Any] = json.loads(FIXTURE.with_suffix(".json").read_text(encodin
 SOLD_BEFORE = tuple(sale_id for sale_id in SAID["sales"] if sale_id != "pending")
 
 
+def still_says(document: Any, said: Any) -> bool:
+    """Whether a document says all that it said; later programs may say more of it."""
+    if isinstance(said, dict):
+        return all(
+            name in document and still_says(document[name], value) for name, value in said.items()
+        )
+    if isinstance(said, list):
+        return len(document) == len(said) and all(map(still_says, document, said))
+    return bool(document == said)
+
+
 @pytest.fixture
 async def old(tmp_path: Path) -> AsyncIterator[Upgraded]:
     async with open_old_database(FIXTURE, tmp_path) as opened:
@@ -55,7 +66,7 @@ async def test_an_old_receipt_prints_and_explains_itself_as_it_did(
 
     assert (sale.token, sale.quantity) == (said["token"], said["quantity"])
     assert [each.digits for each in sale.tokens] == said["tokens"]
-    assert receipt.document() == said["document"]
+    assert still_says(receipt.document(), said["document"])
     assert render_text(receipt, 58) == said["text_58"]
     assert render_text(receipt, 80) == said["text_80"]
     assert render_html(receipt) == said["html"]
@@ -73,7 +84,7 @@ async def test_the_sale_between_its_commits_is_completed_with_the_digits_it_was_
     receipt = await old.selling.receipt(old.till, said["receipt_number"])
     assert recovered.completed == 1
     assert (sale.token, sale.quantity) == (said["token"], said["quantity"])
-    assert receipt.document() == said["document"]
+    assert still_says(receipt.document(), said["document"])
     assert render_html(receipt) == said["html"]
 
 
@@ -85,7 +96,7 @@ async def test_the_ledger_holds_before_and_after_selling_on(old: Upgraded) -> No
     sold_on = await old.verify()
 
     assert [each for each in recovered.sentences if not each.holds] == []
-    assert recovered.figures == SAID["figures"]
+    assert recovered.figures.items() >= SAID["figures"].items()
     assert [each for each in sold_on.sentences if not each.holds] == []
     assert sold_on.figures["sales_issued"] == SAID["figures"]["sales_issued"] + 5
 
