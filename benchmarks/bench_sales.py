@@ -28,8 +28,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ from typing import Any
 from aiohttp import web
 
 from slotmeter.testing.server import Server
-from slotmeter.testing.site import KRN, SGC, Site, free_ports, make_site
+from slotmeter.testing.site import KRN, SGC, free_ports, make_site
 from slotmeter.testing.town import TARIFFS
 from slotmeter.vending.sts import luhn_digit
 
@@ -57,7 +58,12 @@ SALES_PER_S_MIN = 600
 PEER_SHARE_MIN = 0.15
 METERS = 1_000
 AMOUNTS = ("50", "100", "200.00", "500", "1000.50")
+FOLDER_AMOUNTS = ("250", "300", "500.00", "750", "1000.50")
+"""Each pays the month's charge of a generated utility and leaves something for energy."""
 SEED = 20_240_607
+DRAWN_MAX = 100_000
+READY_S_MAX = 600.0
+"""A large folder is looked through when a server opens it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class Load:
         measure_s: measured.
         run: makes sale ids unique over runs.
         meters: numbers to draw from.
+        amounts: to draw from.
     """
 
     port: int
@@ -83,6 +90,7 @@ class Load:
     measure_s: float
     run: str
     meters: list[str]
+    amounts: Sequence[str] = AMOUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +197,7 @@ async def generate(load: Load) -> Measured:
             {
                 "sale_id": f"{load.run}-{next(numbers)}",
                 "meter": meter,
-                "tendered": random.choice(AMOUNTS),
+                "tendered": random.choice(load.amounts),
             }
         )
         return f"{head}{len(body)}\r\n\r\n{body}".encode(), meter
@@ -317,6 +325,39 @@ def meter_file(numbers: Sequence[str], *, with_devices: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running server."""
+
+    key: str
+    http_port: int
+    synchronous: str
+    pid: int
+
+
+@contextmanager
+def running_folder(folder: Path) -> Iterator[Serving]:
+    """Run the server of a folder that was generated."""
+    config = folder / "slotmeter.toml"
+    port = tomllib.loads(config.read_text())["http"]["port"]
+    server = Server(config, port=port, log=folder / "serve.log")
+    server.launch()
+    try:
+        server.wait_until_ready(READY_S_MAX)
+        assert server.pid is not None
+        key = (folder / "till.key").read_text().strip()
+        yield Serving(key, port, server.synchronous(), server.pid)
+    finally:
+        server.stop()
+
+
+def meters_of(folder: Path, count: int) -> list[str]:
+    """Return so many meters of a folder, drawn from all of them."""
+    with closing(sqlite3.connect(folder / "slotmeter.db")) as connection:
+        numbers = [row[0] for row in connection.execute("SELECT number FROM meter")]
+    return Random(SEED).sample(numbers, min(count, len(numbers)))
+
+
 @contextmanager
 def running_server(
     folder: Path,
@@ -324,8 +365,8 @@ def running_server(
     *,
     with_devices: bool,
     tariffs: Sequence[Mapping[str, Any]] = (ONE_PRICE,),
-) -> Iterator[tuple[Site, str, int]]:
-    """Run the server; give its site, its ``synchronous`` setting and its process."""
+) -> Iterator[Serving]:
+    """Make a folder and run its server."""
     site = make_site(
         folder,
         meter_file=meter_file(numbers, with_devices=with_devices),
@@ -338,7 +379,7 @@ def running_server(
     try:
         server.wait_until_ready()
         assert server.pid is not None
-        yield site, server.synchronous(), server.pid
+        yield Serving(site.key_of("till"), site.http_port, server.synchronous(), server.pid)
     finally:
         server.stop()
 
@@ -375,14 +416,20 @@ def told(what: str, run: int, load: Load, pid: int) -> Measured:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> int:
-    numbers = meter_numbers(options.meters)
+    numbers = (
+        meter_numbers(options.meters)
+        if options.folder is None
+        else meters_of(options.folder, DRAWN_MAX)
+    )
 
     def load(port: int, path: str, key: str, run: str) -> Load:
         warm_up_s, measure_s = options.warm_up, options.measure
-        return Load(port, path, key, options.clients, warm_up_s, measure_s, run, numbers)
+        amounts = AMOUNTS if options.folder is None else FOLDER_AMOUNTS
+        clients = options.clients
+        return Load(port, path, key, clients, warm_up_s, measure_s, run, numbers, amounts)
 
     print(
-        f"{options.clients} clients, {options.meters:,} meters, {options.warm_up:g} s warm-up, "
+        f"{options.clients} clients, {len(numbers):,} meters, {options.warm_up:g} s warm-up, "
         f"{options.measure:g} s measured, {os.cpu_count()} cores, "
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         flush=True,
@@ -390,17 +437,24 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
     loads_s = 2 * options.runs * (options.warm_up + options.measure)
     print(f"{2 * options.runs} runs, {loads_s:.0f} s in all and a little to start", flush=True)
     tariffs = TARIFFS if options.real_tariff else (ONE_PRICE,)
-    serving = running_server(
-        folder / "data", numbers, with_devices=options.devices, tariffs=tariffs
+    serving = (
+        running_server(folder / "data", numbers, with_devices=options.devices, tariffs=tariffs)
+        if options.folder is None
+        else running_folder(options.folder)
     )
-    with serving as (site, synchronous, pid):
-        print(f"synchronous = {synchronous} (read from the server's database)", flush=True)
-        if not is_durable(synchronous):
+    stamp = f"{time.time_ns()}-"  # a folder that is sold on again knows the sale ids of before
+    with serving as server:
+        print(f"synchronous = {server.synchronous} (read from the server's database)", flush=True)
+        if not is_durable(server.synchronous):
             print("no sale figure: sales are not durable under this setting")
             return 1
-        key = site.key_of("till")
         sales = [
-            told("sales", run, load(site.http_port, "/api/v1/sales", key, f"run{run}"), pid)
+            told(
+                "sales",
+                run,
+                load(server.http_port, "/api/v1/sales", server.key, f"{stamp}run{run}"),
+                server.pid,
+            )
             for run in range(options.runs)
         ]
     with running_peer(folder) as (port, pid):
@@ -425,6 +479,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--measure", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="sell on what `slotmeter generate` made")
     parser.add_argument("--real-tariff", action="store_true", help="sell by the demo's tariff")
     parser.add_argument(
         "--keypad", dest="devices", action="store_false", help="meters without NB-IoT"

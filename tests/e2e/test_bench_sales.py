@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from slotmeter.cli import EXIT_OK, main
+from slotmeter.testing.site import free_ports
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "bench_sales.py"
 HEAD = b"HTTP/1.1 201 Created\r\nContent-Length: 1"
@@ -63,13 +65,14 @@ def test_without_durability_no_sale_figure_is_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     @contextmanager
-    def server(*_: object, **__: object) -> Iterator[tuple[Any, str, int]]:
-        yield SimpleNamespace(), synchronous, 0
+    def server(*_: object, **__: object) -> Iterator[Any]:
+        yield bench.Serving("", 0, synchronous, 0)
 
     monkeypatch.setattr(bench, "running_server", server)
     options = argparse.Namespace(
         **{"clients": 1, "meters": 1, "warm_up": 0.0, "measure": 1.0, "runs": 1},
         **{"devices": True, "real_tariff": False, "no_limits": True},
+        folder=None,
     )
 
     code = bench.measure(options, tmp_path)
@@ -112,3 +115,30 @@ def test_a_short_run_measures_sales_and_the_peer() -> None:
     processor = re.findall(r"CPU +([\d.]+) ms each$", done.stdout, flags=re.MULTILINE)
     assert len(processor) == 4  # each run, and both summaries
     assert all(float(figure) > 0 for figure in processor)
+
+
+@pytest.mark.e2e
+def test_a_generated_folder_sells_on(tmp_path: Path) -> None:
+    folder, [port] = tmp_path / "data", free_ports(1)
+    made = main(
+        [
+            *("generate", "--meters", "30", "--sales", "60", "--data", str(folder)),
+            *("--http-port", str(port)),
+        ]
+    )
+
+    done = subprocess.run(
+        [
+            *(sys.executable, str(PROGRAM), "--clients", "4", "--folder", str(folder)),
+            *("--runs", "1", "--warm-up", "0.2", "--measure", "1", "--no-limits"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert made == EXIT_OK
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "30 meters" in done.stdout
+    assert main(["ledger", "verify", "--data", str(folder)]) == EXIT_OK
