@@ -7,6 +7,7 @@ from typing import Final
 
 from slotmeter.api import (
     accounts,
+    audit,
     classes,
     commands,
     debts,
@@ -146,6 +147,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *classes.ROUTES,
     *free_units.ROUTES,
     *debts.ROUTES,
+    *audit.ROUTES,
     *search.ROUTES,
     *vending_keys.ROUTES,
     *ledger.ROUTES,

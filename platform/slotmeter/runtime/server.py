@@ -28,6 +28,7 @@ from slotmeter.runtime.plugins import consoles, load_medium, missing_requirement
 from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_keys
 from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
+from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.holiday_watch import HolidayWatch
 from slotmeter.services.interest_nights import InterestNights
@@ -161,6 +162,7 @@ class Runtime:
             office=Office.of(database, self.clock),
             receipts=Receipts(database, self.clock, vault.tokens),
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
+            traces=AuditTrace(database, self.clock, vault.tokens),
             readings=readings,
             feed=feed,
             clock=self.clock,

@@ -30,6 +30,7 @@ from slotmeter.config import LimitsConfig
 from slotmeter.ports import Caller
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.access import Access, Origin
+from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.driver_packs import load_drivers
@@ -232,6 +233,7 @@ def _services(
     return Services(
         access=Access(database, clock),
         queries=Queries(database, clock, sample_safe()),
+        traces=AuditTrace(database, clock, sample_safe()),
         selling=Selling(
             database,
             security,

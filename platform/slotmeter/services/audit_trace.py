@@ -1,0 +1,199 @@
+"""Everything that is known of one token: who sold it, where, when, for how much, how it came there.
+
+Found by its digits or by the receipt. The digits themselves are shown to the seller and to those
+with the right ``tokens.all``; to see them of somebody else's sale is an act of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from slotmeter.errors import NotFound
+from slotmeter.ports import (
+    Caller,
+    Changes,
+    Clock,
+    From,
+    NewId,
+    Read,
+    Right,
+    Row,
+    Rows,
+    SqlValue,
+    TokenSafe,
+    UnitOfWork,
+)
+from slotmeter.services.access import Origin, act_row
+from slotmeter.services.token_secrecy import masked
+from slotmeter.units import epoch_us
+
+__all__ = ["AuditTrace", "Trace", "TracedToken"]
+
+TOKEN_DIGITS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TracedToken:
+    """One token of a sale; times are UTC epoch microseconds.
+
+    Args:
+        digits: in clear, masked, or None while there are none.
+        amount: Wh or mL.
+        accepted_by: delivery or keypad, once the meter said that it took it.
+    """
+
+    purpose: str
+    digits: str | None
+    state: str
+    amount: int
+    tid_minute: int
+    key_id: str
+    created_us: int
+    issued_us: int | None
+    accepted_us: int | None
+    accepted_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is known of a sale and its tokens.
+
+    Args:
+        sale: who, where, when, how much, under which tariff version, as the read ``audit_sale``.
+        act: principal, key, address and request of the sale, as they were then.
+        tokens: in the order in which they are typed.
+        steps: of the commands that carried tokens to the meter, in order.
+        postings: that booked it, and what corrected it later.
+        operations: reversals, replacements and the like.
+        prints: hand-outs of the receipt.
+        entries: of the audit's chain that vouch for the sale and for its booking.
+        in_clear: whether the digits are shown.
+    """
+
+    sale: Row
+    act: Mapping[str, Any]
+    tokens: Sequence[TracedToken]
+    steps: Sequence[Row]
+    postings: Sequence[Row]
+    operations: Sequence[Row]
+    prints: Sequence[Row]
+    entries: Sequence[Row]
+    in_clear: bool
+
+
+class AuditTrace:
+    """The transaction boundary of looking a token up."""
+
+    def __init__(self, uow: UnitOfWork, clock: Clock, safe: TokenSafe) -> None:
+        """Join the parts."""
+        self._uow = uow
+        self._clock = clock
+        self._safe = safe
+
+    async def of_token(self, caller: Caller, digits: str) -> Trace:
+        """Trace a token by its 20 digits; blanks and hyphens between them do not matter.
+
+        Raises:
+            NotFound: ``token_unknown``.
+            Unavailable: ``token_unreadable``.
+        """
+        plain = "".join(digits.replace("-", " ").split())
+        if len(plain) != TOKEN_DIGITS or not plain.isdecimal():
+            raise _unknown()
+        params: dict[str, SqlValue] = {
+            "utility_id": caller.principal.utility_id,
+            "digits_index": self._safe.index(plain),
+        }
+        rows = await self._uow.read([Read("audit_sale_of_token", params, "found")])
+        for row in rows["found"]:
+            return await self._trace(caller, row["receipt_number"], _unknown())
+        raise _unknown()
+
+    async def of_receipt(self, caller: Caller, receipt_number: str) -> Trace:
+        """Trace the tokens of a receipt.
+
+        Raises:
+            NotFound: ``receipt_unknown``.
+            Unavailable: ``token_unreadable``.
+        """
+        unknown = NotFound("receipt_unknown", "no receipt with this number is known here")
+        return await self._trace(caller, receipt_number, unknown)
+
+    async def _trace(self, caller: Caller, receipt_number: str, unknown: NotFound) -> Trace:
+        principal = caller.principal
+        rows = await self._uow.read(_reads(principal.utility_id, receipt_number))
+        is_own = bool(rows["sale"]) and rows["sale"][0]["principal_id"] == principal.id
+        if not rows["sale"] or not (is_own or Right.SALES_ALL in principal.rights):
+            raise unknown
+        has_digits = any(token["digits"] is not None for token in rows["tokens"])
+        in_clear = is_own or Right.TOKENS_ALL in principal.rights
+        if in_clear and has_digits and not is_own:
+            await self._record(caller, receipt_number)
+        return self._made(rows, in_clear=in_clear)
+
+    async def _record(self, caller: Caller, receipt_number: str) -> None:
+        """Write down who sees the tokens, before they do."""
+        at_us = epoch_us(self._clock.now())
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
+            act = act_row(
+                new_id,
+                Origin.of(caller),
+                caller.principal.utility_id,
+                at_us,
+                what="token.read",
+                subject=receipt_number,
+                reason="traced",
+            )
+            return Changes(None, [act])
+
+        await self._uow.run([], decide)
+
+    def _made(self, rows: Rows, *, in_clear: bool) -> Trace:
+        sale = rows["sale"][0]
+        entries = [rows[name][0] for name in ("sold", "booked") if rows[name]]
+        return Trace(
+            sale=sale,
+            act=json.loads(sale["act"]),
+            tokens=[self._token(row, in_clear=in_clear) for row in rows["tokens"]],
+            steps=rows["steps"],
+            postings=rows["postings"],
+            operations=rows["operations"],
+            prints=rows["prints"],
+            entries=list({row["id"]: row for row in entries}.values()),
+            in_clear=in_clear,
+        )
+
+    def _token(self, row: Row, *, in_clear: bool) -> TracedToken:
+        digits = row["digits"]
+        if digits is not None:
+            opened = self._safe.open(digits)
+            digits = opened if in_clear else masked(opened)
+        names = ("purpose", "state", "amount", "tid_minute", "key_id", "created_us", "issued_us")
+        return TracedToken(
+            digits=digits,
+            accepted_us=row["accepted_us"],
+            accepted_by=row["accepted_by"],
+            **{name: row[name] for name in names},
+        )
+
+
+def _unknown() -> NotFound:
+    return NotFound("token_unknown", "no token with these digits was sold here")
+
+
+def _reads(utility_id: int, receipt_number: str) -> list[Read]:
+    of_sale = {"sale_row_id": From("sale", "id")}
+    return [
+        Read("audit_sale", {"utility_id": utility_id, "receipt_number": receipt_number}, "sale"),
+        Read("audit_tokens", of_sale, "tokens"),
+        Read("audit_steps", of_sale, "steps"),
+        Read("audit_postings", of_sale, "postings"),
+        Read("audit_operations", of_sale, "operations"),
+        Read("audit_prints", of_sale, "prints"),
+        Read("audit_entry_after", {"row_id": From("sale", "id")}, "sold"),
+        Read("audit_entry_after", {"row_id": From("postings", "id")}, "booked"),
+    ]
