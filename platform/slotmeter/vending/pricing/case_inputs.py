@@ -5,13 +5,15 @@ input                     meaning
 ========================  =========================================================================
 ``tender``                what the buyer pays, major units
 ``units``                 bought or used, sold units (kWh, m³)
+``use``                   measured: sold units by stretch of time, ``start/end``
 ``prior_units``           counted before in the same block window; 0 when nothing is said, and for
                           a later case of an ``order`` what the cases before it bought
 ``fixed_due``             whether fixed charges by month or day are open; unless said, they are
-                          when nothing was bought before in the window
+                          when nothing was bought before in the window, or part of them is taken
 ``months_missed``         months without a purchase before this one; ``months_due`` counts this too
 ``days``                  days since the purchase before, for charges by day
-``taken``                 of the fixed charge of this month already, without tax
+``taken``                 of the fixed charge of this month already, without tax; by the code or
+                          label of the charge where the tariff has several
 ``tendered_before``       in this month, for charges that small purchases share
 ``free_units_due``        free units that may be claimed, sold units
 ``class``                 customer class
@@ -52,6 +54,7 @@ _NOTES: Final = frozenset(
 _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
     "tender": (),
     "units": (),
+    "use": (),
     "order": (),
     "prior_units": (),
     "fixed_due": (),
@@ -154,6 +157,15 @@ class CaseInputs:
             return parse_money(text, currency, name).minor
         except Refused as error:
             raise VectorError(error.code, error.message, field=name) from error
+
+    def named(self, name: str) -> CaseInputs | None:
+        """Return an input that is itself values by name; None when it is missing, or one value."""
+        key = self._key(name)
+        value = None if key is None else self.data[key]
+        if key is None or not isinstance(value, dict):
+            return None
+        self.read.add(key)
+        return CaseInputs(value)
 
     def flag(self, name: str) -> bool | None:
         """Return whether something is so; None when nothing is said."""

@@ -21,6 +21,7 @@ expected                   meaning
                            what is left of the tender
 ``block1_rate``            its price
 ``lifeline_units``         the same of units at the lifeline price
+``night_units``            of a period of time of use: ``..._units``, ``..._energy``, ``..._rate``
 ``average_c_per_kwh``      hundredths of the currency's unit; ``average_per_kwh`` is not times 100
 ``free_token_units``       free units
 ``free_token_amount``      what is paid for them: nothing
@@ -52,6 +53,7 @@ ML_PER_M3: Final = 1_000_000
 _EXACT: Final = Context(prec=60)
 _TWO_DECIMALS: Final = 2
 _BLOCK: Final = re.compile(r"(block[0-9]+|lifeline)_(units|energy|cost|rate)")
+_PERIOD: Final = re.compile(r"(.+)_(units|energy|rate)")
 _AVERAGE: Final = re.compile(r"average(_c)?_per_[a-z0-9]+")
 _WITH_TAX: Final = re.compile(r"(.+)_incl(?:uding)?_(?:vat|tax)")
 _WITHOUT_TAX: Final = re.compile(r"(.+)_excl(?:uding)?_(?:vat|tax)")
@@ -133,6 +135,8 @@ class Outcome:
             return Result(plain(self))
         if (block := _BLOCK.fullmatch(key)) is not None:
             return self._of_block(block[1], block[2])
+        if (period := _PERIOD.fullmatch(key)) is not None and period[1] in self._periods():
+            return self._of_block(period[1], period[2])
         if (average := _AVERAGE.fullmatch(key)) is not None:
             return self._average(CENTS if average[1] else 1)
         return Result(self._of_item(key))
@@ -221,7 +225,11 @@ class Outcome:
         debts = sum(e.amount_minor for e in self.priced.lines if e.kind in ("debt", "kept"))
         return debts + self._more_with({each.code for each in self.situation.charges})
 
-    # --- blocks and averages ------------------------------------------------------------------
+    # --- blocks, periods and averages -------------------------------------------------------------
+
+    def _periods(self) -> set[str]:
+        tables = self.tariff.energy.tables.values()
+        return {name for table in tables for name in table.periods or ()}
 
     def _units_of(self, code: str) -> int:
         lines = (e for e in self.priced.lines if e.kind == "energy" and e.code == code)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from slotmeter.units import Energy, commodity_quantity, epoch_us
 from slotmeter.vending.pricing.by_use import level_at
-from slotmeter.vending.pricing.case_inputs import CaseInputs, case_date
+from slotmeter.vending.pricing.case_inputs import CaseInputs, case_date, same_name
 from slotmeter.vending.pricing.charges_due import open_charges
 from slotmeter.vending.pricing.chosen import holds, table_for
 from slotmeter.vending.pricing.compiled import compiled
@@ -135,12 +135,12 @@ def _charges(
     """Return the open charges of an account that began as many months before as were missed."""
     said = inputs.flag("fixed_due")
     months_due = inputs.whole("months_due")
-    is_due = situation.prior_units <= 0 if months_due is None else months_due > 0
+    is_begun = inputs.has("taken")
+    is_due = is_begun or situation.prior_units <= 0 if months_due is None else months_due > 0
     is_due = is_due if said is None else said
     started = _months_before(day, _missed(inputs))
     days_before = inputs.whole("days")
     last = None if days_before is None else day - timedelta(days=days_before)
-    taken = inputs.money("taken", tariff.currency) or 0
     tendered = inputs.money("tendered_before", tariff.currency) or 0
     if not is_due:
         return () if said is not None else _paid_before(tariff, situation, day)
@@ -152,13 +152,46 @@ def _charges(
         last_purchase_us=None if last is None else _noon_us(last, zone),
         tendered_minor=tendered,
     )
-    if not taken:
-        return charges
-    if len({each.code for each in charges}) != 1:
-        raise VectorError(
-            "vector_field_wrong", "the tariff has several charges open, or none", field="taken"
-        )
-    return (*charges[:-1], replace(charges[-1], taken_minor=taken))
+    return _begun(tariff, charges, inputs) if is_begun else charges
+
+
+def _begun(
+    tariff: Tariff, charges: tuple[ChargeState, ...], inputs: CaseInputs
+) -> tuple[ChargeState, ...]:
+    """Return charges with what was taken of the newest period of each."""
+    taken = _taken(tariff, {each.code for each in charges}, inputs)
+    newest = {each.code: at for at, each in enumerate(charges)}
+    return tuple(
+        replace(each, taken_minor=taken.get(each.code, 0)) if newest[each.code] == at else each
+        for at, each in enumerate(charges)
+    )
+
+
+def _taken(tariff: Tariff, open_codes: set[str], inputs: CaseInputs) -> dict[str, int]:
+    """Return what was taken, by the code of the charge."""
+    by_name = inputs.named("taken")
+    if by_name is None:
+        if len(open_codes) != 1:
+            known = ", ".join(sorted(open_codes)) or "none"
+            raise VectorError(
+                "vector_field_wrong",
+                f"expected the amount of each charge by its name; open are {known}",
+                field="taken",
+            )
+        return {open_codes.copy().pop(): inputs.money("taken", tariff.currency) or 0}
+    taken = {}
+    for name in by_name.data:
+        codes = open_codes & {
+            item.code
+            for item in tariff.fixed_items
+            if same_name(item.code, name) or same_name(item.label, name)
+        }
+        if len(codes) != 1:
+            raise VectorError(
+                "vector_field_wrong", "no charge of this name is open", field=f"taken.{name}"
+            )
+        taken[codes.pop()] = by_name.money(name, tariff.currency) or 0
+    return taken
 
 
 def _paid_before(tariff: Tariff, situation: Situation, day: date) -> tuple[ChargeState, ...]:

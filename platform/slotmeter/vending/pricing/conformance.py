@@ -19,8 +19,10 @@ from slotmeter.vending.pricing.case_inputs import CaseInputs, with_stated_rates
 from slotmeter.vending.pricing.case_rates import rate_results, volume_results
 from slotmeter.vending.pricing.case_results import ML_PER_M3, Outcome, Result, rounded_like
 from slotmeter.vending.pricing.case_situation import situation_of, sold_unit_of
+from slotmeter.vending.pricing.case_use import at_first_use, intervals_of
 from slotmeter.vending.pricing.engine import price_tender, price_units
 from slotmeter.vending.pricing.gas import energy_of_volume
+from slotmeter.vending.pricing.intervals import price_intervals
 from slotmeter.vending.pricing.priced import Priced
 from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.conformance import Checked, Difference
@@ -121,6 +123,15 @@ def _bill(published: Published, inputs: CaseInputs) -> Results:
     return _results(published, tariff, situation, price_units(tariff, situation, units))
 
 
+def _measured(published: Published, inputs: CaseInputs) -> Results:
+    intervals = intervals_of(published.tariff, inputs)
+    dated = at_first_use(published.tariff, inputs, intervals)
+    tariff, situation = _case(published, dated)
+    bill = price_intervals(tariff, intervals, situation)
+    priced = Priced(bill.total_minor, bill.lines, bill.units, counted_units=bill.units)
+    return _results(published, tariff, situation, priced)
+
+
 def _case(published: Published, inputs: CaseInputs) -> tuple[Tariff, Situation]:
     tariff, stated_class = with_stated_rates(published.tariff, inputs)
     situation = situation_of(tariff, published.entry, inputs, published.bought)
@@ -147,6 +158,7 @@ KINDS: Final[Mapping[str, Callable[[Published, CaseInputs], Results]]] = {
     "money_to_units": _purchase,
     "money_split": _purchase,
     "units_to_money": _bill,
+    "use_to_money": _measured,
     "volume_to_energy": _volume,
     "rate_with_vat": _rate,
 }
