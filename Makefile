@@ -26,10 +26,10 @@ define step
 @printf '== %s\n' '$(1)'; TIMEFORMAT='   %1R s'; time $(BIN)/$(1)
 endef
 
-.PHONY: help setup demo test check bench prove screenshots translations constraints clean
+.PHONY: help setup demo test check bench prove prove-million screenshots translations constraints clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(FOR_WORK) ## make .venv with everything for working on slotmeter
 
@@ -55,6 +55,10 @@ prove: $(FOR_WORK) ## run every tests/proofs/prove_*.py at full size, reports in
 	@for program in $(sort $(wildcard tests/proofs/prove_*.py)); do \
 	    printf '== %s\n' "$$program"; \
 	    $(BIN)/python "$$program" --out docs/proofs $(PROVE_ARGS); done
+
+prove-million: $(FOR_WORK) ## the proof of crashes with a million sales on SQLite; takes hours
+	@$(BIN)/python tests/proofs/prove_crash.py --database sqlite --size 1000000 \
+	    --out docs/proofs --page crash-million $(PROVE_ARGS)
 
 screenshots: $(FOR_WORK) ## photograph the dashboards for docs/images/ (needs chromium)
 	@$(BIN)/python docs/screenshots.py

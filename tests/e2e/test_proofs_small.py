@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from slotmeter.testing.postgres_server import find_programs
+
 PROOFS = Path(__file__).parents[1] / "proofs"
 TIMEOUT_S = 170
 
 
-def run_proof(name: str, size: int) -> tuple[int, str]:
+def run_proof(name: str, size: int, *options: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, str(PROOFS / f"prove_{name}.py"), "--size", str(size)],
+        [sys.executable, str(PROOFS / f"prove_{name}.py"), "--size", str(size), *options],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -40,5 +43,30 @@ def test_no_answer_leaves_before_its_sale_is_on_the_disk(
     require_program("strace")
 
     code, said = run_proof("durability", 60)
+
+    assert code == 0, said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [("--seed", "20240607"), ("--new-seed",)], ids=["known", "new"])
+def test_killing_a_server_on_sqlite_leaves_money_tokens_ledger_and_audit_equal(
+    seed: tuple[str, ...],
+) -> None:
+    code, said = run_proof("crash", 200, "--database", "sqlite", *seed)
+
+    assert code == 0, said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [("--seed", "20240607"), ("--new-seed",)], ids=["known", "new"])
+def test_killing_postgresql_or_its_client_leaves_money_tokens_ledger_and_audit_equal(
+    seed: tuple[str, ...],
+) -> None:
+    if find_programs() is None and os.environ.get("CI") != "true":
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+
+    code, said = run_proof("crash", 200, "--database", "postgresql", *seed)
 
     assert code == 0, said

@@ -34,7 +34,11 @@ and reads its exit code: 0 when every check held, 1 when one did not or the prog
 arguments. What it prints on failure names the seed, so the same run can be had again.
 
 ``--seed N`` chooses the seed, ``--new-seed`` draws one and prints it, ``--size N`` chooses the
-size, ``--out FOLDER`` writes ``FOLDER/NAME.md``; without ``--out`` nothing is written.
+size, ``--out FOLDER`` writes ``FOLDER/NAME.md``; without ``--out`` nothing is written. ``--page``
+gives that page another name.
+
+A proof that names ``databases`` is run on each of them, one after another, with a page each
+(``NAME-DATABASE.md``); ``--database`` chooses one.
 """
 
 from __future__ import annotations
@@ -70,6 +74,7 @@ class Proof:
         sizes: what the size counts, a plural noun ("sales").
         size_full: the size that ``make prove`` runs.
         seed: the seed when none is given.
+        databases: kinds of database that it is run on; none when that makes no difference.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Proof:
     sizes: str
     size_full: int
     seed: int
+    databases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ class Trial:
         random: the only source of chance in this run, seeded with ``seed``.
         folder: an empty folder of this run, removed when it ends.
         sizes: what the size counts.
+        database: the kind of database, of a proof that names some.
     """
 
     size: int
@@ -105,6 +112,7 @@ class Trial:
     random: Random
     folder: Path
     sizes: str
+    database: str = ""
     figures: list[tuple[str, str]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     _started_s: float = field(default_factory=time.monotonic)
@@ -155,7 +163,20 @@ def main(proof: Proof, run: Callable[[Trial], None], arguments: Sequence[str] | 
     """
     options = _parser(proof).parse_args(arguments)
     seed = secrets.randbelow(2**32) if options.new_seed else options.seed
-    print(f"{proof.claim}\n   {options.size:,} {proof.sizes}, seed {seed}", flush=True)
+    databases = [options.database] if options.database else proof.databases or [""]
+    held = [_run_once(proof, run, options, seed, database) for database in databases]
+    return 0 if all(held) else 1
+
+
+def _run_once(
+    proof: Proof,
+    run: Callable[[Trial], None],
+    options: argparse.Namespace,
+    seed: int,
+    database: str,
+) -> bool:
+    on = f" on {database}" if database else ""
+    print(f"{proof.claim}\n   {options.size:,} {proof.sizes}{on}, seed {seed}", flush=True)
 
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"slotmeter-{proof.name}-") as folder:
@@ -165,6 +186,7 @@ def main(proof: Proof, run: Callable[[Trial], None], arguments: Sequence[str] | 
             random=Random(seed),
             folder=Path(folder),
             sizes=proof.sizes,
+            database=database,
         )
         run(trial)
     took_s = time.monotonic() - started_s
@@ -173,14 +195,15 @@ def main(proof: Proof, run: Callable[[Trial], None], arguments: Sequence[str] | 
         print(f"   {name}: {value}")
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        page = options.out / f"{proof.name}.md"
+        page = options.out / f"{options.page or '-'.join(filter(None, (proof.name, database)))}.md"
         page.write_text(_report(proof, trial, took_s), encoding="utf-8")
         print(f"   written to {page}")
     if not trial.checks:
         print("   BROKEN  nothing was checked")
-    verdict = "holds" if trial.holds else f"BROKEN, seen with --seed {seed} --size {trial.size}"
+    again = f"--seed {seed} --size {trial.size}" + (f" --database {database}" if database else "")
+    verdict = "holds" if trial.holds else f"BROKEN, seen with {again}"
     print(f"   {verdict}, {took_s:.1f} s", flush=True)
-    return 0 if trial.holds else 1
+    return trial.holds
 
 
 def _parser(proof: Proof) -> argparse.ArgumentParser:
@@ -194,9 +217,9 @@ def _parser(proof: Proof) -> argparse.ArgumentParser:
         default=proof.size_full,
         help=f"how many {proof.sizes}; default %(default)s, a full proof",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help=f"write the report FOLDER/{proof.name}.md"
-    )
+    parser.add_argument("--database", choices=proof.databases, help="only on this one")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the report there")
+    parser.add_argument("--page", metavar="NAME", help="name of the report, without its ending")
     return parser
 
 
@@ -220,6 +243,7 @@ def _report(proof: Proof, trial: Trial, took_s: float) -> str:
         f"| commit | {_commit()} |",
         f"| seed | {trial.seed} |",
         f"| size | {trial.size:,} {proof.sizes} (full: {proof.size_full:,}) |",
+        *([f"| database | {trial.database} |"] if trial.database else []),
         f"| took | {took_s:.1f} s, ended {now} |",
         f"| on | {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
         f" Python {platform.python_version()} |",

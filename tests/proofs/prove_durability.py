@@ -12,11 +12,12 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from proof import Proof, Trial, main
+from slotmeter.cli.data_folder import open_folder
 from slotmeter.cli.ledger import verify
 from slotmeter.testing.server import Server
 from slotmeter.testing.site import KRN, SGC, Site, make_site
@@ -55,7 +56,7 @@ def run(trial: Trial) -> None:
         principals={"till": ("service", "vendor")},
         ports=(0, -1, 0),
     )
-    trace = SyncTrace()
+    trace = SyncTrace(asyncio.run(mark_of_tokens(site)))
     with reading(trial.folder / "trace", trace) as pipe:
         options = ["-f", "-y", "-ttt", "-s", str(TEXT_BYTES_MAX)]
         wrapper = [strace, *options, "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(pipe)]
@@ -69,6 +70,12 @@ def run(trial: Trial) -> None:
         finally:
             server.stop()
     judge(trial, site, trace, tokens, synchronous)
+
+
+async def mark_of_tokens(site: Site) -> Callable[[str], str]:
+    """Return what tells the keyed index by which a token stands in the log."""
+    async with open_folder(site.folder) as folder, folder.vault() as vault:
+        return vault.tokens.index
 
 
 def meter_file() -> str:

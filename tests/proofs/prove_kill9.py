@@ -24,6 +24,7 @@ from random import Random
 from typing import Any
 
 from proof import Proof, Trial, main
+from slotmeter.cli.data_folder import open_folder
 from slotmeter.cli.ledger import verify
 from slotmeter.testing import Fleet, Household, SpeedClock, VirtualMeter
 from slotmeter.testing.server import Server
@@ -246,7 +247,9 @@ async def hold_against(trial: Trial, site: Site, records: Sequence[SaleRecord]) 
     figures = verdict.figures
     taken_minor = sum(int(Decimal(record.tendered) * 100) for record in records)
     till_tokens = Counter(record.token for record in records if record.token is not None)
-    booked_tokens = Counter(digits for (digits,) in rows_of(site, "SELECT digits FROM token"))
+    async with open_folder(site.folder) as folder, folder.vault() as vault:
+        sealed = rows_of(site, "SELECT digits FROM token")
+        booked_tokens = Counter(vault.tokens.open(text) for (text,) in sealed)
     booked = dict(rows_of(site, "SELECT sale_id, receipt_number FROM sale"))
     [(till_minor,)] = rows_of(
         site, "SELECT balance_minor FROM ledger_account WHERE code = 'till:head-office'"

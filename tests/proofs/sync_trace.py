@@ -2,9 +2,10 @@
 
 An answer with a token is *held back rightly* when, before the first byte of it was handed to the
 socket, the log's sync had ended that belongs to the transaction in which the token was written
-first. Everything is judged by the order of events in the trace:
+first. The log has no digits: a token stands there by its *mark*, which ``mark_of`` tells (the keyed
+index that tokens are searched by). Everything is judged by the order of events in the trace:
 
-1. ``pwrite64`` to the write-ahead log whose bytes hold the 20 digits for the first time,
+1. ``pwrite64`` to the write-ahead log whose bytes hold the token's mark for the first time,
 2. the end of the log's transaction: a frame header whose commit field is not zero (SQLite file
    format, section 4.1: bytes 4 to 7),
 3. ``fsync`` or ``fdatasync`` of the log that begins after both, and its end with result 0,
@@ -14,6 +15,7 @@ first. Everything is judged by the order of events in the trace:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -26,7 +28,8 @@ RESULT = re.compile(r"\) += (?P<result>-?\d+)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 ESCAPE = re.compile(r"\\([0-7]{1,3}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 TOKEN_IN_ANSWER = re.compile(r'\\"token\\": *\\"(\d{20})\\"')
-DIGITS = re.compile(r"\d{20,}")
+HEX_RUN = re.compile(r"[0-9a-f]{32,}")
+MARK_CHARACTERS = 32
 ANSWER = re.compile(r'"HTTP/1\.1 \d{3}')
 SIMPLE = {"n": 10, "t": 9, "r": 13, "v": 11, "f": 12, "a": 7, "b": 8}
 FRAME_HEADER_BYTES = 24
@@ -90,9 +93,11 @@ class SyncTrace:
     """Feed it the lines of ``strace -f -y -ttt`` in order, then read ``answers``.
 
     Args:
+        mark_of: tells by which 32 hex characters a token with these digits stands in the log.
         log: file name of the write-ahead log.
     """
 
+    mark_of: Callable[[str], str]
     log: str = "slotmeter.db-wal"
     answers: list[Answer] = field(default_factory=list)
     log_writes: int = 0
@@ -140,7 +145,7 @@ class SyncTrace:
             self._write(call)
         elif self._is_log(call) and call.name in SYNCS:
             # Only what was wholly written before the sync began, and committed, is covered by it.
-            whole = {digits for digits in self._unsynced if self._first[digits].ended is not None}
+            whole = {mark for mark in self._unsynced if self._first[mark].ended is not None}
             self._covers[call.began] = whole if self._committed else set()
         elif call.name in SENDS and call.path.startswith(("socket:", "TCP", "TCPv6", "UNIX")):
             self._send(call)
@@ -155,12 +160,12 @@ class SyncTrace:
         if after.startswith(f", {FRAME_HEADER_BYTES}, "):
             self._committed = unescape(text)[4:8] != NO_COMMIT
             return
-        for run in DIGITS.findall(text):
-            for start in range(len(run) - 19):
-                digits = run[start : start + 20]
-                if digits not in self._first:
-                    self._first[digits] = call
-                    self._unsynced.add(digits)
+        for run in HEX_RUN.findall(text):
+            for start in range(len(run) - MARK_CHARACTERS + 1):
+                mark = run[start : start + MARK_CHARACTERS]
+                if mark not in self._first:
+                    self._first[mark] = call
+                    self._unsynced.add(mark)
 
     def _end(self, call: _Call, rest: str, at_s: float) -> None:
         result = RESULT.search(rest)
@@ -171,22 +176,22 @@ class SyncTrace:
         self.log_syncs += 1
         covered = self._covers.pop(call.began, set())
         if call.result == 0:
-            for digits in covered & self._unsynced:
-                self._unsynced.discard(digits)
-                self._synced[digits] = call
+            for mark in covered & self._unsynced:
+                self._unsynced.discard(mark)
+                self._synced[mark] = call
 
     def _send(self, call: _Call) -> None:
         if ANSWER.search(call.arguments) is not None:
             # What counts is the moment at which the first byte of the answer leaves.
             self._head[call.fd] = call
         for digits in TOKEN_IN_ANSWER.findall(call.arguments):
-            self.answers.append(self._judge(digits, self._head.get(call.fd, call)))
+            self.answers.append(self._judge(self.mark_of(digits), self._head.get(call.fd, call)))
 
-    def _judge(self, digits: str, head: _Call) -> Answer:
-        sync = self._synced.get(digits)
+    def _judge(self, mark: str, head: _Call) -> Answer:
+        sync = self._synced.get(mark)
         if sync is not None and sync.ended is not None and sync.ended < head.began:
             return Answer(head.at_s, sync.ended_s)
-        if digits not in self._first:
+        if mark not in self._first:
             return Answer(head.at_s, None, "its token was never written to the log before")
         return Answer(head.at_s, None, "no sync of the log ended after its write and before it")
 

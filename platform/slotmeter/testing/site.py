@@ -19,6 +19,7 @@ from slotmeter.vending.sts import VendingKey
 
 __all__ = ["Site", "SiteBroken", "bring_in", "free_ports", "make_site"]
 
+NAME: Final = "Mji Utilities"
 SGC: Final = "600727"
 KRN: Final = 1
 KEY_BYTES: Final = 20
@@ -96,8 +97,8 @@ def make_site(
     principals: Mapping[str, tuple[str, str]],
     policy: Mapping[str, Any] | None = None,
     ports: tuple[int, int, int] = (0, 0, 0),
-    name: str = "Mji Utilities",
     vending_key: bytes = b"",
+    database_url: str = "",
 ) -> Site:
     """Make a data folder with a utility, tariffs, a vending key, people with keys, and meters.
 
@@ -108,8 +109,8 @@ def make_site(
         principals: name to kind and role; the key of each is written to ``NAME.key``.
         policy: the utility's policy, if not the empty one.
         ports: HTTP, dashboards and NB-IoT; 0 takes a free one. Dashboards -1: none.
-        name: of the utility.
         vending_key: 20 bytes; drawn if not given.
+        database_url: of an empty database on PostgreSQL; a file in the folder if not given.
 
     Raises:
         SiteBroken: a command failed; the text says why.
@@ -117,12 +118,13 @@ def make_site(
     wanted = iter(free_ports(len(ports)))
     http_port, dashboards_port, nbiot_port = (port or next(wanted) for port in ports)
     pages = ["--no-dashboards"] if dashboards_port < 0 else []
+    database = ["--database-url", database_url] if database_url else []
     dashboards_port = max(0, dashboards_port)
     _run(
-        *("init", "--data", str(folder), "--utility-name", name, "--code", "mji"),
+        *("init", "--data", str(folder), "--utility-name", NAME, "--code", "mji"),
         *("--tax-number", "P051234567X", "--address", "Kenyatta Avenue 1, Nairobi"),
         *("--http-port", str(http_port), "--dashboards-port", str(dashboards_port)),
-        *("--nbiot-port", str(nbiot_port), *pages),
+        *("--nbiot-port", str(nbiot_port), *pages, *database),
         *("--admin-key-file", str(folder / "admin.key")),
     )
     key = VendingKey(
@@ -149,13 +151,13 @@ def make_site(
     return Site(folder, http_port, dashboards_port, nbiot_port, key)
 
 
-def bring_in(site: Site, *, debt_file: str, free_file: str, who: str) -> None:
+def bring_in(site: Site, *, debt_file: str, who: str, free_file: str = "") -> None:
     """Bring debts and registrations for free units into a site.
 
     Args:
         site: where.
         debt_file: CSV text.
-        free_file: CSV text.
+        free_file: CSV text; empty for nobody.
         who: a person in the office, with a key; see :func:`make_site`.
 
     Raises:
@@ -163,6 +165,8 @@ def bring_in(site: Site, *, debt_file: str, free_file: str, who: str) -> None:
     """
     acting = ("--data", str(site.folder), "--key-file", str(site.folder / f"{who}.key"))
     for text, command in ((debt_file, ("import", "debts")), (free_file, ("free-units", "import"))):
+        if not text:
+            continue
         with _file(site.folder / "office.csv", text) as path:
             _run(*command, str(path), *acting, "--reason", "setting up")
 
