@@ -16,6 +16,7 @@ from slotmeter.ports import Caller, Clock, ReadingStore
 if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
     from slotmeter.services.access import Access
+    from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.audit_trace import AuditTrace
     from slotmeter.services.command_requests import CommandRequests
     from slotmeter.services.key_desk import KeyDesk
@@ -47,6 +48,7 @@ class Services:
     office: Office
     receipts: Receipts
     keys: KeyDesk
+    codings: CodingOffice
     traces: AuditTrace
     readings: ReadingStore
     feed: EventFeed

@@ -49,6 +49,8 @@ COMMANDS = {
     "vending-key": "vending_key",
     "supply-group": "vending_key",
     "vault": "vault",
+    "key-change": "key_change",
+    "key-campaign": "key_campaign",
     "user": "user",
     "import": "importing",
     "serve": "serve",

@@ -1,4 +1,4 @@
-"""``slotmeter token``: explain 20 digits."""
+"""``slotmeter token``: explain 20 digits, or make a token that manages a meter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from slotmeter.cli import token_make
 
 if TYPE_CHECKING:
     from slotmeter.vending.sts import BlockCipher, TableSet
@@ -36,7 +38,7 @@ exit codes: 0 explained, 1 the CRC is wrong, 2 not a token or wrong usage
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``token`` and what is below it."""
-    parser = subparsers.add_parser("token", help="explain a token")
+    parser = subparsers.add_parser("token", help="explain a token, or make one for a meter")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     decode = actions.add_parser(
         "decode",
@@ -73,6 +75,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     decode.add_argument("--json", action="store_true", help="write JSON for scripts")
     decode.set_defaults(run=_decode)
+    token_make.register(actions)
 
 
 def _decode(options: argparse.Namespace) -> int:

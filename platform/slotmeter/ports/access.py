@@ -62,6 +62,7 @@ class Principal:
     rights: frozenset[Right]
     currency: str
     time_zone: str
+    training: bool = False  # the utility is for practice
 
 
 @dataclass(frozen=True, slots=True)

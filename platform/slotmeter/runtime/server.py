@@ -29,7 +29,8 @@ from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_
 from slotmeter.security.site_tables import open_vault
 from slotmeter.services.access import Access
 from slotmeter.services.audit_trace import AuditTrace
-from slotmeter.services.bus import Bus, EventsRecorded
+from slotmeter.services.bus import Bus, CommandsChanged, EventsRecorded
+from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.holiday_watch import HolidayWatch
 from slotmeter.services.interest_nights import InterestNights
 from slotmeter.services.key_desk import KeyDesk
@@ -151,7 +152,7 @@ class Runtime:
             draw_rnd=RandomNibbles().draw,
             after_payment=devices.credit.after_payment,
             on_issued=lambda: bus.publish(EventsRecorded()),
-            tids=await tid_allocator(database),
+            tids=(tids := await tid_allocator(database)),
         )
         feed = EventFeed(self.config.limits.event_streams_max)
         services = Services(
@@ -162,6 +163,15 @@ class Runtime:
             office=Office.of(database, self.clock),
             receipts=Receipts(database, self.clock, vault.tokens),
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
+            codings=CodingOffice.of(
+                database,
+                vault.security,
+                vault.tokens,
+                self.clock,
+                draw_rnd=RandomNibbles().draw,
+                on_queued=lambda device_id: bus.publish(CommandsChanged(device_id)),
+                tids=tids,
+            ),
             traces=AuditTrace(database, self.clock, vault.tokens),
             readings=readings,
             feed=feed,

@@ -270,5 +270,6 @@ def _signed_in(row: Row) -> SignedIn:
         rights=rights,
         currency=row["currency"],
         time_zone=row["time_zone"],
+        training=bool(row["training"]),
     )
     return SignedIn(principal, row["api_key_id"], row["key_label"])

@@ -276,6 +276,19 @@ class KeyChanges:
         """
         return await self._end(caller, change_id, "cancelled", None, reason)
 
+    async def wish(self, caller: Caller, meter: str) -> Row:
+        """Return a meter whose next sale will make its set.
+
+        Raises:
+            NotFound: ``meter_unknown``.
+            Refused: ``nothing_wanted``.
+        """
+        reads = meter_reads(caller.principal.utility_id, meter, self._now_us())
+        row = codable(await self._uow.read(reads), meter)
+        if row["wanted"] is None:
+            raise Refused("nothing_wanted", f"no change is asked for at meter {meter}")
+        return row
+
     async def forget_wish(self, caller: Caller, meter: str, reason: str) -> None:
         """Let the next sale of a meter make no set, where none was made yet.
 

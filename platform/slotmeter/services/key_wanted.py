@@ -33,6 +33,11 @@ class Coding:
         """The parameters as the database keeps them."""
         return compact_json(self.parameters.to_dict())
 
+    @classmethod
+    def from_wanted(cls, text: str) -> Coding:
+        """Return the new key of ``meter.wanted``."""
+        return Wanted.from_text(text).coding
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -32,6 +32,7 @@ from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.access import Access, Origin
 from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus
+from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.driver_packs import load_drivers
 from slotmeter.services.key_desk import KeyDesk
@@ -253,6 +254,7 @@ def _services(
         office=Office.of(database, clock),
         receipts=Receipts(database, clock, sample_safe()),
         keys=KeyDesk.of(database, clock, sample_wrapping(), security.refresh),
+        codings=CodingOffice.of(database, security, sample_safe(), clock, draw_rnd=lambda: 5),
         readings=readings,
         feed=feed,
         clock=clock,

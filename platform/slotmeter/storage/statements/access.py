@@ -51,6 +51,7 @@ READS: dict[str, Select[Any]] = {
         principal.c.disabled_us,
         utility.c.currency,
         utility.c.time_zone,
+        utility.c.training,
     )
     .join(principal, principal.c.id == api_key.c.principal_id)
     .join(utility, utility.c.id == principal.c.utility_id)
