@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, null, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -22,6 +22,13 @@ _officer = _t["principal"].alias("officer")
 _second = _t["principal"].alias("second")
 _sale = _t["sale"]
 _token = _t["token"]
+
+
+def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Match a column when the parameter is given; NULL matches everything."""
+    wanted: BindParameter[Any] = bindparam(name, type_=column.type)
+    return or_(wanted.is_(None), column == wanted)
+
 
 _KEY_SHOWN = (
     select(
@@ -53,7 +60,7 @@ READS: dict[str, Select[Any]] = {
     # A key that was brought in before the utility was known is everybody's.
     "vending_keys": _KEY_SHOWN.where(
         or_(_key.c.utility_id == bindparam("utility_id"), _key.c.utility_id.is_(None)),
-        or_(bindparam("name").is_(None), _key.c.name == bindparam("name")),
+        _given(_key.c.name, "name"),
     ),
     "vending_keys_active": select(
         _key.c.id,
@@ -90,7 +97,7 @@ READS: dict[str, Select[Any]] = {
     .where(
         _component.c.utility_id == bindparam("utility_id"),
         _component.c.state == "open",
-        or_(bindparam("name").is_(None), _component.c.name == bindparam("name")),
+        _given(_component.c.name, "name"),
     )
     .order_by(_component.c.name, _component.c.part),
     "supply_groups": select(
@@ -98,7 +105,7 @@ READS: dict[str, Select[Any]] = {
     )
     .where(
         _group.c.utility_id == bindparam("utility_id"),
-        or_(bindparam("sgc").is_(None), _group.c.sgc == bindparam("sgc")),
+        _given(_group.c.sgc, "sgc"),
     )
     .order_by(_group.c.sgc),
 }
