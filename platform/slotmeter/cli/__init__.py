@@ -57,6 +57,8 @@ COMMANDS = {
     "sell": "sell",
     "receipt": "receipt",
     "ledger": "ledger",
+    "correct": "correct",
+    "float": "float",
     "token": "token",
     "conformance": "conformance",
     "find": "find",

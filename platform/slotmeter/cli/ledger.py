@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK
+from slotmeter.cli.books import register_books
 from slotmeter.cli.data_folder import add_folder_options, open_folder
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["print_verdict", "register", "verify"]
 
 def register(subparsers: Subparsers) -> None:
     """Add ``ledger``."""
-    parser = subparsers.add_parser("ledger", help="check the books")
+    parser = subparsers.add_parser("ledger", help="look at the books, check and close them")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     checking = actions.add_parser(
         "verify",
@@ -30,6 +31,7 @@ def register(subparsers: Subparsers) -> None:
     add_folder_options(checking)
     checking.add_argument("--json", action="store_true", help="print the result as JSON")
     checking.set_defaults(run=_run)
+    register_books(actions)
 
 
 def _run(options: argparse.Namespace) -> int:

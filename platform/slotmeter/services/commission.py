@@ -17,6 +17,7 @@ from slotmeter.errors import Refused
 from slotmeter.ports import (
     Changes,
     Clock,
+    From,
     Insert,
     NewId,
     Read,
@@ -167,8 +168,6 @@ class Commissions:
     ) -> None:
         """Say how a seller is paid from a local day on, at once if no day is given.
 
-        The same plan from the same instant again changes nothing.
-
         Args:
             asked: who asks and why; the request id is not kept.
             branch: code of the seller's branch.
@@ -186,7 +185,7 @@ class Commissions:
         body = None if wish is None else compact_json(wish.plan(books.currency).to_dict())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
-            till = till_found(rows, branch)
+            till, before = till_found(rows, branch), rows["commission_in_force"]
             row: dict[str, SqlValue] = {
                 "id": new_id(),
                 "utility_id": books.utility_id,
@@ -205,11 +204,17 @@ class Commissions:
                 what="ledger.commission_plan",
                 subject=branch,
                 reason=asked.reason,
-                data={"after": body, "from_us": from_us},
+                data={"before": before[0]["body"] if before else None, "after": body}
+                | {"from_us": from_us},
             )
             return Changes(None, [Insert("commission_plan", row), act])
 
-        await self._uow.run([till_read(books.utility_id, branch)], decide)
+        in_force: dict[str, SqlValue | From] = {
+            "branch_id": From("till", "branch_id"),
+            "now_us": from_us,
+        }
+        reads = [till_read(books.utility_id, branch), Read("commission_in_force", in_force)]
+        await self._uow.run(reads, decide)
 
     async def plans(self, books: Books, *, before: int | None = None, limit: int = 50) -> Page:
         """Return plans, the newest first."""
