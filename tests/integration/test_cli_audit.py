@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -11,9 +12,15 @@ from typing import Any
 import pytest
 
 from slotmeter.cli import main
+from slotmeter.cli.data_folder import open_folder
+from slotmeter.ports import Caller
+from slotmeter.services.access import Access
+from slotmeter.services.selling import Selling, SellRequest
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.layout import layout_of
 from slotmeter.storage.seal.unit_seal import GENESIS, entry_hash, group_hash
+from slotmeter.testing.office_folder import make_office_folder
+from slotmeter.testing.small_utility import meter_number
 
 
 @pytest.fixture
@@ -193,3 +200,52 @@ def test_an_entry_that_is_not_there_is_said_so(
     code, _ = run(folder, capsys, "show", "--entry", "999999")
 
     assert code == 1
+
+
+# --- trace ----------------------------------------------------------------------------------------
+
+
+async def _sell(path: Path) -> str:
+    async def after_payment(_meter_id: int) -> None:
+        return None
+
+    async with open_folder(path) as opened, opened.vault() as vault:
+        key = (path / "till.key").read_text().strip()
+        signed_in = await Access(opened.database, opened.clock).principal_of(f"Bearer {key}")
+        till = Caller(signed_in.principal, signed_in.api_key_id, "10.0.0.7", "request-1")
+        selling = Selling(
+            opened.database,
+            vault.security,
+            opened.clock,
+            safe=vault.tokens,
+            draw_rnd=lambda: 5,
+            after_payment=after_payment,
+            on_issued=lambda: None,
+        )
+        view, _ = await selling.sell(till, SellRequest("s1", meter_number(1), "116.00"))
+        return view.receipt_number
+
+
+def test_a_trace_says_who_sold_it_from_where_and_by_which_tariff(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_office_folder(tmp_path)
+    receipt = asyncio.run(_sell(path))
+    who = ("--key-file", str(path / "boss.key"), "--reason", "complaint 7")
+
+    code, said = run(path, capsys, "trace", receipt, *who)
+
+    assert code == 0
+    assert said.startswith(f"{receipt}: issued\n")
+    assert "by till of branch" in said
+    assert "from 10.0.0.7, till, request-1" in said
+    assert "by tariff DOM-E version 1" in said
+
+
+def test_a_trace_of_a_receipt_that_is_not_known_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_office_folder(tmp_path)
+    who = ("--key-file", str(path / "boss.key"), "--reason", "complaint 7")
+
+    assert run(path, capsys, "trace", "R00000009", *who)[0] == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK
+from slotmeter.cli.acting import add_acting_options, caller_of
 from slotmeter.cli.data_folder import add_folder_options, config_of, open_folder, write_secret
 from slotmeter.errors import Refused
 
@@ -31,6 +32,7 @@ def register(subparsers: Subparsers) -> None:
     _add_checkpoint(actions)
     _add_export(actions)
     _add_show(actions)
+    _add_trace(actions)
 
 
 def _add_verify(actions: Subparsers) -> None:
@@ -96,6 +98,19 @@ def _add_show(actions: Subparsers) -> None:
     showing.add_argument("--last", type=int, default=10, metavar="N", help="default %(default)s")
     showing.add_argument("--json", action="store_true", help="print JSON")
     showing.set_defaults(run=_show)
+
+
+def _add_trace(actions: Subparsers) -> None:
+    tracing = actions.add_parser(
+        "trace",
+        help="say who sold a token, where, when, for how much, and how it was delivered",
+        description="Print everything that is known of a sale. Without a receipt the 20 digits of "
+        "a token are read from standard input, so that no list of processes shows them. To see the "
+        "digits of somebody else's sale is an act of its own.",
+    )
+    tracing.add_argument("receipt", nargs="?", metavar="RECEIPT", help="such as R00000001")
+    add_acting_options(tracing)
+    tracing.set_defaults(run=_trace)
 
 
 # --- verify ---------------------------------------------------------------------------------------
@@ -237,3 +252,54 @@ def _show(options: argparse.Namespace) -> int:
             ids = ", ".join(str(each) for each in item["ids"])
             print(f"  {item['kind']:8} {item['table']} ({item['face']}): {ids}")
     return EXIT_OK
+
+
+# --- trace ----------------------------------------------------------------------------------------
+
+
+def _trace(options: argparse.Namespace) -> int:
+    document = asyncio.run(_traced(options))
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        _print_trace(document)
+    return EXIT_OK
+
+
+async def _traced(options: argparse.Namespace) -> dict[str, Any]:
+    from slotmeter.api.audit import trace_document
+    from slotmeter.ports import Right
+    from slotmeter.services.audit_trace import AuditTrace
+
+    async with open_folder(options.data) as folder, folder.vault() as vault:
+        caller = await caller_of(options, folder, Right.SALES_ALL)
+        traces = AuditTrace(folder.database, folder.clock, vault.tokens)
+        if options.receipt is not None:
+            found = await traces.of_receipt(caller, options.receipt, reason=options.reason)
+        else:
+            digits = await asyncio.to_thread(sys.stdin.readline)
+            found = await traces.of_token(caller, digits, reason=options.reason)
+    return trace_document(found).model_dump(mode="json")
+
+
+def _print_trace(found: dict[str, Any]) -> None:
+    seller, tariff, delivery = found["seller"], found["tariff"], found["delivery"]
+    print(f"{found['receipt_number']}: {found['state']}")
+    print(f"  sold      {found['sold_at']} by {seller['principal']} of branch {seller['branch']}")
+    print(f"            from {seller['address']}, {seller['channel']}, {seller['request_id']}")
+    print(f"  for       {found['currency']} {found['tendered']}: {found['quantity']}")
+    print(f"  to        meter {found['meter']}, account {found['account']}, {found['area']}")
+    print(f"  by tariff {tariff['code']} version {tariff['version']} of {tariff['valid_from']}")
+    for token in found["tokens"]:
+        print(f"  token     {token['digits'] or '-'} {token['purpose']}, {token['state']}")
+    print(f"  delivery  {delivery['state']}")
+    for step in found["steps"]:
+        print(f"            {step['at']} {step['state']} {step['detail']}".rstrip())
+    for posting in found["postings"]:
+        print(f"  posted    {posting['account']} {posting['amount']} ({posting['reason']})")
+    for operation in found["operations"]:
+        print(f"  later     {operation['at']} {operation['kind']} by {operation['by']}")
+    for each in found["prints"]:
+        print(f"  printed   {each['at']} {each['form']} by {each['by']}")
+    for entry in found["entries"]:
+        print(f"  sealed    entry {entry['entry']} in group {entry['group']}")

@@ -33,6 +33,7 @@ from slotmeter.units import epoch_us
 __all__ = ["AuditTrace", "Trace", "TracedToken"]
 
 TOKEN_DIGITS: Final = 20
+TRACED: Final = "traced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class AuditTrace:
         self._clock = clock
         self._safe = safe
 
-    async def of_token(self, caller: Caller, digits: str) -> Trace:
+    async def of_token(self, caller: Caller, digits: str, *, reason: str = TRACED) -> Trace:
         """Trace a token by its 20 digits; blanks and hyphens between them do not matter.
 
         Raises:
@@ -109,10 +110,12 @@ class AuditTrace:
         }
         rows = await self._uow.read([Read("audit_sale_of_token", params, "found")])
         for row in rows["found"]:
-            return await self._trace(caller, row["receipt_number"], _unknown())
+            return await self._trace(caller, row["receipt_number"], _unknown(), reason)
         raise _unknown()
 
-    async def of_receipt(self, caller: Caller, receipt_number: str) -> Trace:
+    async def of_receipt(
+        self, caller: Caller, receipt_number: str, *, reason: str = TRACED
+    ) -> Trace:
         """Trace the tokens of a receipt.
 
         Raises:
@@ -120,9 +123,11 @@ class AuditTrace:
             Unavailable: ``token_unreadable``.
         """
         unknown = NotFound("receipt_unknown", "no receipt with this number is known here")
-        return await self._trace(caller, receipt_number, unknown)
+        return await self._trace(caller, receipt_number, unknown, reason)
 
-    async def _trace(self, caller: Caller, receipt_number: str, unknown: NotFound) -> Trace:
+    async def _trace(
+        self, caller: Caller, receipt_number: str, unknown: NotFound, reason: str
+    ) -> Trace:
         principal = caller.principal
         rows = await self._uow.read(_reads(principal.utility_id, receipt_number))
         is_own = bool(rows["sale"]) and rows["sale"][0]["principal_id"] == principal.id
@@ -131,10 +136,10 @@ class AuditTrace:
         has_digits = any(token["digits"] is not None for token in rows["tokens"])
         in_clear = is_own or Right.TOKENS_ALL in principal.rights
         if in_clear and has_digits and not is_own:
-            await self._record(caller, receipt_number)
+            await self._record(caller, receipt_number, reason)
         return self._made(rows, in_clear=in_clear)
 
-    async def _record(self, caller: Caller, receipt_number: str) -> None:
+    async def _record(self, caller: Caller, receipt_number: str, reason: str) -> None:
         """Write down who sees the tokens, before they do."""
         at_us = epoch_us(self._clock.now())
 
@@ -146,7 +151,7 @@ class AuditTrace:
                 at_us,
                 what="token.read",
                 subject=receipt_number,
-                reason="traced",
+                reason=reason,
             )
             return Changes(None, [act])
 
