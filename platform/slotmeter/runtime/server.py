@@ -27,6 +27,7 @@ from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
 from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_keys
 from slotmeter.security.site_tables import open_vault
+from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
 from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus, CommandsChanged, EventsRecorded
@@ -43,6 +44,7 @@ from slotmeter.services.restored import tid_allocator
 from slotmeter.services.selling import Recovered, Selling
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
+from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
 from slotmeter.storage.opening import is_there, open_database
 from slotmeter.storage.readings_embedded import EmbeddedReadings
@@ -144,16 +146,8 @@ class Runtime:
             bus=bus,
             tasks=tasks,
         )
-        selling = Selling(
-            database,
-            vault.security,
-            self.clock,
-            safe=vault.tokens,
-            draw_rnd=RandomNibbles().draw,
-            after_payment=devices.credit.after_payment,
-            on_issued=lambda: bus.publish(EventsRecorded()),
-            tids=(tids := await tid_allocator(database)),
-        )
+        tids = await tid_allocator(database)
+        selling = self._selling(database, vault, devices, bus, tids)
         feed = EventFeed(self.config.limits.event_streams_max)
         services = Services(
             access=Access(database, self.clock),
@@ -163,15 +157,7 @@ class Runtime:
             office=Office.of(database, self.clock),
             receipts=Receipts(database, self.clock, vault.tokens),
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
-            codings=CodingOffice.of(
-                database,
-                vault.security,
-                vault.tokens,
-                self.clock,
-                draw_rnd=RandomNibbles().draw,
-                on_queued=lambda device_id: bus.publish(CommandsChanged(device_id)),
-                tids=tids,
-            ),
+            codings=self._codings(database, vault, bus, tids),
             traces=AuditTrace(database, self.clock, vault.tokens),
             readings=readings,
             feed=feed,
@@ -193,6 +179,39 @@ class Runtime:
             self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
             await self._start_devices(devices)
         await self._start_consoles(await self._listen(services))
+
+    def _selling(
+        self,
+        database: AnyDatabase,
+        vault: Vault,
+        devices: DeviceSide,
+        bus: Bus,
+        tids: TidAllocator,
+    ) -> Selling:
+        return Selling(
+            database,
+            vault.security,
+            self.clock,
+            safe=vault.tokens,
+            draw_rnd=RandomNibbles().draw,
+            after_payment=devices.credit.after_payment,
+            on_issued=lambda: bus.publish(EventsRecorded()),
+            tids=tids,
+        )
+
+    def _codings(
+        self, database: AnyDatabase, vault: Vault, bus: Bus, tids: TidAllocator
+    ) -> CodingOffice:
+        """Join what is done about the keys of meters."""
+        return CodingOffice.of(
+            database,
+            vault.security,
+            vault.tokens,
+            self.clock,
+            draw_rnd=RandomNibbles().draw,
+            on_queued=lambda device_id: bus.publish(CommandsChanged(device_id)),
+            tids=tids,
+        )
 
     def _keep_watch(
         self,

@@ -7,7 +7,7 @@ under the meter's present key, and each old one is replaced once.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,38 +119,9 @@ class KeyReplacements:
                 request = replace(request, rnd=rnd)
             making = Making(REPLACEMENT, request, old["amount"])
             row = making.row(rows["meter"][0], rows["tids"], new_id, tids=self._tids, now_us=now_us)
-            done: dict[str, SqlValue] = {
-                "id": new_id(),
-                "utility_id": change["utility_id"],
-                "key_change_id": change_id,
-                "old_token_id": token_id,
-                "new_token_id": row["id"],
-                "reason": text,
-                "principal_id": caller.principal.id,
-                "at_us": now_us,
-            }
-            act = act_row(
-                new_id,
-                Origin.of(caller),
-                change["utility_id"],
-                now_us,
-                what="key.replace",
-                subject=f"meter:{change['meter']}",
-                reason=text,
-                data={
-                    "key_change": change_id,
-                    "before": {"token_id": token_id, "receipt_number": old["receipt_number"]},
-                    "after": {"token_id": row["id"], "amount": old["amount"]},
-                },
-            )
-            of_old = {"of_token": token_id, "of_utility": change["utility_id"]}
-            steps: list[Step] = [
-                Insert("token", row),
-                Update("key_token_replaced", of_old),
-                Insert("key_replacement", done),
-                act,
-            ]
-            return Changes({**_answer(change, old, done), "new": True}, steps)
+            steps = _steps(caller, change, old, row, text, new_id, now_us=now_us)
+            answer = _answer(change, old, {"new_token_id": row["id"]})
+            return Changes({**answer, "new": True}, steps)
 
         began = await self._uow.run(self._reads(caller, change_id, token_id, now_us), decide)
         digits = await self._tokens.complete(
@@ -173,7 +144,50 @@ class KeyReplacements:
         ]
 
 
-def _answer(change: Row, old: Row, done: Row | dict[str, SqlValue]) -> dict[str, Any]:
+def _steps(
+    caller: Caller,
+    change: Row,
+    old: Row,
+    new: Mapping[str, Any],
+    reason: str,
+    new_id: NewId,
+    *,
+    now_us: int,
+) -> list[Step]:
+    done: dict[str, SqlValue] = {
+        "id": new_id(),
+        "utility_id": change["utility_id"],
+        "key_change_id": change["id"],
+        "old_token_id": old["id"],
+        "new_token_id": new["id"],
+        "reason": reason,
+        "principal_id": caller.principal.id,
+        "at_us": now_us,
+    }
+    act = act_row(
+        new_id,
+        Origin.of(caller),
+        change["utility_id"],
+        now_us,
+        what="key.replace",
+        subject=f"meter:{change['meter']}",
+        reason=reason,
+        data={
+            "key_change": change["id"],
+            "before": {"token_id": old["id"], "receipt_number": old["receipt_number"]},
+            "after": {"token_id": new["id"], "amount": old["amount"]},
+        },
+    )
+    of_old = {"of_token": old["id"], "of_utility": change["utility_id"]}
+    return [
+        Insert("token", new),
+        Update("key_token_replaced", of_old),
+        Insert("key_replacement", done),
+        act,
+    ]
+
+
+def _answer(change: Row, old: Row, done: Row) -> dict[str, Any]:
     return {
         "meter": change["meter"],
         "new_token_id": done["new_token_id"],

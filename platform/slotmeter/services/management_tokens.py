@@ -120,7 +120,6 @@ class ManagementTokens:
                 ``key_change_needed``, ``key_expired``.
         """
         subject = f"meter:{meter}"
-        kind = wish.kind[:40]
         await need_right(
             self._uow,
             self._clock,
@@ -129,7 +128,7 @@ class ManagementTokens:
             what="token.manage",
             subject=subject,
             reason=wish.reason,
-            data={"kind": kind, "value": wish.value},
+            data={"kind": wish.kind[:40], "value": wish.value},
         )
         if REQUEST_ID.fullmatch(wish.request_id) is None:
             raise Refused(
@@ -156,16 +155,7 @@ class ManagementTokens:
             )
             made_id = new_id()
             managed = _managed_row(made_id, token, caller, wish, reason, now_us)
-            act = act_row(
-                new_id,
-                Origin.of(caller),
-                row["utility_id"],
-                now_us,
-                what="token.manage",
-                subject=subject,
-                reason=reason,
-                data={"kind": wish.kind, "value": wish.value, "token_id": token["id"]},
-            )
+            act = _act(caller, subject, token, wish, reason, new_id, now_us=now_us)
             steps = [Insert("token", token), Insert("management_token", managed), act]
             return Changes({"id": made_id, "new": True}, steps)
 
@@ -229,6 +219,28 @@ def _known(row: Row, wish: ManagementWish, meter: str) -> int:
         )
     made_id: int = row["id"]
     return made_id
+
+
+def _act(
+    caller: Caller,
+    subject: str,
+    token: Mapping[str, Any],
+    wish: ManagementWish,
+    reason: str,
+    new_id: NewId,
+    *,
+    now_us: int,
+) -> Insert:
+    return act_row(
+        new_id,
+        Origin.of(caller),
+        caller.principal.utility_id,
+        now_us,
+        what="token.manage",
+        subject=subject,
+        reason=reason,
+        data={"kind": wish.kind, "value": wish.value, "token_id": token["id"]},
+    )
 
 
 def _managed_row(
