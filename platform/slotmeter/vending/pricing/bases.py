@@ -11,7 +11,7 @@ from typing import Final
 
 from slotmeter.vending.pricing.plan import ENDLESS, LIFELINE
 from slotmeter.vending.tariff.gross import gross_factors
-from slotmeter.vending.tariff.model import PercentItem, Table, UnitItem
+from slotmeter.vending.tariff.model import Lifeline, PercentItem, Table, UnitItem
 
 __all__ = ["Bases", "Stretch", "bears", "regimes_of"]
 
@@ -42,19 +42,27 @@ def regimes_of(table: Table, is_by_block: bool) -> Iterator[tuple[int, int, list
         return
     low = 0
     if table.lifeline is not None:
-        limit, price = table.lifeline.up_to, table.lifeline.price
-        cuts = [each for each in blocks if each.end < limit] if is_by_block else []
-        last = next((each.block for each in blocks if each.end >= limit), len(blocks))
-        stretches = [Stretch(each.end, each.block, LIFELINE, price) for each in cuts]
-        number = last if is_by_block else 1
-        yield low, limit, [*stretches, Stretch(limit, number, LIFELINE, price)]
-        low = limit
+        yield low, table.lifeline.up_to, list(_cheap(table.lifeline, blocks, is_by_block))
+        low = table.lifeline.up_to
     starts = [at for at, each in enumerate(table.blocks) if at and (table.whole or each.whole)]
     for first, after in pairwise([0, *starts, len(blocks)]):
         high = blocks[after - 1].end
         if high > low:
             yield low, high, blocks[first:after]
             low = high
+
+
+def _cheap(lifeline: Lifeline, blocks: Sequence[Stretch], is_by_block: bool) -> Iterator[Stretch]:
+    """Yield the prices of a lifeline, cut at the blocks that its units would fall into."""
+    start = 0
+    for limit, price in lifeline.steps:
+        for block in blocks if is_by_block else ():
+            if start < block.end < limit:
+                yield Stretch(block.end, block.block, LIFELINE, price)
+        inside = (each.block for each in blocks if each.end >= limit)
+        number = next(inside, len(blocks)) if is_by_block else 1
+        yield Stretch(limit, number, LIFELINE, price)
+        start = limit
 
 
 def _end(up_to: int | None) -> int:

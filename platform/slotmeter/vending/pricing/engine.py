@@ -178,11 +178,12 @@ def block_rates(tariff: Tariff, situation: Situation) -> tuple[BlockRate, ...]:
         Refused: ``no_price_in_force``.
     """
     plan = _purchase(tariff, situation).plan
-    rates: dict[str, BlockRate] = {}
+    rates: dict[tuple[str, str], BlockRate] = {}
     for regime in plan.regimes:
         for segment in regime.segments:
             number = 0 if segment.code == "lifeline" else segment.block
-            rates[segment.code] = BlockRate(
+            # A lifeline may be cut where levies begin, at one price, or have several.
+            rates[segment.code, segment.price] = BlockRate(
                 block=number,
                 up_to=None if segment.end == ENDLESS else segment.end,
                 price=segment.rate or segment.gross_rate or segment.price,

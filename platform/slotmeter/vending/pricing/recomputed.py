@@ -86,9 +86,11 @@ class _Check:
         costs = []
         for table in self.tariff.energy.tables.values():
             if table.lifeline is not None:
-                price = Fraction(table.lifeline.price) * self.scale / self.sold_unit
-                exact = price * (line.quantity or 0)
-                costs.append(DIVIDE[self.tariff.rounding.lines](exact.numerator, exact.denominator))
+                for _, published in table.lifeline.steps:
+                    price = Fraction(published) * self.scale / self.sold_unit
+                    exact = price * (line.quantity or 0)
+                    divide = DIVIDE[self.tariff.rounding.lines]
+                    costs.append(divide(exact.numerator, exact.denominator))
         # Units that were sold by several tables had cost something between their prices.
         if not costs or not min(costs) <= line.base_minor <= max(costs):
             yield (

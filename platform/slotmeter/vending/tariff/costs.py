@@ -65,11 +65,11 @@ def _prices(table: Table) -> Iterator[tuple[str, int, Fraction, bool]]:
     for number, block in enumerate(table.blocks, 1):
         yield f"block {number}", number, Fraction(block.price), block.up_to is None
     if table.lifeline is not None:
-        limit = table.lifeline.up_to
         starts = [0, *(block.up_to for block in table.blocks[:-1] if block.up_to is not None)]
-        for number, start in enumerate(starts, 1):
-            if start < limit:
-                yield _LIFELINE, number, Fraction(table.lifeline.price), False
+        for limit, price in table.lifeline.steps:
+            for number, start in enumerate(starts, 1):
+                if start < limit:
+                    yield _LIFELINE, number, Fraction(price), False
     if table.advance_price is not None:
         yield "advance", 1, Fraction(table.advance_price), True
 

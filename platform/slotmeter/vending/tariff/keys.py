@@ -32,7 +32,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "table": ("price", "blocks", "whole", "lifeline", "periods", "advance_price"),
     "block": ("from", "to", "price", "whole"),
-    "lifeline": ("to", "price"),
+    "lifeline": ("to", "price", "blocks"),
     "use rule": ("table", *(key for key in CONDITION if key != "tender")),
     "condition": CONDITION,
     "range": ("above", "at_least", "to", "below"),

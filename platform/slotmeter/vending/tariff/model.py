@@ -119,10 +119,22 @@ class Lifeline:
 
     The purchase that crosses the limit pays the difference for what was bought at this price
     before (the *correction*), as the receipt says in a line of its own.
+
+    Args:
+        up_to: the limit, Wh or mL.
+        price: of each unit; with blocks, that of the first.
+        blocks: prices up to the limit, in place of one; empty for one.
     """
 
     up_to: int
     price: Decimal
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def steps(self) -> tuple[tuple[int, Decimal], ...]:
+        """Up to which value of the counter it has which price, in order."""
+        steps = [(each.up_to or self.up_to, each.price) for each in self.blocks]
+        return tuple(steps) or ((self.up_to, self.price),)
 
 
 @dataclass(frozen=True, slots=True)

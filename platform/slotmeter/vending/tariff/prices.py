@@ -213,16 +213,39 @@ def _lifeline(section: Section, units: Units) -> Lifeline | None:
     if part is None:
         return None
     part.require("to")
-    part.require("price")
     limit, price = part.number("to", units.quantity), part.number("price", PRICE)
     if limit is not None and not limit:
         part.add("to", "expected a limit of more than 0")
+    blocks: tuple[Block, ...] = ()
+    if part.has("blocks"):
+        blocks = _lifeline_blocks(part, units, limit)
+        price = blocks[0].price if blocks else None
+    else:
+        part.require("price")
     if limit is None or price is None:
         return None
-    return Lifeline(units.base(limit), price)
+    return Lifeline(units.base(limit), price, blocks)
 
 
-def _blocks(section: Section, units: Units, key: str = "blocks") -> tuple[Block, ...]:
+def _lifeline_blocks(part: Section, units: Units, limit: Decimal | None) -> tuple[Block, ...]:
+    """Read blocks that end where the lifeline does."""
+    if part.has("price"):
+        part.add("blocks", "expected price or blocks, got price and blocks")
+    blocks = _blocks(part, units, is_endless=False)
+    if any(block.whole for block in blocks):
+        part.add("blocks", "blocks of a lifeline have no whole")
+    end = None if limit is None else units.base(limit)
+    limits = [block.up_to for block in blocks]
+    if end is not None and limits:
+        *inner, last = limits
+        if last not in (None, end) or any(each is None or each >= end for each in inner):
+            part.add("blocks", f"expected the last block to end with the lifeline, at {limit:f}")
+    return blocks
+
+
+def _blocks(
+    section: Section, units: Units, key: str = "blocks", *, is_endless: bool = True
+) -> tuple[Block, ...]:
     parts = section.parts(key, "block")
     blocks: list[Block] = []
     before: Decimal | None = Decimal(0)
@@ -237,7 +260,7 @@ def _blocks(section: Section, units: Units, key: str = "blocks") -> tuple[Block,
         if before is not None and limit is not None and limit <= before:
             what = "more than 0" if not before else f"more than {before:f}, where the last one ends"
             part.add("to", f"blocks come in order: expected a limit of {what}, got {limit:f}")
-        if price is not None and not price and is_last and not part.has("to"):
+        if price is not None and not price and is_last and is_endless and not part.has("to"):
             part.add("price", "expected a price of more than 0: the last block has no limit")
         is_whole = part.flag("whole", False)
         if is_whole and number == 1:
