@@ -28,6 +28,7 @@ from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.security.vault import TAKEN_OVER_FILE, Vault, rewrap_root
 from slotmeter.services.system_clock import SystemClock
 from slotmeter.storage.database import Database
+from slotmeter.testing.shop import open_shop
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY
 from slotmeter.testing.vault_contract import VAULT_CHECKS, VaultCheck
 
@@ -130,6 +131,20 @@ async def test_the_vault_goes_under_another_master_key_with_all_it_holds(
     assert (await after.security.describe(KEY_ID)).sgc == VENDING_KEY.sgc
     with pytest.raises(ConfigError, match="another master key"):
         await opened(database)
+
+
+async def test_a_vault_that_was_removed_is_not_replaced_while_tokens_need_it(
+    tmp_path: Path,
+) -> None:
+    async with open_shop(tmp_path) as shop:
+        meter = await shop.utility.add_meter("electricity")
+        await shop.sell(meter.number)
+        sql(tmp_path, "DELETE FROM vault_key")
+
+        with pytest.raises(ConfigError) as refusal:
+            await Vault.open(shop.database, CLOCK, MASTER)
+
+    assert refusal.value.code == "vault_missing"
 
 
 # --- where the master key comes from -----------------------------------------------------------

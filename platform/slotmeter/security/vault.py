@@ -89,7 +89,7 @@ class Vault:
         """Unwrap everything; a database without a vault gets one.
 
         Raises:
-            ConfigError: ``vault_wrong_master_key`` or ``vault_key_unreadable``.
+            ConfigError: ``vault_wrong_master_key``, ``vault_key_unreadable`` or ``vault_missing``.
         """
         rows = await _rows_with_root(uow, clock, master)
         envelope = Envelope(_root_of(rows, master))
@@ -171,10 +171,16 @@ async def _rows_with_root(uow: UnitOfWork, clock: Clock, master: MasterKey) -> S
     def decide(rows: Rows, new_id: NewId) -> Changes[None]:
         if rows["vault_keys"]:
             return Changes(None)  # another process was faster
+        if rows["vault_sealed"]:
+            raise ConfigError(
+                "vault_missing",
+                "this database holds sealed tokens and no vault: its keys were removed; restore "
+                "the table vault_key from a backup",
+            )
         return Changes(None, [Insert("vault_key", {"id": new_id(), **row}) for row in made])
 
     try:
-        await uow.run(read, decide)
+        await uow.run([*read, Read("vault_sealed")], decide)
     except Conflict:
         _LOG.debug("another process made the vault at this moment")
     return (await uow.read(read))["vault_keys"]

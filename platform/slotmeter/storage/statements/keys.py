@@ -13,10 +13,12 @@ from slotmeter.storage.schema import METADATA
 __all__ = ["READS", "UPDATES"]
 
 _key = METADATA.tables["vault_key"]
+_token = METADATA.tables["token"]
 _utility = METADATA.tables["utility"]
 
 READS: dict[str, Select[Any]] = {
     "vault_keys": select(_key).order_by(_key.c.id),
+    "vault_sealed": select(_token.c.id).where(_token.c.digits_index.is_not(None)).limit(1),
     "vault_utilities": select(_utility.c.id).order_by(_utility.c.id).limit(2),
 }
 
