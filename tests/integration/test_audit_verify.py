@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import LargeBinary, Text
 
+from slotmeter.errors import ConfigError
 from slotmeter.ports import Changes, Insert, NewId, Rows
 from slotmeter.runtime.audit_verify import AuditVerdict, verify_audit
 from slotmeter.security.signing import VaultSigner
@@ -25,10 +26,12 @@ from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.faces import UNSEALED, UNSEALED_COLUMNS
 from slotmeter.storage.seal.layout import layout_of, next_layout
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.old_database import copy_old_database
 from slotmeter.testing.shop import open_shop
 
 LAYOUT = layout_of(*next_layout(None, METADATA), METADATA)
 SEALED = sorted(LAYOUT.tables)
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 CHAIN = ("audit_entry", "audit_group", "audit_layout")
 SOLD = (
     *("sale", "token", "journal", "posting", "act", "event", "tariff", "tariff_version"),
@@ -328,3 +331,30 @@ def test_the_chain_alone_says_nothing_of_rows(sold: Path, tmp_path: Path) -> Non
 
     assert verify(path, rows=False).holds
     assert not verify(path).holds
+
+
+def test_a_database_of_a_release_without_an_audit_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "slotmeter.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+
+    with pytest.raises(ConfigError) as caught:
+        verify(path)
+    assert caught.value.code == "audit_missing"
+
+
+def test_rows_of_an_older_release_are_sealed_as_they_are_when_it_is_opened(tmp_path: Path) -> None:
+    old = copy_old_database(FIXTURES / "revision_0002", tmp_path)
+
+    async def open_it() -> None:
+        await (await Database.open(old)).close()
+
+    asyncio.run(open_it())
+    whole = verify(old)
+    with closing(disarm(old)) as connection:
+        connection.execute("UPDATE posting SET amount_minor = amount_minor + 1 WHERE id % 7 = 0")
+    damaged = verify(old)
+
+    assert whole.holds
+    assert whole.rows > 100
+    assert {each.table for each in damaged.breaks} == {"posting"}

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam
 from sqlalchemy.dialects import sqlite
 
+from slotmeter.errors import ConfigError
 from slotmeter.storage.audit_names import name_from, name_query
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.reader import Checkpoint, Entry, Group
@@ -41,11 +42,27 @@ class SqliteAuditReader:
     """Reads one committed state of a database file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file for reading and keep to the state that it is in."""
+        """Open the file for reading and keep to the state that it is in.
+
+        Raises:
+            ConfigError: ``audit_missing`` or ``database_unusable``.
+        """
         self._connection = connect(path, read_only=True)
         self._connection.execute(f"PRAGMA mmap_size={MAPPED_BYTES_MAX}")
         self._connection.execute("BEGIN")
-        self._connection.execute("SELECT 1 FROM audit_layout").fetchone()
+        try:
+            self._connection.execute("SELECT 1 FROM audit_layout").fetchone()
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise ConfigError(
+                "audit_missing",
+                f"{path.name} is of a release without an audit; a start of the server upgrades it",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise ConfigError(
+                "database_unusable", f"{path.name} is not a slotmeter database: {error}"
+            ) from error
 
     def close(self) -> None:
         """Let go of the database."""
