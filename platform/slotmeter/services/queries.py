@@ -27,9 +27,10 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
-from slotmeter.services.search import Search
+from slotmeter.services.search import Search, word_ranges
 from slotmeter.services.token_secrecy import masked, opened
 from slotmeter.units import HOUR_US, Commodity, epoch_us
+from slotmeter.vending.accounts import words_of
 
 __all__ = [
     "CONTACT_AGE_US_MAX",
@@ -72,8 +73,8 @@ class Page:
 class MeterFilter:
     """Which meters; None matches all.
 
-    ``text`` is part of a number; for those with the right ``readings`` also of a customer's name or
-    an address, which others must not learn by asking.
+    ``text`` is part of a number; for those with the right ``readings`` also the beginnings of words
+    of a customer's name or an address, which others must not learn by asking.
     """
 
     commodity: str | None = None
@@ -132,12 +133,13 @@ class Queries:
             "after": after,
             "commodity": wanted.commodity,
             "supply": wanted.supply,
-            "like": _like(wanted.text),
-            "in_names": int(Right.READINGS in principal.rights),
             "limit": limit + 1,
         }
-        rows = await self._rows("look_meters", params)
-        return _page(rows, limit, "number")
+        if wanted.text is None:
+            return _page(await self._rows("look_meters", params), limit, "number")
+        words = words_of(wanted.text) if Right.READINGS in principal.rights else []
+        params |= {"like": _like(wanted.text), **word_ranges(words)}
+        return _page(await self._rows("look_meters_found", params), limit, "number")
 
     async def meter(self, principal: Principal, number: str) -> Row:
         """Return one meter.
@@ -223,6 +225,8 @@ class Queries:
             return await self._of_meter(
                 "look_sales_of_meter", principal, wanted.meter, params, limit
             )
+        if params["principal_id"] is not None:
+            return _page(await self._rows("look_sales_of_principal", params), limit, "id")
         rows = await self._rows("look_sales", {"utility_id": principal.utility_id, **params})
         return _page(rows, limit, "id")
 
@@ -266,9 +270,12 @@ class Queries:
             "meter_id": None if meter is None else (await self.meter_key(principal, meter))[0],
             "limit": limit,
         }
+        of_meter = meter is not None
         if after is None:
-            return list(reversed(await self._rows("look_events_newest", params)))
-        return await self._rows("look_events_after", {**params, "after": after})
+            newest = "look_meter_events_newest" if of_meter else "look_events_newest"
+            return list(reversed(await self._rows(newest, params)))
+        later = "look_meter_events_after" if of_meter else "look_events_after"
+        return await self._rows(later, {**params, "after": after})
 
     async def last_event_id(self, utility_id: int) -> int:
         """Return the id of a utility's newest event; 0 when there is none."""
@@ -392,9 +399,7 @@ def _below(before: int | None) -> int:
     return ID_MAX if before is None else before
 
 
-def _like(text: str | None) -> str | None:
-    if text is None:
-        return None
+def _like(text: str) -> str:
     for special in ("\\", "%", "_"):
         text = text.replace(special, "\\" + special)
     return f"%{text}%"

@@ -16,7 +16,7 @@ from slotmeter.errors import Refused
 from slotmeter.ports import Principal, Read, Right, Row, SqlValue, TokenSafe, UnitOfWork
 from slotmeter.vending.accounts import words_of
 
-__all__ = ["TEXT_CHARACTERS_MAX", "Found", "Hit", "Kind", "Search"]
+__all__ = ["TEXT_CHARACTERS_MAX", "Found", "Hit", "Kind", "Search", "word_ranges"]
 
 Kind = Literal["token", "receipt", "meter", "account", "customer", "words"]
 """What matched; account and customer by their numbers."""
@@ -164,6 +164,15 @@ def _words_read(wanted: str, of: Mapping[str, SqlValue]) -> Read | None:
     for at, word in enumerate(words):
         ends |= {f"from{at}": word, f"to{at}": word + LAST}
     return Read(_BY_WORDS[len(words) - 1], {**of, **ends})
+
+
+def word_ranges(words: Sequence[str]) -> dict[str, SqlValue]:
+    """Return the ranges of words that begin as these do, four of them; nothing without a word."""
+    ends: dict[str, SqlValue] = {"from0": LAST, "to0": ""}
+    ends |= {f"{end}{at}": None for at in range(1, len(_BY_WORDS)) for end in ("from", "to")}
+    for at, word in enumerate(sorted(words, key=len, reverse=True)[: len(_BY_WORDS)]):
+        ends |= {f"from{at}": word, f"to{at}": word + LAST}
+    return ends
 
 
 def _after(last: Hit, following: Hit) -> _Cursor:

@@ -127,6 +127,7 @@ account = Table(
     _text("critical_reason", nullable=True),
     _int("created_us"),
     UniqueConstraint("utility_id", "number"),
+    Index(None, "customer_id"),
 )
 
 supply_point = Table(
@@ -245,6 +246,7 @@ sale = Table(
     Index(None, "utility_id", "sold_us"),
     Index(None, "meter_id", "sold_us"),
     Index(None, "supply_point_id", "sold_us"),
+    Index(None, "principal_id", "sold_us"),
     Index(None, "state"),
 )
 

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
 from slotmeter.units import HOUR_US
 
-__all__ = ["READS", "UPDATES"]
+__all__ = ["READS", "UPDATES", "WORDS_MAX"]
+
+WORDS_MAX = 4
+"""At most so many words are looked for among meters; more narrow nothing down."""
 
 _t = METADATA.tables
 _account = _t["account"]
@@ -35,6 +50,7 @@ _quarantine = _t["quarantine"]
 _sale = _t["sale"]
 _token = _t["token"]
 _utility = _t["utility"]
+_word = _t["search_word"]
 
 
 def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -109,15 +125,22 @@ _SALE = (
     .join(_meter, _meter.c.id == _sale.c.meter_id)
     .join(_principal, _principal.c.id == _sale.c.principal_id)
     .where(
-        _sale.c.utility_id == bindparam("utility_id"),
-        _sale.c.id < bindparam("before"),
         _sale.c.sold_us >= bindparam("from_us"),
         _sale.c.sold_us < bindparam("to_us"),
-        _given(_sale.c.principal_id, "principal_id"),
         _given(_meter.c.commodity, "commodity"),
     )
-    .order_by(_sale.c.id.desc())
+    .order_by(_sale.c.sold_us.desc(), _sale.c.id.desc())
     .limit(bindparam("limit"))
+)
+_earlier = _sale.alias("earlier")
+_BEFORE_US = func.coalesce(
+    select(_earlier.c.sold_us).where(_earlier.c.id == bindparam("before")).scalar_subquery(),
+    bindparam("to_us"),
+)
+# Sales are walked by the index of their scope and of time, from the last one of the page before.
+_SALES = _SALE.where(
+    _sale.c.sold_us <= _BEFORE_US,
+    or_(_sale.c.sold_us < _BEFORE_US, _sale.c.id < bindparam("before")),
 )
 
 _COMMAND = (
@@ -162,12 +185,11 @@ _EVENT = (
         _meter.c.number.label("meter"),
     )
     .outerjoin(_meter, _meter.c.id == _event.c.meter_id)
-    .where(
-        _event.c.utility_id == bindparam("utility_id"),
-        _given(_event.c.principal_id, "principal_id"),
-    )
+    .where(_given(_event.c.principal_id, "principal_id"))
     .limit(bindparam("limit"))
 )
+_OF_UTILITY = _event.c.utility_id == bindparam("utility_id")
+_OF_METER = _event.c.meter_id == bindparam("meter_id")
 
 _ALARM = (
     select(
@@ -186,25 +208,55 @@ _ALARM = (
 _HEARD = _device.c.last_contact_us >= bindparam("heard_since_us")
 _HOUR = (_sale.c.sold_us - bindparam("day_us")) // HOUR_US
 
-READS: dict[str, Select[Any]] = {
-    "look_meters": _METER.where(
+_METERS = (
+    _METER.where(
         _meter.c.number > bindparam("after"),
         _given(_meter.c.commodity, "commodity"),
         _given(func.coalesce(_device.c.supply, "unknown"), "supply"),
-        or_(
-            bindparam("like").is_(None),
-            _meter.c.number.like(bindparam("like"), escape="\\"),
-            and_(
-                bindparam("in_names") == 1,
-                or_(
-                    _customer.c.name.like(bindparam("like"), escape="\\"),
-                    _point.c.address.like(bindparam("like"), escape="\\"),
-                ),
-            ),
-        ),
     )
     .order_by(_meter.c.number)
-    .limit(bindparam("limit")),
+    .limit(bindparam("limit"))
+)
+_numbered = _meter.alias("numbered")
+# Walks the index of numbers only, not the meters.
+_BY_NUMBER = select(_numbered.c.id).where(
+    _numbered.c.utility_id == bindparam("utility_id"),
+    _numbered.c.number.like(bindparam("like"), escape="\\"),
+)
+
+
+def _by_words() -> Select[Any]:
+    """Return the meters of places of which each word wanted begins a word."""
+    hanging = _installation.alias("hanging")
+    first = _word.alias("word0")
+    found = (
+        select(hanging.c.meter_id)
+        .join(first, first.c.supply_point_id == hanging.c.supply_point_id)
+        .where(
+            hanging.c.to_us.is_(None),
+            first.c.utility_id == bindparam("utility_id"),
+            first.c.word >= bindparam("from0"),
+            first.c.word <= bindparam("to0"),
+        )
+    )
+    for at in range(1, WORDS_MAX):
+        other = _word.alias(f"word{at}")
+        found = found.where(
+            or_(
+                bindparam(f"from{at}", type_=Text()).is_(None),
+                exists().where(
+                    other.c.supply_point_id == first.c.supply_point_id,
+                    other.c.word >= bindparam(f"from{at}"),
+                    other.c.word <= bindparam(f"to{at}"),
+                ),
+            )
+        )
+    return found
+
+
+READS: dict[str, Select[Any]] = {
+    "look_meters": _METERS,
+    "look_meters_found": _METERS.where(_meter.c.id.in_(union_all(_BY_NUMBER, _by_words()))),
     "look_meter": _METER.where(_meter.c.number == bindparam("number"))
     .order_by(_installation.c.from_us.desc())
     .limit(1),
@@ -234,8 +286,13 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_token.c.id.desc())
     .limit(bindparam("limit")),
-    "look_sales": _SALE,
-    "look_sales_of_meter": _SALE.where(_sale.c.meter_id == bindparam("meter_id")),
+    "look_sales": _SALES.where(_sale.c.utility_id == bindparam("utility_id")),
+    # The utility is that of the meter, and of the principal: it is not asked for, so that no
+    # database walks all sales of the utility for it.
+    "look_sales_of_principal": _SALES.where(_sale.c.principal_id == bindparam("principal_id")),
+    "look_sales_of_meter": _SALES.where(
+        _sale.c.meter_id == bindparam("meter_id"), _given(_sale.c.principal_id, "principal_id")
+    ),
     "look_commands": _COMMANDS.where(_given(_command.c.state, "state")),
     "look_meter_commands": _COMMANDS.where(_command.c.meter_id == bindparam("meter_id")),
     "look_command": _COMMAND.where(_command.c.id == bindparam("command_id")),
@@ -248,12 +305,14 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command_log.c.id)
     .limit(bindparam("limit")),
-    "look_events_after": _EVENT.where(
-        _event.c.id > bindparam("after"), _given(_event.c.meter_id, "meter_id")
-    ).order_by(_event.c.id),
-    "look_events_newest": _EVENT.where(_given(_event.c.meter_id, "meter_id")).order_by(
-        _event.c.id.desc()
+    "look_events_after": _EVENT.where(_OF_UTILITY, _event.c.id > bindparam("after")).order_by(
+        _event.c.id
     ),
+    "look_events_newest": _EVENT.where(_OF_UTILITY).order_by(_event.c.id.desc()),
+    "look_meter_events_after": _EVENT.where(_OF_METER, _event.c.id > bindparam("after")).order_by(
+        _event.c.id
+    ),
+    "look_meter_events_newest": _EVENT.where(_OF_METER).order_by(_event.c.id.desc()),
     "look_event_last": select(_event.c.id)
     .where(_event.c.utility_id == bindparam("utility_id"))
     .order_by(_event.c.id.desc())

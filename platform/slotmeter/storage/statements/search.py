@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, or_, select
+from sqlalchemy import BigInteger, BindParameter, and_, bindparam, exists, or_, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
@@ -103,6 +103,8 @@ def _by_words(count: int) -> Select[Any]:
     )
 
 
+_OWN: BindParameter[int] = bindparam("principal_id", type_=BigInteger())
+
 # What was sold is shown with the place where the meter hung then.
 _SOLD = (
     select(
@@ -124,7 +126,7 @@ _SOLD = (
     .join(_meter, _meter.c.id == _sale.c.meter_id)
     .where(
         _sale.c.utility_id == bindparam("utility_id"),
-        or_(bindparam("principal_id").is_(None), _sale.c.principal_id == bindparam("principal_id")),
+        or_(_OWN.is_(None), _sale.c.principal_id == _OWN),
     )
 )
 

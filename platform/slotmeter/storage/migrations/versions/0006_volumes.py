@@ -16,6 +16,8 @@ branch_labels = None
 depends_on = None
 
 ROWS_AT_ONCE = 5_000
+INDEXES = {"account": ("customer_id",), "sale": ("principal_id", "sold_us")}
+"""What customers are found by, and the sales of a till."""
 
 
 def upgrade() -> None:
@@ -24,10 +26,14 @@ def upgrade() -> None:
     _fill_search_word()
     _create_imports()
     guard(op, "import_problem")
+    for table, columns in INDEXES.items():
+        op.create_index(op.f("_".join(("ix", table, *columns))), table, list(columns))
 
 
 def downgrade() -> None:
     """Undo."""
+    for table, columns in INDEXES.items():
+        op.drop_index(op.f("_".join(("ix", table, *columns))), table)
     for table in ("import_problem", "import_job", "search_word"):
         op.drop_table(table)
 
