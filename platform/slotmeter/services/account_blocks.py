@@ -18,6 +18,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import Origin, act_row
+from slotmeter.services.act_changes import changed
 from slotmeter.services.debt_making import account_read, unknown_account
 from slotmeter.services.debt_terms import Books
 from slotmeter.services.queries import Page
@@ -73,6 +74,7 @@ class AccountBlocks:
                 what="account.block",
                 subject=account,
                 reason=reason,
+                data=changed({"blocked": False}, {"blocked": True}),
             )
             return Changes(None, [Insert("account_block", row), act])
 
@@ -110,7 +112,11 @@ class AccountBlocks:
                 what="account.release",
                 subject=account,
                 reason=reason,
-                data={"blocked_since": iso_utc(there["from_us"]), "blocked_for": there["reason"]},
+                data={
+                    "blocked_since": iso_utc(there["from_us"]),
+                    "blocked_for": there["reason"],
+                    **changed({"blocked": True}, {"blocked": False}),
+                },
             )
             return Changes(there, [Update("account_release", params), act])
 

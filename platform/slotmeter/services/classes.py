@@ -28,6 +28,7 @@ from slotmeter.services.account_lookup import (
     found_account,
     from_instant,
 )
+from slotmeter.services.act_changes import changed
 from slotmeter.units import epoch_us
 
 __all__ = ["AccountClass", "Classes", "class_row"]
@@ -164,7 +165,12 @@ class Classes:
                 what="class.assign",
                 subject=account,
                 reason=reason,
-                data={"from": current, "to": class_code, "from_us": from_us},
+                data={
+                    "from": current,
+                    "to": class_code,
+                    "from_us": from_us,
+                    **changed({"class": current}, {"class": class_code}),
+                },
             )
             return Changes(AccountClass(account, class_code, from_us, is_new=True), [row, act])
 

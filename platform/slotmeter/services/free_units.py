@@ -30,6 +30,7 @@ from slotmeter.services.account_lookup import (
     found_account,
     local_month,
 )
+from slotmeter.services.act_changes import changed
 from slotmeter.units import epoch_us, iso_utc
 
 __all__ = ["FreeUnitsOffice", "NewRegistration", "check_registration"]
@@ -171,7 +172,11 @@ class FreeUnitsOffice:
                 what="free.end",
                 subject=row["account"],
                 reason=reason,
-                data={"code": row["code"], "registration": registration_id},
+                data={
+                    "code": row["code"],
+                    "registration": registration_id,
+                    **changed({"ended_us": None}, {"ended_us": at_us}),
+                },
             )
             return Changes(None, [step, act])
 

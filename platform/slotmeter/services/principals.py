@@ -25,6 +25,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import ROLES, Origin, act_row, make_key_text, rights_of
+from slotmeter.services.act_changes import changed
 from slotmeter.services.events import compact_json
 from slotmeter.units import epoch_us, instant
 
@@ -110,6 +111,7 @@ class Principals:
                 what="branch.add",
                 subject=code,
                 reason=reason,
+                data=changed(None, {"name": name}),
             )
             return Changes(branch_id, [Insert("branch", row), act])
 
@@ -252,8 +254,10 @@ class Principals:
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
             owner = _one(rows, name)
-            if not any(row["id"] == key_id for row in rows["access_keys"]):
+            keys = {row["id"]: row for row in rows["access_keys"]}
+            if key_id not in keys:
                 raise NotFound("unknown_key", f"{name} has no key {key_id}")
+            before = {"revoked_us": keys[key_id]["revoked_us"]}
             params = {
                 "of_utility": utility_id,
                 "of_principal": owner["id"],
@@ -268,7 +272,7 @@ class Principals:
                 what="key.revoke",
                 subject=name,
                 reason=reason,
-                data={"key": key_id},
+                data={"key": key_id, **changed(before, {"revoked_us": at_us})},
             )
             return Changes(None, [Update("access_revoke", params, rows=None), act])
 
@@ -306,6 +310,10 @@ class Principals:
                 what="principal.disable" if disabled else "principal.enable",
                 subject=name,
                 reason=reason,
+                data=changed(
+                    {"disabled_us": owner["disabled_us"]},
+                    {"disabled_us": at_us if disabled else None},
+                ),
             )
             return Changes(None, [step, act])
 

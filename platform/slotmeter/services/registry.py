@@ -27,6 +27,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import Origin, act_row
+from slotmeter.services.act_changes import changed
 from slotmeter.services.events import compact_json
 from slotmeter.services.protection import parse_policy
 from slotmeter.units import epoch_us
@@ -156,6 +157,10 @@ class Registry:
                 what="utility.add",
                 subject=new.code,
                 reason=reason,
+                data=changed(
+                    None,
+                    {"name": new.name, "currency": new.currency, "time_zone": new.time_zone},
+                ),
             )
             steps = [
                 Insert("utility", _utility_row(utility_id, new, at_us)),
@@ -221,6 +226,7 @@ class Registry:
         at_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
+            before = json.loads(rows["registry_utility_by_code"][0]["policy"] or "{}")
             act = act_row(
                 new_id,
                 origin,
@@ -229,7 +235,7 @@ class Registry:
                 what="utility.policy",
                 subject=utility.code,
                 reason=reason,
-                data={"before": json.loads(rows["registry_utility_by_code"][0]["policy"] or "{}")},
+                data={"before": before, "after": json.loads(text)},
             )
             step = Update("registry_set_policy", {"of_utility": utility.id, "policy": text})
             return Changes(None, [step, act])

@@ -31,6 +31,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import check_reach
+from slotmeter.services.act_changes import changed
 from slotmeter.services.events import compact_json
 from slotmeter.services.tariff_approval import (
     Approval,
@@ -140,7 +141,11 @@ class TariffAdmin:
                     "to_authors": compact_json(list(authors)),
                 },
             )
-            act = caller_act(caller, new_id, now_us, "tariff.edit", draft.subject, reason)
+            data = changed(
+                {"code": draft.code, "source": draft.source, "state": draft.state},
+                {"code": written.tariff.code, "source": written.source, "state": "draft"},
+            )
+            act = caller_act(caller, new_id, now_us, "tariff.edit", draft.subject, reason, data)
             return Changes(None, [step, act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)
@@ -162,7 +167,8 @@ class TariffAdmin:
                 "by_principal": caller.principal.id,
                 "at_us": now_us,
             }
-            act = caller_act(caller, new_id, now_us, "tariff.submit", draft.subject, reason)
+            data = changed({"state": draft.state}, {"state": "submitted"})
+            act = caller_act(caller, new_id, now_us, "tariff.submit", draft.subject, reason, data)
             return Changes(None, [Update("tariff_draft_submit", params), act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)
@@ -421,7 +427,8 @@ class TariffAdmin:
                 "to_valid_from_us": None,
                 "to_version_id": None,
             }
-            act = caller_act(caller, new_id, now_us, what, draft.subject, reason)
+            data = changed({"state": draft.state}, {"state": to_state})
+            act = caller_act(caller, new_id, now_us, what, draft.subject, reason, data)
             return Changes(None, [Update("tariff_draft_decide", params), act])
 
         await self._uow.run([draft_read(caller, draft_id)], decide)
