@@ -27,6 +27,12 @@ def run_proof(name: str, size: int, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def require_postgres(database: str) -> None:
+    """Skip where PostgreSQL is wanted and not installed; in CI the proof fails without it."""
+    if database == "postgresql" and find_programs() is None and os.environ.get("CI") != "true":
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(180)
 def test_killing_the_server_while_it_sells_loses_and_doubles_nothing() -> None:
@@ -64,9 +70,19 @@ def test_killing_a_server_on_sqlite_leaves_money_tokens_ledger_and_audit_equal(
 def test_killing_postgresql_or_its_client_leaves_money_tokens_ledger_and_audit_equal(
     seed: tuple[str, ...],
 ) -> None:
-    if find_programs() is None and os.environ.get("CI") != "true":
-        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    require_postgres("postgresql")
 
     code, said = run_proof("crash", 200, "--database", "postgresql", *seed)
+
+    assert code == 0, said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_backup_made_under_load_is_restored_and_repeats_no_token(database: str) -> None:
+    require_postgres(database)
+
+    code, said = run_proof("restore", 160, "--database", database)
 
     assert code == 0, said

@@ -23,8 +23,7 @@ from slotmeter.runtime.backup_folder import (
     write_manifest,
 )
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
-from slotmeter.storage.migrate import HEAD
-from slotmeter.storage.snapshots import copy_sqlite, damage_of, dump_postgres, figures_of
+from slotmeter.storage.snapshots import copy_sqlite, damage_of, figures_of
 
 __all__ = ["CONFIG_FILE", "make_backup"]
 
@@ -125,8 +124,9 @@ async def _fill(
     for tables in config.sts.tables:
         copy_file(tables, partial / tables.name, progress)
     if config.database.url:
-        await dump_postgres(config.database, partial / DUMP_FILE)
-        return HEAD, 0, "", {}
+        from slotmeter.storage.postgres_dumps import dump_postgres  # its driver may not be here
+
+        return await dump_postgres(config.database, partial / DUMP_FILE)
     copied = partial / DATABASE_FILE
     await _copy(folder / DATABASE_FILE, copied, progress)
     damage = await asyncio.to_thread(damage_of, copied)

@@ -28,7 +28,7 @@ from slotmeter.services.restored import mark_restored
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
 from slotmeter.storage.migrate import HEAD
 from slotmeter.storage.opening import AnyDatabase, open_database
-from slotmeter.storage.snapshots import damage_of, load_postgres
+from slotmeter.storage.snapshots import damage_of
 
 __all__ = ["Restored", "check_backup", "mark_and_check", "restore_backup", "settings_of"]
 
@@ -106,18 +106,23 @@ async def restore_backup(
         last_floor: what another restore of the last day printed as its floor, or 0.
 
     Raises:
-        Refused: ``data_folder_not_empty``, ``no_room``, ``database_differs`` or what
-            :func:`check_backup` raises; nothing was changed.
+        Refused: ``data_folder_not_empty``, ``database_not_empty``, ``no_room``,
+            ``database_differs`` or what :func:`check_backup` raises; nothing was changed.
         SlotmeterError: the files are back but cannot be used; the database was put aside.
     """
     manifest = check_backup(source, progress)
     _check_target(manifest, config)
+    is_postgres = manifest.database == "postgresql"
+    if is_postgres:
+        from slotmeter.storage.postgres_dumps import check_empty, load_postgres
+
+        await check_empty(config.database)
     folder = config.data.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in manifest.files:
         if file.name != DUMP_FILE and not (folder / file.name).exists():
             await asyncio.to_thread(copy_file, source / file.name, folder / file.name, progress)
-    if manifest.database == "postgresql":
+    if is_postgres:
         await load_postgres(config.database, source / DUMP_FILE)
     else:
         damage = await asyncio.to_thread(damage_of, folder / DATABASE_FILE)
@@ -127,7 +132,7 @@ async def restore_backup(
     try:
         return await mark_and_check(config, clock, origin, last_floor=last_floor, manifest=manifest)
     except SlotmeterError:
-        if manifest.database != "postgresql":
+        if not is_postgres:
             _put_aside(folder)
         raise
 

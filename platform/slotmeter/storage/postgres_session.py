@@ -23,6 +23,7 @@ __all__ = [
     "durability",
     "is_lost",
     "meaning_of",
+    "password_of",
     "place_of",
     "unusable",
 ]
@@ -63,7 +64,12 @@ def is_lost(connection: asyncpg.Connection[Any], error: BaseException) -> bool:
     return connection.is_closed() or isinstance(error, _LOST)
 
 
-def _password(name: str) -> str | None:
+def password_of(name: str) -> str | None:
+    """Read the password from its file; None where none is named.
+
+    Raises:
+        ConfigError: ``file_exposed``, ``file_unreadable``.
+    """
     if not name:
         return None
     file = Path(name)
@@ -111,7 +117,7 @@ async def connect(
         settings |= {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
     return await asyncpg.connect(
         url or config.url,
-        password=_password(config.password_file),
+        password=password_of(config.password_file),
         timeout=config.connect_timeout_s,
         command_timeout=config.statement_timeout_s + GRACE_S,
         statement_cache_size=STATEMENTS_CACHED,

@@ -1,25 +1,21 @@
-"""Copies of databases as of one instant, made while they are written."""
+"""Copies of SQLite databases as of one instant, made while they are written."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-from slotmeter.config import DatabaseConfig
-from slotmeter.errors import ConfigError, Refused, Unavailable
+from slotmeter.errors import Refused, Unavailable
 
-__all__ = ["copy_sqlite", "damage_of", "dump_postgres", "figures_of", "load_postgres"]
+__all__ = ["FIGURES", "copy_sqlite", "damage_of", "figures_of"]
 
 PAGES_PER_STEP: Final = 4_096
 FIGURES: Final = ("meter", "sale", "token", "journal", "act")
-LINES_SAID: Final = 3
+"""Tables whose rows a manifest counts."""
 
 Steps = Callable[[int, int], None]
 """Told how many pages are copied, and how many there are."""
@@ -98,76 +94,3 @@ def figures_of(path: Path) -> tuple[str, int, str, dict[str, int]]:
         ) from error
     seq, found = newest or (0, b"")
     return str(revision), int(seq), bytes(found).hex(), counts
-
-
-# --- PostgreSQL, by its own programs ------------------------------------------------------------
-
-
-async def dump_postgres(config: DatabaseConfig, target: Path) -> None:
-    """Write a PostgreSQL database into a file of pg_dump's own format, as of one instant.
-
-    Raises:
-        ConfigError: ``program_missing``: pg_dump is not installed.
-        Unavailable: ``backup_failed``, with what pg_dump said.
-    """
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    await _run("pg_dump", config, "--format=custom", "--no-owner", "--file", str(target))
-
-
-async def load_postgres(config: DatabaseConfig, source: Path) -> None:
-    """Read such a file into an empty database, whole or not at all.
-
-    Raises:
-        ConfigError: ``program_missing``.
-        Unavailable: ``restore_failed``.
-    """
-    name = _name_of(config)
-    options = ("--no-owner", "--exit-on-error", "--single-transaction")
-    await _run("pg_restore", config, *options, f"--dbname={name}", str(source))
-
-
-def _name_of(config: DatabaseConfig) -> str:
-    return unquote(urlsplit(config.url).path.strip("/"))
-
-
-def _environment(config: DatabaseConfig) -> Mapping[str, str]:
-    """Return how the programs reach the database; a password is never an argument."""
-    parts = urlsplit(config.url)
-    known = {
-        "PGHOST": parts.hostname,
-        "PGPORT": None if parts.port is None else str(parts.port),
-        "PGUSER": None if parts.username is None else unquote(parts.username),
-        "PGDATABASE": _name_of(config),
-        "PGCONNECT_TIMEOUT": str(max(2, int(config.connect_timeout_s))),
-    }
-    environment = {**os.environ, **{name: text for name, text in known.items() if text}}
-    if config.password_file is not None:
-        environment["PGPASSWORD"] = config.password_file.read_text(encoding="utf-8").strip()
-    return environment
-
-
-async def _run(program: str, config: DatabaseConfig, *arguments: str) -> None:
-    if shutil.which(program) is None:
-        raise ConfigError(
-            "program_missing",
-            f"{program} is not installed; install PostgreSQL's client programs of the server's "
-            "version",
-        )
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *arguments,
-        env=_environment(config),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        _, said = await process.communicate()
-    except asyncio.CancelledError:
-        process.terminate()
-        await process.wait()
-        raise
-    if process.returncode:
-        lines = said.decode("utf-8", errors="replace").strip().splitlines()
-        failed = "backup_failed" if program == "pg_dump" else "restore_failed"
-        raise Unavailable(failed, f"{program}: {' / '.join(lines[:LINES_SAID])}")

@@ -7,7 +7,7 @@ test runs on both: a fixture writes the file, or does not.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from functools import cache
 from pathlib import Path
@@ -78,6 +78,11 @@ class Behind:
         self._folder = folder
 
     @property
+    def url(self) -> str:
+        """The address of the database on PostgreSQL; empty for a file."""
+        return settings_of(self._folder).database.url
+
+    @property
     def is_postgres(self) -> bool:
         """Whether the folder has its database on PostgreSQL."""
         return bool(settings_of(self._folder).database.url)
@@ -109,6 +114,16 @@ class Behind:
             changed = _damaged_file(self._folder / DATABASE_FILE, text)
         assert changed > 0, "the damage was done"
 
+    def insert_alone(self, table: str, row: Mapping[str, object]) -> None:
+        """Add a row that refers to nothing."""
+        names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" for _ in row)
+        text = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608  our own names
+        url = settings_of(self._folder).database.url
+        if url:
+            waited_for(_on_postgres(url, text, tuple(row.values()), alone=True))
+        else:
+            self.rows(text, *row.values())
+
     def values(self, text: str, *values: object) -> list[Any]:
         """Return the first column of what a query finds."""
         return [next(iter(row.values())) for row in self.rows(text, *values)]
@@ -131,11 +146,15 @@ async def _damaged(url: str, text: str) -> int:
         await connection.close()
 
 
-async def _on_postgres(url: str, text: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
+async def _on_postgres(
+    url: str, text: str, values: tuple[object, ...], *, alone: bool = False
+) -> list[dict[str, Any]]:
     parts = text.split("?")
     marked = "".join(f"{part}${at + 1}" for at, part in enumerate(parts[:-1])) + parts[-1]
     connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     try:
+        if alone:
+            await connection.execute("SET session_replication_role = replica")
         return [dict(row) for row in await connection.fetch(marked, *values)]
     except asyncpg.IntegrityConstraintViolationError as error:
         raise RowRefused(str(error)) from error
