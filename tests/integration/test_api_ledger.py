@@ -9,6 +9,7 @@ import pytest
 from slotmeter.services.sale_begin import SellRequest
 from slotmeter.services.sale_views import SaleView
 from slotmeter.testing.api_town import ApiTown
+from slotmeter.testing.small_utility import meter_number
 
 DECLARED = "the customer, at the counter"
 
@@ -184,3 +185,25 @@ async def test_operations_are_listed_the_newest_first(api: ApiTown, sale: SaleVi
     assert [line["subject"] for line in (*first["items"], *rest["items"])] == ["S2", "S1", "S0"]
     one = (await api.get("/api/v1/ledger/operations/K00000002", "auditor")).json
     assert one == first["items"][1]
+
+
+async def test_a_swap_answers_with_the_token_for_what_was_left(
+    api: ApiTown, sale: SaleView
+) -> None:
+    path = f"/api/v1/meters/{sale.meter}/swap"
+    wanted = body(new=meter_number(900), credit="4.2", old_register="100", new_register="0")
+
+    replies = [await api.post(path, "boss", json=wanted) for _ in range(2)]
+
+    assert [reply.status for reply in replies] == [201, 200]
+    assert replies[0].json == replies[1].json
+    assert len(replies[0].json["token"]) == 20
+    assert replies[0].json["operation"]["detail"]["unused_receipts"] == [sale.receipt_number]
+
+
+async def test_a_clerk_swaps_no_meter(api: ApiTown, sale: SaleView) -> None:
+    path = f"/api/v1/meters/{sale.meter}/swap"
+
+    reply = await api.post(path, "clerk", json=body(new=meter_number(900)))
+
+    assert reply.status == 403

@@ -58,6 +58,7 @@ REACHED = (
             "management_tokens",
             "supply_groups",
             "journal_export",
+            "meter_swap",
             "operations",
             "period_close",
             "pricing",

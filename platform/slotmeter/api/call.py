@@ -16,8 +16,8 @@ from slotmeter.ports import Caller, Clock, ReadingStore
 if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
     from slotmeter.services.access import Access
-    from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.audit_trace import AuditTrace
+    from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.command_requests import CommandRequests
     from slotmeter.services.key_desk import KeyDesk
     from slotmeter.services.office import Office

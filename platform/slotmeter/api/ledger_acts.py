@@ -28,6 +28,8 @@ from slotmeter.api.ledger_models import (
     ReplacementBody,
     ReversalBody,
     SettleBody,
+    Swap,
+    SwapBody,
 )
 from slotmeter.api.query_models import PageQuery
 from slotmeter.api.route import OK, Route, get, post, put
@@ -35,6 +37,7 @@ from slotmeter.api.sales import sale_fields
 from slotmeter.ports import Right, Row
 from slotmeter.services.commission import PlanWish
 from slotmeter.services.float_accounts import float_left
+from slotmeter.services.meter_swap import SwapWish
 from slotmeter.services.operations import Asked
 from slotmeter.services.refunds import RefundWish
 from slotmeter.services.replacement import ReplacementWish
@@ -60,6 +63,22 @@ async def replace_sale(call: Call[ReplacementBody, Nothing]) -> Answer:
     content = {"operation": operation_line(row).model_dump(mode="json"), "sale": sale_fields(sale)}
     status = HTTPStatus.CREATED if is_new else OK
     return Answer(status, msgspec.json.encode(content))
+
+
+async def swap_meter(call: Call[SwapBody, Nothing]) -> Answer:
+    """Swap a meter: 201 the first time, 200 for the same request again."""
+    body = call.body
+    wish = SwapWish(
+        call.path("number"),
+        body.new,
+        body.credit,
+        body.old_register,
+        body.new_register,
+        body.coding,
+    )
+    row, token, is_new = await call.services.codings.swaps.swap(_asked(call), wish)
+    status = HTTPStatus.CREATED if is_new else OK
+    return json_answer(Swap(operation=operation_line(row), token=token), status)
 
 
 async def refund(call: Call[RefundBody, Nothing]) -> Answer:
@@ -188,6 +207,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         Right.SALE_CORRECT,
         {HTTPStatus.CREATED: Replacement, OK: Replacement},
         body=ReplacementBody,
+        problems=(409,),
+    ),
+    post(
+        "/meters/{number}/swap",
+        swap_meter,
+        "ledger",
+        Right.METER_SWAP,
+        {HTTPStatus.CREATED: Swap, OK: Swap},
+        body=SwapBody,
         problems=(409,),
     ),
     post(

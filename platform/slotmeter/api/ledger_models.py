@@ -39,6 +39,8 @@ __all__ = [
     "ReplacementBody",
     "ReversalBody",
     "SettleBody",
+    "Swap",
+    "SwapBody",
     "TrialBalanceAnswer",
     "TrialBalanceQuery",
 ]
@@ -214,6 +216,28 @@ class SettleBody(Body):
     reason: Reason
 
 
+class SwapBody(Body):
+    """Another meter at the same place."""
+
+    request_id: RequestId
+    new: MeterNumber
+    credit: Annotated[str, Field(min_length=1, max_length=20)] = Field(
+        default="0", description="kWh or m³ that the old meter still held."
+    )
+    old_register: Annotated[str, Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="kWh or m³ on its counter; null if it cannot be read."
+    )
+    new_register: Annotated[str, Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="kWh or m³ on the new one's."
+    )
+    coding: dict[str, Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict,
+        description="For a new meter that is not known yet: columns of the meter file for its key "
+        "(the old one's where nothing is said) and its device.",
+    )
+    reason: Reason
+
+
 # --- answers -------------------------------------------------------------------------------------
 
 
@@ -331,6 +355,13 @@ class Replacement(Out):
 
     operation: Operation
     sale: Sale
+
+
+class Swap(Out):
+    """A meter that was swapped, and the token that carries what was left."""
+
+    operation: Operation
+    token: str | None
 
 
 class FloatLine(Out):

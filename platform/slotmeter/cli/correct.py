@@ -40,6 +40,7 @@ def register(subparsers: Subparsers) -> None:
     )
     refund.add_argument("--paid-by", choices=("till", "bank"), default="till")
     _register_replace(actions)
+    _register_swap(actions)
 
 
 def _add_declared(parser: argparse.ArgumentParser) -> None:
@@ -51,29 +52,49 @@ def _add_declared(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _register_replace(actions: Subparsers) -> None:
+def _over_api(actions: Subparsers, name: str, help_text: str) -> argparse.ArgumentParser:
+    """Add an action that a running server does, since it needs its keys."""
     from pathlib import Path
 
     from slotmeter.cli.sell import DEFAULT_API, api_url
 
-    replace = actions.add_parser("replace", help="sell to the right meter instead")
+    parser = actions.add_parser(name, help=help_text)
+    parser.add_argument("--reason", required=True, help="recorded with the act")
+    parser.add_argument(
+        "--request-id", help="yours; the same one again is the same operation. Made up if left out"
+    )
+    parser.add_argument(
+        "--api", type=api_url, metavar="URL", default=DEFAULT_API, help=f"{DEFAULT_API}"
+    )
+    parser.add_argument("--key-file", type=Path, metavar="FILE", required=True)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _register_replace(actions: Subparsers) -> None:
+    replace = _over_api(actions, "replace", "sell to the right meter instead")
     replace.add_argument("receipt", metavar="RECEIPT", help="of the sale for the wrong meter")
     replace.add_argument("--meter", required=True, help="the right one")
     _add_declared(replace)
-    replace.add_argument("--reason", required=True, help="recorded with the act")
-    replace.add_argument(
-        "--request-id", help="yours; the same one again is the same operation. Made up if left out"
-    )
-    replace.add_argument(
-        "--api",
-        type=api_url,
-        metavar="URL",
-        default=DEFAULT_API,
-        help=f"the server that makes the token; {DEFAULT_API}",
-    )
-    replace.add_argument("--key-file", type=Path, metavar="FILE", required=True)
-    replace.add_argument("--json", action="store_true", help="print JSON")
     replace.set_defaults(run=_run_replace)
+
+
+def _register_swap(actions: Subparsers) -> None:
+    swap = _over_api(actions, "swap", "another meter at the same place; its credit moves once")
+    swap.add_argument("old", metavar="METER", help="the meter that is taken off")
+    swap.add_argument("--new", required=True, metavar="METER", help="the one that is put on")
+    swap.add_argument("--credit", default="0", help="kWh or m³ that the old one still held")
+    swap.add_argument("--old-register", metavar="READING", help="kWh or m³ on its counter")
+    swap.add_argument("--new-register", metavar="READING")
+    swap.add_argument(
+        "--coding",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="of the meter file, for a meter that is not known yet: its key where it is not the "
+        "old one's, and its device",
+    )
+    swap.set_defaults(run=_run_swap)
 
 
 async def _reverse(options: argparse.Namespace, desk: LedgerDesk, asked: Asked) -> Row:
@@ -92,18 +113,21 @@ async def _refund(options: argparse.Namespace, desk: LedgerDesk, asked: Asked) -
     return row
 
 
-def _run_replace(options: argparse.Namespace) -> int:
+def _posted(options: argparse.Namespace, path: str, **request: Any) -> dict[str, Any]:
     from slotmeter.cli.sell import Api, answer_of, read_key
 
     api = Api(options.api, read_key(options.key_file))
-    request: dict[str, Any] = {
+    body = {
         "request_id": options.request_id or f"cli-{secrets.token_hex(12)}",
-        "meter": options.meter,
-        "declared": options.declared,
         "reason": options.reason,
+        **request,
     }
+    return answer_of(*api.call("POST", path, body))
+
+
+def _run_replace(options: argparse.Namespace) -> int:
     path = f"/receipts/{quote(options.receipt, safe='')}/replacement"
-    done = answer_of(*api.call("POST", path, request))
+    done = _posted(options, path, meter=options.meter, declared=options.declared)
     if options.json:
         print(json.dumps(done, indent=2))
         return EXIT_OK
@@ -112,4 +136,26 @@ def _run_replace(options: argparse.Namespace) -> int:
     print(f"{number}: {options.receipt} is replaced by {sale['receipt_number']}")
     for token in sale["tokens"]:
         print(f"  {token['purpose']:10} {token['digits']}")
+    return EXIT_OK
+
+
+def _run_swap(options: argparse.Namespace) -> int:
+    coding = dict(text.split("=", 1) if "=" in text else (text, "") for text in options.coding)
+    done = _posted(
+        options,
+        f"/meters/{quote(options.old, safe='')}/swap",
+        new=options.new,
+        credit=options.credit,
+        old_register=options.old_register,
+        new_register=options.new_register,
+        coding=coding,
+    )
+    if options.json:
+        print(json.dumps(done, indent=2))
+        return EXIT_OK
+    print(f"{done['operation']['number']}: {options.old} is swapped for {options.new}")
+    if done["token"] is not None:
+        print(f"  token for what was left: {done['token']}")
+    for receipt in done["operation"]["detail"]["unused_receipts"]:
+        print(f"  bought for the old meter and never typed: {receipt}")
     return EXIT_OK

@@ -12,6 +12,7 @@ from slotmeter.services.campaigns import Campaigns
 from slotmeter.services.key_changes import KeyChanges
 from slotmeter.services.key_replacements import KeyReplacements
 from slotmeter.services.management_tokens import ManagementTokens
+from slotmeter.services.meter_swap import MeterSwaps
 from slotmeter.services.tid_allocator import TidAllocator
 
 __all__ = ["CodingOffice"]
@@ -26,6 +27,7 @@ class CodingOffice:
     management: ManagementTokens
     campaigns: Campaigns
     sets: CampaignSets
+    swaps: MeterSwaps
 
     @classmethod
     def of(
@@ -63,4 +65,7 @@ class CodingOffice:
             ),
             campaigns=campaigns,
             sets=CampaignSets(uow, safe, clock, campaigns, replacements),
+            swaps=MeterSwaps(
+                uow, security, safe, clock, draw_rnd=draw_rnd, on_queued=on_queued, tids=tids
+            ),
         )

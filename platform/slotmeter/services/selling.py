@@ -194,9 +194,8 @@ class Selling:
                 ``token_cannot_be_made``: the sale was voided and all it took given back.
             Unavailable: ``token_not_made``: the sale is kept; send the same request again.
         """
-        check_request(request)
         now_us = epoch_us(self._clock.now())
-        begin = SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd(), tids=self._tids)
+        begin = self.begin(caller, request, now_us)
         try:
             begun = await self._uow.run(begin.reads(), begin.decide)
         except Refused as error:
@@ -213,7 +212,7 @@ class Selling:
             Refused: see :func:`check_request`.
         """
         check_request(request)
-        return SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd())
+        return SaleBegin(caller, request, now_us=now_us, rnd=self._draw_rnd(), tids=self._tids)
 
     async def finish(self, begun: Begun) -> SaleView:
         """Make the tokens and the second commit of a sale, unless that was done before.
