@@ -56,6 +56,7 @@ REACHED = (
             "key_replacements",
             "management_kinds",
             "management_tokens",
+            "training",
             "supply_groups",
             "journal_export",
             "meter_swap",

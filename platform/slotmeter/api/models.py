@@ -294,6 +294,9 @@ class Sale(Out):
     issued_at: Instant | None
     delivery: Delivery
     receipt_url: str
+    mark: Literal["", "training"] = Field(
+        description="`training`: sold for practice; real meters refuse the tokens."
+    )
 
 
 class SalesPage(Out):

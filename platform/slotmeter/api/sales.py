@@ -25,6 +25,7 @@ from slotmeter.ports import Row
 from slotmeter.services.queries import SalesFilter
 from slotmeter.services.sale_views import QuoteView, SaleView, SoldToken
 from slotmeter.services.selling import SellRequest
+from slotmeter.services.training import MARK
 from slotmeter.units import Commodity, Money, Quantity, commodity_quantity, epoch_us, iso_utc
 from slotmeter.vending.receipts import ReceiptLine
 
@@ -123,12 +124,14 @@ async def sell(call: Call[SaleBody, Nothing]) -> Answer:
     body = call.body
     request = SellRequest(body.sale_id, body.meter, body.tendered, body.channel, body.claim_free)
     view, created = await call.services.selling.sell(call.caller, request)
-    return sale_answer(view, HTTPStatus.CREATED if created else HTTPStatus.OK)
+    status = HTTPStatus.CREATED if created else HTTPStatus.OK
+    return sale_answer(view, status, training=call.caller.principal.training)
 
 
 async def sale(call: Call[Nothing, Nothing]) -> Answer:
     """Return one of the caller's own sales."""
-    return sale_answer(await call.services.selling.sale(call.caller, call.path("sale_id")))
+    view = await call.services.selling.sale(call.caller, call.path("sale_id"))
+    return sale_answer(view, training=call.caller.principal.training)
 
 
 async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
@@ -146,12 +149,14 @@ async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
     return json_answer(SalesPage(items=[_sale_line(row) for row in page.rows], next=_id(page.next)))
 
 
-def sale_answer(view: SaleView, status: int = HTTPStatus.OK) -> Answer:
+def sale_answer(
+    view: SaleView, status: int = HTTPStatus.OK, *, training: bool = False
+) -> Answer:
     """Write a ``Sale`` without building the model: nothing is answered as often as this."""
-    return Answer(status, WRITE_JSON(sale_fields(view)))
+    return Answer(status, WRITE_JSON(sale_fields(view, training=training)))
 
 
-def sale_fields(view: SaleView) -> dict[str, Any]:
+def sale_fields(view: SaleView, *, training: bool = False) -> dict[str, Any]:
     """Return the fields of ``Sale``, in its order."""
     return {
         "sale_id": view.sale_id,
@@ -175,6 +180,7 @@ def sale_fields(view: SaleView) -> dict[str, Any]:
             "verified_at": instant_text(view.verified_us),
         },
         "receipt_url": f"/api/v1/receipts/{view.receipt_number}",
+        "mark": MARK if training else "",
     }
 
 

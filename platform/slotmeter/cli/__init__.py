@@ -51,6 +51,7 @@ COMMANDS = {
     "vault": "vault",
     "key-change": "key_change",
     "key-campaign": "key_campaign",
+    "training": "training",
     "user": "user",
     "import": "importing",
     "serve": "serve",

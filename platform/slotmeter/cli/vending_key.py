@@ -173,7 +173,8 @@ async def _add(options: argparse.Namespace, folder: OpenFolder, utility: Utility
         desk = KeyDesk.of(folder.database, folder.clock, vault.wrapping, vault.security.refresh)
         alone = folder.config.vault.two_officers
         await desk.vending.check_alone(utility.id, two_officers=alone)
-        info = await vault.security.load(vending_key_id(options.sgc, options.krn), key)
+        key_id = vending_key_id(options.sgc, options.krn, training=utility.training)
+        info = await vault.security.load(key_id, key)
     await folder.registry.record(
         folder.origin,
         utility,

@@ -52,6 +52,7 @@ from slotmeter.services.key_change_steps import (
 from slotmeter.services.key_wanted import Coding, Wanted, parameters_under, wanted_of
 from slotmeter.services.queries import Page
 from slotmeter.services.tid_allocator import stored_parameters
+from slotmeter.services.training import check_training_key
 from slotmeter.units import epoch_us
 from slotmeter.vending.sts import (
     KeyParameters,
@@ -103,7 +104,9 @@ class KeyChanges:
         rows = await self._uow.read(meter_reads(utility_id, meter, now_us))
         row = codable(rows, meter)
         current = stored_parameters(row["parameters"])
+        training = caller.principal.training
         key_id = wish.key_id or await self._key_of_group(utility_id, current) or row["key_id"]
+        check_training_key(key_id, training=training)
         info = await self._security.describe(key_id)
         new = parameters_under(current, info, tariff_index=wish.tariff_index)
         check_new_key(current, new, row["key_id"] == key_id, wish, minute_1993_of_us(now_us))

@@ -43,6 +43,7 @@ from slotmeter.vending.sts import (
 
 __all__ = ["BATCH_ROWS", "Imported", "MeterImport"]
 
+BASE_DATE_OVER = "after_last_tid"
 BATCH_ROWS = 200
 """Rows in one unit of work: short enough that a server on the same database does not wait."""
 
@@ -167,7 +168,7 @@ class MeterImport:
         for row in rows:
             if row.parameters is None:
                 continue
-            key_id = vending_key_id(row.parameters.sgc, row.parameters.krn)
+            key_id = self._key_id(row.parameters)
             if key_id not in infos:
                 infos[key_id] = await self._describe(key_id)
             found = [*_key_problems(row, infos[key_id])]
@@ -186,10 +187,16 @@ class MeterImport:
             )
             await self._keys.issue(key_id, parameters, request)
         except Refused as error:
+            if error.code == BASE_DATE_OVER:
+                return []  # it can be brought in, to have its key changed
             named = error.field or ""
             column = named if named in _COLUMN_NAMES else "sgc"
             return [RowProblem(row.row, column, error.code, error.message)]
         return []
+
+    def _key_id(self, parameters: KeyParameters) -> str:
+        training = self._utility.training
+        return vending_key_id(parameters.sgc, parameters.krn, training=training)
 
     async def _describe(self, key_id: str) -> VendingKeyInfo | None:
         try:
@@ -285,7 +292,7 @@ class MeterImport:
             "parameters": None if parameters is None else compact_json(parameters.to_dict()),
             "key_id": None
             if parameters is None
-            else vending_key_id(parameters.sgc, parameters.krn),
+            else self._key_id(parameters),
             "state": "active",
         }
         installation = {

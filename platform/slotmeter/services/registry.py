@@ -30,6 +30,7 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.act_changes import changed
 from slotmeter.services.events import compact_json
 from slotmeter.services.protection import parse_policy
+from slotmeter.services.training import key_name
 from slotmeter.units import epoch_us
 from slotmeter.vending.tariff.model import Tariff
 from slotmeter.vending.tariff.reader import parse_tariff
@@ -60,6 +61,7 @@ class NewUtility:
         address: for receipts.
         branch_code: of the head office.
         branch_name: of the head office.
+        training: it is for practice: see :mod:`slotmeter.services.training`.
     """
 
     code: str
@@ -70,6 +72,7 @@ class NewUtility:
     address: str = ""
     branch_code: str = "head-office"
     branch_name: str = "Head office"
+    training: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class UtilityInfo:
     currency: str
     time_zone: str
     policy: str
+    training: bool = False
 
     def zone(self) -> ZoneInfo:
         """Return its time zone."""
@@ -97,9 +101,9 @@ class TariffAdded:
     is_new: bool
 
 
-def vending_key_id(sgc: str, krn: int) -> str:
+def vending_key_id(sgc: str, krn: int, *, training: bool = False) -> str:
     """Return the name under which the vault keeps the vending key of a supply group."""
-    return f"{sgc}-{krn}"
+    return key_name(f"{sgc}-{krn}", training=training)
 
 
 class Registry:
@@ -175,7 +179,15 @@ class Registry:
                 ),
                 act,
             ]
-            info = UtilityInfo(utility_id, new.code, new.name, new.currency, new.time_zone, "{}")
+            info = UtilityInfo(
+                utility_id,
+                new.code,
+                new.name,
+                new.currency,
+                new.time_zone,
+                "{}",
+                new.training,
+            )
             return Changes(info, steps)
 
         return await self._uow.run([Read("registry_utility_by_code", {"code": new.code})], decide)
@@ -399,12 +411,19 @@ def _utility_row(utility_id: int, new: NewUtility, at_us: int) -> Mapping[str, s
         "address": new.address,
         "policy": "{}",
         "created_us": at_us,
+        "training": int(new.training),
     }
 
 
 def _utility_info(row: Row) -> UtilityInfo:
     return UtilityInfo(
-        row["id"], row["code"], row["name"], row["currency"], row["time_zone"], row["policy"]
+        row["id"],
+        row["code"],
+        row["name"],
+        row["currency"],
+        row["time_zone"],
+        row["policy"],
+        bool(row["training"]),
     )
 
 

@@ -32,6 +32,7 @@ from slotmeter.services.sale_particulars import delivery_of, particulars
 from slotmeter.services.sale_void import refusal_of
 from slotmeter.services.sold_tokens import has_tokens, token_rows
 from slotmeter.services.tid_allocator import TidAllocator
+from slotmeter.services.training import check_training_key
 from slotmeter.services.unpriced import clear_steps
 from slotmeter.units import Money, iso_utc, parse_money
 from slotmeter.vending.ledger import Posting, till_account
@@ -258,6 +259,7 @@ class SaleBegin:
         price_it = price_claim if request.claim_free else price
         purchase = price_it(rows, self._asked, tender)
         number, receipt_step = _next_receipt(rows, principal.utility_id)
+        check_training_key(purchase.row["key_id"], training=principal.training)
         sale_row_id = new_id()
         change = self._key_change(purchase, sale_row_id, new_id)
         if change is not None:

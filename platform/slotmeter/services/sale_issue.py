@@ -26,6 +26,7 @@ from slotmeter.services.debt_states import close_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.key_change_steps import KEY_CHANGE
 from slotmeter.services.sold_tokens import CREDIT, FREE
+from slotmeter.services.training import MARK
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.ledger import Posting, commission_account, till_account
 from slotmeter.vending.sales import sale_postings
@@ -115,7 +116,8 @@ def _deliver(sale: Row, tokens: Sequence[Row], new_id: NewId, now_us: int) -> li
     return steps
 
 
-def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
+def _sold_event(begun: Begun, new_id: NewId, now_us: int) -> Step:
+    sale = begun.sale
     tendered = Money(sale["tender_minor"], sale["currency"])
     data = {
         "receipt_number": sale["receipt_number"],
@@ -123,9 +125,10 @@ def _sold_event(sale: Row, new_id: NewId, now_us: int) -> Step:
         "tendered": str(tendered),
         "delivery": sale["delivery"],
     }
-    text = f"Sold {tendered.currency} {tendered} for meter {sale['meter_number']}"
+    practice = "TRAINING: " if begun.said.get("mark") == MARK else ""
+    text = f"{practice}Sold {tendered.currency} {tendered} for meter {sale['meter_number']}"
     if not tendered.minor:
-        text = f"Gave free units for meter {sale['meter_number']}"
+        text = f"{practice}Gave free units for meter {sale['meter_number']}"
     event = Event(
         utility_id=sale["utility_id"],
         at_us=now_us,
@@ -263,6 +266,6 @@ def issue_sale(
     issued_tokens = [made.row for made in tokens]
     if sale["device_id"] is not None:
         steps += _deliver(sale, issued_tokens, new_id, now_us)
-    steps.append(_sold_event(sale, new_id, now_us))
+    steps.append(_sold_event(begun, new_id, now_us))
     issued = {**sale, "state": "issued", "receipt": receipt, "issued_us": now_us}
     return Changes({**issued, "tokens": issued_tokens}, steps)

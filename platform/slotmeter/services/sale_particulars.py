@@ -8,6 +8,7 @@ from typing import Any
 
 from slotmeter.ports import Caller, Rows
 from slotmeter.services.pricing import Purchase
+from slotmeter.services.training import MARK
 from slotmeter.vending.accounts import CreditMode, masked_name
 from slotmeter.vending.receipts import Receipt, ReceiptToken
 from slotmeter.vending.receipts.assembly import line_dicts, particulars_of
@@ -51,6 +52,7 @@ def particulars(purchase: Purchase, rows: Rows, caller: Caller) -> dict[str, Any
         "tariff_since_us": purchase.tariff_since_us,
         "delivery": delivery_of(purchase),
         **particulars_of(purchase.priced, purchase.situation),
+        **({"mark": MARK} if principal.training else {}),
     }
 
 
