@@ -149,9 +149,7 @@ async def sales(call: Call[Nothing, SalesQuery]) -> Answer:
     return json_answer(SalesPage(items=[_sale_line(row) for row in page.rows], next=_id(page.next)))
 
 
-def sale_answer(
-    view: SaleView, status: int = HTTPStatus.OK, *, training: bool = False
-) -> Answer:
+def sale_answer(view: SaleView, status: int = HTTPStatus.OK, *, training: bool = False) -> Answer:
     """Write a ``Sale`` without building the model: nothing is answered as often as this."""
     return Answer(status, WRITE_JSON(sale_fields(view, training=training)))
 
