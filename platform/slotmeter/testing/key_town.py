@@ -12,8 +12,8 @@ from typing import Any, Final
 from slotmeter.devices.commands import CommandOut
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import Caller, CreditRule, TokenSafe
-from slotmeter.services.key_changes import KeyChanges
 from slotmeter.services.coding_office import CodingOffice
+from slotmeter.services.key_changes import KeyChanges
 from slotmeter.services.key_replacements import KeyReplacements
 from slotmeter.services.management_tokens import ManagementTokens
 from slotmeter.testing.consumption import Household
