@@ -23,7 +23,7 @@ from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.sqlite_ids import Ids
 from slotmeter.storage.sqlite_seal import Chain, open_layout
-from slotmeter.storage.sqlite_unit import connect, make_reads, run_unit
+from slotmeter.storage.sqlite_unit import connect, make_reads, meaning_of, run_unit
 
 __all__ = ["BATCH_UNITS_MAX", "QUEUE_READS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
 
@@ -273,9 +273,7 @@ class Database:
             self._writer.execute("ROLLBACK")
         for job in batch:
             if not isinstance(job.error, SlotmeterError):
-                job.error = Unavailable(
-                    "database_unavailable", f"nothing was written: {error}; try again"
-                )
+                job.error = meaning_of(error)
 
     def _answer(self, batch: list[_Job]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}

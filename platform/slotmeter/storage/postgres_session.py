@@ -37,12 +37,19 @@ IDLE_IN_TRANSACTION_S: Final = 60
 GRACE_S: Final = 5.0
 """The server ends a slow statement itself; one that does not answer even then is gone."""
 
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also: no server of the address can be written
+    OSError,
+    TimeoutError,
+)
 """What the driver raises: the server's errors, and those of the way to it."""
 
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -222,4 +229,16 @@ def meaning_of(error: BaseException) -> SlotmeterError:
         error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError
     ):
         return Refused("text_unusable", "expected text without NUL characters, got one")
+    if isinstance(error, asyncpg.DiskFullError):
+        return Unavailable(
+            "database_full",
+            "nothing was written: the disk of the database server is full; make room and try again",
+        )
+    if isinstance(
+        error, asyncpg.ReadOnlySQLTransactionError | asyncpg.TargetServerAttributeNotMatched
+    ):
+        return Unavailable(
+            "database_read_only",
+            "nothing was written: no server of database.url can be written; try again",
+        )
     return Unavailable("database_unavailable", f"nothing was done: {_said(error)}; try again")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from slotmeter.errors import ConfigError, Conflict
+from slotmeter.errors import ConfigError, Conflict, Unavailable
 from slotmeter.ports import (
     Changes,
     From,
@@ -25,7 +25,7 @@ from slotmeter.storage.dialect import Statements
 from slotmeter.storage.seal.unit_seal import UnitSeal
 from slotmeter.storage.sqlite_seal import Chain
 
-__all__ = ["connect", "make_reads", "run_unit"]
+__all__ = ["connect", "make_reads", "meaning_of", "run_unit"]
 
 T = TypeVar("T")
 
@@ -155,14 +155,36 @@ def run_unit(
         if entry is not None:
             connection.execute(*statements.insert(entry.step.table, entry.step.row))
     except sqlite3.IntegrityError as error:
-        connection.execute("ROLLBACK TO unit")
-        connection.execute("RELEASE unit")
+        _undo(connection)
         raise Conflict("changed_meanwhile", f"a row is there already: {error}") from error
     except BaseException:
-        connection.execute("ROLLBACK TO unit")
-        connection.execute("RELEASE unit")
+        _undo(connection)
         raise
     connection.execute("RELEASE unit")
     if entry is not None:
         chain.add(entry)
     return changes.result
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """Take back what a unit wrote; on a full disk SQLite has taken all of the transaction back."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK TO unit")
+        connection.execute("RELEASE unit")
+
+
+def meaning_of(error: sqlite3.Error) -> Unavailable:
+    """Say what it means for a caller that SQLite could not write."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(
+            "database_full",
+            "nothing was written: the disk or the database is full; make room and try again",
+        )
+    if code == sqlite3.SQLITE_READONLY:
+        return Unavailable(
+            "database_read_only",
+            "nothing was written: the database cannot be written; check the file system and the "
+            "rights of its file, and try again",
+        )
+    return Unavailable("database_unavailable", f"nothing was written: {error}; try again")
