@@ -7,11 +7,12 @@ import asyncio
 import inspect
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+from slotmeter.testing.postgres_server import PostgresServer, find_programs
 from slotmeter.testing.site import free_ports as some_free_ports
 
 LEAK_GRACE_S = 2.0
@@ -85,3 +86,15 @@ def require_program() -> Callable[[str], str]:
         pytest.skip(f"{name} is not installed")
 
     return require
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own; without the programs the test skips, and fails in CI."""
+    programs = find_programs()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed, and CI must run this test")
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    with PostgresServer(programs) as server:
+        yield server

@@ -3,7 +3,7 @@ devices, which nothing serves."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,51 @@ from jsonschema import Draft202012Validator
 
 from slotmeter.api.openapi import openapi_document
 from slotmeter.api.routes import ROUTES
-from slotmeter.config import LimitsConfig
+from slotmeter.config import DatabaseConfig, LimitsConfig
 from slotmeter.ports import Caller
+from slotmeter.storage.postgres_database import PostgresDatabase
 from slotmeter.testing.api_town import ApiTown, Reply, serve_small_utility
+from slotmeter.testing.databases import name_postgres
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
+from slotmeter.testing.postgres_server import PostgresServer, waited_for
 from slotmeter_rules import RULES
 
 DOCUMENT = openapi_document("test")
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail", "request_id"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked ``both_databases`` runs on SQLite and on PostgreSQL."""
+    if metafunc.definition.get_closest_marker("both_databases"):
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def empty_tables(postgres: PostgresServer) -> str:
+    """The name of a database on PostgreSQL that has all tables and no rows, to copy from."""
+    name = postgres.make_database()
+
+    async def make() -> None:
+        config = DatabaseConfig(url=postgres.url(name), require_durable=False)
+        await (await PostgresDatabase.open(config)).close()
+
+    waited_for(make())
+    return name
+
+
+@pytest.fixture(autouse=True)
+def database_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which database the folder of a test has: ``sqlite``, or by its settings ``postgresql``."""
+    kind: str = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield kind
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    folder: Path = request.getfixturevalue("tmp_path")
+    name = server.make_database(template=request.getfixturevalue("empty_tables"))
+    name_postgres(folder, server.url(name))
+    yield kind
+    server.drop_database(name)
 
 
 def operation_for(method: str, path: str) -> dict[str, Any] | None:

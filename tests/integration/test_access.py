@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +12,10 @@ from slotmeter.errors import Conflict, NotFound, NotSignedIn, Refused
 from slotmeter.ports import Changes, Insert, Right, SqlValue
 from slotmeter.services.access import CACHE_S_MAX, Access, Origin
 from slotmeter.services.principals import Principals
-from slotmeter.storage.database import Database
+from slotmeter.storage.opening import AnyDatabase
+from slotmeter.testing.databases import Behind, opened_in
+
+pytestmark = pytest.mark.both_databases
 
 LOCAL = Origin("local:test", "test")
 UTILITY = 1
@@ -48,8 +49,7 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = await Database.open(tmp_path / "slotmeter.db")
+async def database(tmp_path: Path) -> AsyncIterator[AnyDatabase]:
     utility: dict[str, SqlValue] = {
         "id": UTILITY,
         "code": "town",
@@ -63,18 +63,18 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     }
     branch: dict[str, SqlValue] = {"id": 2, "utility_id": UTILITY, "code": "main", "name": "Main"}
     steps = [Insert("utility", utility), Insert("branch", branch)]
-    await database.run([], lambda rows, new_id: Changes(None, steps))
-    yield database
-    await database.close()
+    async with opened_in(tmp_path) as database:
+        await database.run([], lambda rows, new_id: Changes(None, steps))
+        yield database
 
 
 @pytest.fixture
-def access(database: Database, clock: SetClock) -> Access:
+def access(database: AnyDatabase, clock: SetClock) -> Access:
     return Access(database, clock)
 
 
 @pytest.fixture
-def principals(database: Database, clock: SetClock) -> Principals:
+def principals(database: AnyDatabase, clock: SetClock) -> Principals:
     return Principals(database, clock)
 
 
@@ -196,7 +196,7 @@ async def test_a_disabled_principal_is_let_in_again_when_enabled(
 
 
 async def test_a_key_is_read_from_the_database_once_a_second_at_most(
-    access: Access, database: Database, till_key: str
+    access: Access, database: AnyDatabase, till_key: str
 ) -> None:
     first = await access.principal_of(f"Bearer {till_key}")
     await database.close()
@@ -205,7 +205,7 @@ async def test_a_key_is_read_from_the_database_once_a_second_at_most(
 
 
 async def test_the_text_of_a_key_is_nowhere_in_the_data_folder(
-    database: Database, tmp_path: Path, till_key: str
+    database: AnyDatabase, tmp_path: Path, till_key: str
 ) -> None:
     await database.close()
 
@@ -303,15 +303,12 @@ async def test_a_key_of_somebody_else_is_not_found(
 
 
 async def test_every_change_is_an_act_with_its_reason_and_origin(
-    database: Database, principals: Principals, tmp_path: Path, till_key: str
+    database: AnyDatabase, principals: Principals, tmp_path: Path, till_key: str
 ) -> None:
     await principals.set_disabled(LOCAL, UTILITY, name="till", disabled=True, reason="left")
-    with closing(sqlite3.connect(tmp_path / "slotmeter.db")) as connection:
-        acts = connection.execute(
-            "SELECT what, subject, reason, address FROM act ORDER BY id"
-        ).fetchall()
+    acts = Behind(tmp_path).rows("SELECT what, subject, reason, address FROM act ORDER BY id")
 
-    assert acts == [
+    assert [tuple(act.values()) for act in acts] == [
         ("principal.add", "till", WHY, "local:test"),
         ("key.add", "till", WHY, "local:test"),
         ("principal.disable", "till", "left", "local:test"),

@@ -12,6 +12,8 @@ from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.sample_receipts import full_receipt
 from slotmeter.testing.small_utility import tariff_document
 
+pytestmark = pytest.mark.both_databases
+
 SALES = "/api/v1/sales"
 
 

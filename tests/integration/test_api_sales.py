@@ -11,6 +11,8 @@ import pytest
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.small_utility import meter_number
 
+pytestmark = pytest.mark.both_databases
+
 SALES = "/api/v1/sales"
 QUOTES = "/api/v1/quotes"
 WRITTEN = ("sale", "token", "journal", "posting", "event")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +19,8 @@ from slotmeter.testing.credit_town import M3, do, pay, report, use_up, with_cred
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
+
+pytestmark = pytest.mark.both_databases
 
 ON, OFF = SupplyState.ON, SupplyState.OFF
 
@@ -270,13 +270,12 @@ async def test_meters_of_one_account_share_its_credit(town: DeviceTown) -> None:
 
 
 async def _move_to_account_of(town: DeviceTown, meter: SmallMeter, other: SmallMeter) -> None:
-    with closing(sqlite3.connect(town.path)) as connection:
-        connection.execute(
-            "UPDATE supply_point SET account_id ="
-            " (SELECT account_id FROM supply_point WHERE id = ?) WHERE id = ?",
-            (other.supply_point_id, meter.supply_point_id),
-        )
-        connection.commit()
+    town.rows(
+        "UPDATE supply_point SET account_id ="
+        " (SELECT account_id FROM supply_point WHERE id = ?) WHERE id = ?",
+        other.supply_point_id,
+        meter.supply_point_id,
+    )
 
 
 async def test_a_sweep_makes_good_what_a_crash_left_undone(
@@ -401,11 +400,7 @@ def _from(caller: Caller) -> Caller:
 async def test_a_meter_that_was_taken_down_is_left_alone(
     town: DeviceTown, meter: SmallMeter
 ) -> None:
-    with closing(sqlite3.connect(town.path)) as connection:
-        connection.execute(
-            "UPDATE installation SET to_us = from_us WHERE meter_id = ?", (meter.id,)
-        )
-        connection.commit()
+    town.rows("UPDATE installation SET to_us = from_us WHERE meter_id = ?", meter.id)
     await report(town, meter, 9 * M3)
     await report(town, meter, 9 * M3)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ from slotmeter.testing.shop import Shop, open_shop
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import Commodity, epoch_us
 from slotmeter.vending.accounts import Terms
+
+pytestmark = pytest.mark.both_databases
 
 
 class Office:
@@ -324,8 +324,7 @@ async def test_every_change_is_kept_with_its_settlement_and_recorded(
     await office.to(Terms.PREPAID, online, register=7_000)
 
     now = await office.terms.terms(office.shop.utility.utility_id, online.account_number)
-    with closing(sqlite3.connect(office.shop.path)) as connection:
-        acts = [row[0] for row in connection.execute("SELECT what FROM act ORDER BY id")]
+    acts = office.shop.column("SELECT what FROM act ORDER BY id")
 
     assert [row["terms"] for row in now.history] == ["prepaid", "postpaid"]
     assert [each for each in acts if each.startswith("terms.")] == [

@@ -1,4 +1,4 @@
-"""The embedded database: units of work, group commit, guards, and what it refuses to open."""
+"""The database, embedded and on PostgreSQL: units of work, group commit, guards, refusals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,24 @@ from sqlalchemy import create_engine
 from slotmeter.errors import ConfigError, Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, From, Insert, NewId, Read, Rows, Update
 from slotmeter.storage.database import Database
+from slotmeter.storage.dialects.postgresql import kind_of
 from slotmeter.storage.migrate import HEAD, migrations
+from slotmeter.storage.opening import AnyDatabase, open_database
 from slotmeter.storage.schema import APPEND_ONLY, METADATA
+from slotmeter.testing.databases import Behind, RowRefused, opened_in, settings_of
+
+both = pytest.mark.both_databases
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path) -> AsyncIterator[AnyDatabase]:
+    async with opened_in(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> AsyncIterator[Database]:
+    """The embedded one, for what only it does."""
     opened = await Database.open(tmp_path / "slotmeter.db")
     yield opened
     await opened.close()
@@ -46,12 +58,15 @@ def _utility(new_id: NewId, code: str) -> Insert:
     )
 
 
-async def _codes(database: Database) -> list[str]:
+async def _codes(database: AnyDatabase) -> list[str]:
     rows = await database.read([Read("registry_utilities")])
     return sorted(row["code"] for row in rows["registry_utilities"])
 
 
-async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(database: Database) -> None:
+@both
+async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(
+    database: AnyDatabase,
+) -> None:
     def good(_rows: Rows, new_id: NewId) -> Changes[None]:
         return Changes(None, [_utility(new_id, "good")])
 
@@ -68,8 +83,9 @@ async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(database: 
     assert await _codes(database) == ["good"]
 
 
+@both
 async def test_what_decide_raises_reaches_the_caller_and_nothing_is_written(
-    database: Database,
+    database: AnyDatabase,
 ) -> None:
     def refuse(_rows: Rows, _new_id: NewId) -> Changes[None]:
         raise Refused("no", "not today")
@@ -80,7 +96,8 @@ async def test_what_decide_raises_reaches_the_caller_and_nothing_is_written(
     assert await _codes(database) == []
 
 
-async def test_a_doubled_unique_key_is_a_conflict(database: Database) -> None:
+@both
+async def test_a_doubled_unique_key_is_a_conflict(database: AnyDatabase) -> None:
     def add(_rows: Rows, new_id: NewId) -> Changes[None]:
         return Changes(None, [_utility(new_id, "one")])
 
@@ -91,6 +108,7 @@ async def test_a_doubled_unique_key_is_a_conflict(database: Database) -> None:
     assert caught.value.code == "changed_meanwhile"
 
 
+@both
 async def test_ids_are_never_given_twice_even_after_a_restart(tmp_path: Path) -> None:
     given: list[int] = []
 
@@ -99,15 +117,15 @@ async def test_ids_are_never_given_twice_even_after_a_restart(tmp_path: Path) ->
         return Changes(None)
 
     for _ in range(3):
-        database = await Database.open(tmp_path / "slotmeter.db")
-        await asyncio.gather(*(database.run([], take) for _ in range(20)))
-        await database.close()
+        async with opened_in(tmp_path) as database:
+            await asyncio.gather(*(database.run([], take) for _ in range(20)))
 
     assert len(given) == len(set(given)) == 180
     assert given == sorted(given)
 
 
-async def test_many_units_share_few_commits(database: Database) -> None:
+@both
+async def test_many_units_share_few_commits(database: AnyDatabase) -> None:
     def nothing(_rows: Rows, _new_id: NewId) -> Changes[None]:
         return Changes(None)
 
@@ -115,10 +133,11 @@ async def test_many_units_share_few_commits(database: Database) -> None:
 
     assert database.stats.units == 500
     assert database.stats.commits < 100
-    assert database.stats.synchronous == "FULL"
+    assert database.stats.synchronous in ("FULL", "OFF")
 
 
-async def test_a_read_that_refers_to_a_missing_row_gives_no_rows(database: Database) -> None:
+@both
+async def test_a_read_that_refers_to_a_missing_row_gives_no_rows(database: AnyDatabase) -> None:
     rows = await database.read(
         [
             Read("registry_utility_by_code", {"code": "none"}, "utility"),
@@ -129,8 +148,9 @@ async def test_a_read_that_refers_to_a_missing_row_gives_no_rows(database: Datab
     assert list(rows["b"]) == []
 
 
+@both
 async def test_a_closed_database_says_so(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "slotmeter.db")
+    database = await open_database(settings_of(tmp_path))
     await database.close()
     await database.close()
 
@@ -141,7 +161,7 @@ async def test_a_closed_database_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_commit_that_fails_tells_every_caller_and_writes_nothing(
-    database: Database,
+    file: Database,
 ) -> None:
     def add(_rows: Rows, new_id: NewId) -> Changes[None]:
         return Changes(None, [_utility(new_id, "lost")])
@@ -151,17 +171,18 @@ async def test_a_commit_that_fails_tells_every_caller_and_writes_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     results = await asyncio.gather(
-        database.run([], add), database.run([], break_it), return_exceptions=True
+        file.run([], add), file.run([], break_it), return_exceptions=True
     )
 
     assert [type(result) for result in results] == [Unavailable, Unavailable]
-    assert await _codes(database) == []
+    assert await _codes(file) == []
 
 
+@both
 async def test_a_writer_that_dies_refuses_what_waits_and_what_comes(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: AnyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_batch: object) -> None:
+    def broken(_batch: object) -> None:  # what raises at once need not be awaited
         raise MemoryError("no more")
 
     monkeypatch.setattr(database, "_write_batch", broken)
@@ -175,7 +196,7 @@ async def test_a_writer_that_dies_refuses_what_waits_and_what_comes(
 
 
 async def test_a_caller_that_gives_up_still_counts_until_its_unit_is_done(
-    database: Database,
+    file: Database,
 ) -> None:
     release = threading.Event()
 
@@ -183,32 +204,32 @@ async def test_a_caller_that_gives_up_still_counts_until_its_unit_is_done(
         release.wait(10)
         return Changes(None)
 
-    task = asyncio.create_task(database.run([], slow))
+    task = asyncio.create_task(file.run([], slow))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    waiting = database.stats.waiting
+    waiting = file.stats.waiting
     release.set()
-    await database.run([], lambda _rows, _new_id: Changes(None))
+    await file.run([], lambda _rows, _new_id: Changes(None))
 
     assert waiting == 1
-    assert database.stats.waiting == 0
+    assert file.stats.waiting == 0
 
 
 async def test_reads_beyond_the_bound_are_refused(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slotmeter.storage.database.QUEUE_READS_MAX", 3)
 
     results = await asyncio.gather(
-        *(database.read([Read("registry_utilities")]) for _ in range(5)), return_exceptions=True
+        *(file.read([Read("registry_utilities")]) for _ in range(5)), return_exceptions=True
     )
 
     assert sum(isinstance(result, Unavailable) for result in results) == 2
 
 
 async def test_a_file_that_cannot_be_read_now_is_unavailable_and_not_a_bug(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
@@ -216,28 +237,27 @@ async def test_a_file_that_cannot_be_read_now_is_unavailable_and_not_a_bug(
     monkeypatch.setattr("slotmeter.storage.database.make_reads", fail)
 
     with pytest.raises(Unavailable) as caught:
-        await database.read([Read("registry_utilities")])
+        await file.read([Read("registry_utilities")])
     assert caught.value.code == "database_unavailable"
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY)
-def test_append_only_tables_refuse_change_and_removal(table: str, tmp_path: Path) -> None:
-    path = tmp_path / "slotmeter.db"
+@both
+async def test_append_only_tables_refuse_change_and_removal(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    behind = Behind(tmp_path)
+    for table in APPEND_ONLY:
+        columns = METADATA.tables[table].columns
+        samples = {"i": 77, "t": "text", "b": b"bytes"}
+        whole = [samples[kind_of(column.type)] for column in columns]
+        key = next(iter(METADATA.tables[table].primary_key)).name
+        behind.insert_alone(table, dict(zip(columns.keys(), whole, strict=True)))
 
-    async def make() -> None:
-        await (await Database.open(path)).close()
-
-    asyncio.run(make())
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys=OFF")
-        columns = METADATA.tables[table].columns.keys()
-        marks = ",".join("?" for _ in columns)
-        connection.execute(f"INSERT INTO {table} VALUES ({marks})", [9] * len(columns))  # noqa: S608  the table is one of ours
-
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            connection.execute(f"UPDATE {table} SET {columns[0]} = 2")  # noqa: S608  the table is one of ours
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608  the table is one of ours
+        with pytest.raises(RowRefused, match="append-only"):
+            behind.rows(f"UPDATE {table} SET {key} = {key}")  # noqa: S608  the table is one of ours
+        with pytest.raises(RowRefused, match="append-only"):
+            behind.rows(f"DELETE FROM {table}")  # noqa: S608  the table is one of ours
+    assert database.stats.units == 0
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import epoch_us
 from slotmeter.vending.pricing.situation import DebtState
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[DebtOffice]:

@@ -19,6 +19,8 @@ from slotmeter.services.selling import SellRequest
 from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.testing.small_utility import SmallMeter
 
+pytestmark = pytest.mark.both_databases
+
 CAPPED = {
     "tariff": "capped",
     "title": "Capped",

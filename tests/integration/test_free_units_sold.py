@@ -22,6 +22,8 @@ from slotmeter.units import epoch_us
 from slotmeter.vending.sts import ResultCode
 from slotmeter_rules import RULES
 
+pytestmark = pytest.mark.both_databases
+
 BLOCKS: dict[str, Any] = {
     "tariff": "blocks",
     "title": "Blocks",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
 from slotmeter.services.ledger_check import PENDING_S_MAX, LedgerVerdict, verify_ledger
@@ -12,6 +9,8 @@ from slotmeter.services.registry import Registry
 from slotmeter.services.selling import SellRequest
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.small_utility import tariff_document
+
+pytestmark = pytest.mark.both_databases
 
 GENEROUS = {
     "tariff": "generous",
@@ -51,13 +50,7 @@ async def verdict_of(api: ApiTown) -> LedgerVerdict:
 
 def damage(api: ApiTown, statement: str) -> None:
     """Change the database as no program of ours can: without triggers and references."""
-    with closing(sqlite3.connect(api.path, isolation_level=None)) as connection:
-        triggers = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall()
-        for (name,) in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        assert connection.execute(statement).rowcount > 0, "the damage was done"
+    api.behind.damage(statement)
 
 
 async def test_an_honest_ledger_holds(sold: ApiTown) -> None:

@@ -19,6 +19,8 @@ from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, tariff_document
 from slotmeter.units import epoch_us
 from slotmeter.vending.sts import ResultCode
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:

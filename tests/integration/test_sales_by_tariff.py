@@ -24,6 +24,8 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.sts.amounts import decode_currency, encode_currency
 from slotmeter.vending.tariff.reader import stored_tariff
 
+pytestmark = pytest.mark.both_databases
+
 SERVICE = {"code": "service", "label": "Service charge", "amount": "50.00", "taxed": True}
 BLOCKS: dict[str, Any] = {
     "tariff": "blocks",
@@ -227,7 +229,9 @@ async def test_a_new_class_takes_back_the_price_that_was_paid_under_the_old_one(
     # 20 at 4; then 40 at 6 and the 20 before at 2 more, whatever the new class pays at first.
     assert crossing.units == "50.0"
     assert (await lines(shop, crossing.receipt_number))["correction:energy"] == 4_000
-    found = verify_sales(shop.path, shop.utility.utility_id, from_us=0, to_us=2**62)
+    found = await asyncio.to_thread(
+        verify_sales, shop.place, shop.utility.utility_id, from_us=0, to_us=2**62
+    )
     assert (found.repriced.sales, found.repriced.different) == (2, 0)
     await assert_ledger_holds(shop)
 

@@ -18,6 +18,8 @@ from slotmeter.units import epoch_us
 from slotmeter.vending.receipts import render_html, render_text
 from slotmeter.vending.sts import ResultCode
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:

@@ -16,6 +16,8 @@ from slotmeter.services.tariff_draft import Draft
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.vending.tariff.reader import stored_tariff
 
+pytestmark = pytest.mark.both_databases
+
 SOURCE = """\
 # the price of 2027
 tariff: homes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK
 from slotmeter.cli.acting import add_looking_options
-from slotmeter.cli.data_folder import open_folder
+from slotmeter.cli.data_folder import config_of, open_folder
 from slotmeter.cli.local_times import local_time, utc
 from slotmeter.storage.data_files import DATABASE_FILE
 from slotmeter.units import Money, epoch_us
@@ -70,6 +70,7 @@ def _verify(options: argparse.Namespace, utility: UtilityInfo) -> Verified:
     from slotmeter.runtime.repricing import verify_sales
 
     from_at, to_at = utc(options.from_at, utility), utc(options.to_at, utility)
+    config = config_of(options.data)
     console = Console(stderr=True)
     columns = ("pricing again", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -79,7 +80,7 @@ def _verify(options: argparse.Namespace, utility: UtilityInfo) -> Verified:
             bar.update(task, completed=done, total=total)
 
         return verify_sales(
-            options.data / DATABASE_FILE,
+            config.database if config.database.url else options.data / DATABASE_FILE,
             utility.id,
             from_us=0 if from_at is None else epoch_us(from_at),
             to_us=EVER_US if to_at is None else epoch_us(to_at),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from slotmeter.services.buyer import tariff_and_needs
 from slotmeter.services.repricing import Repriced, Repricer, SoldUnder, StoredSale
-from slotmeter.storage.sale_stream import SaleRange, SaleReader
+from slotmeter.storage.sale_stream import Place, SaleRange, SaleReader
 
 __all__ = ["Verified", "verify_sales"]
 
@@ -47,7 +47,7 @@ class Verified:
 
 
 def verify_sales(
-    path: Path,
+    place: Place,
     utility_id: int,
     *,
     from_us: int,
@@ -58,20 +58,20 @@ def verify_sales(
     """Price every sale of a span of time again and compare.
 
     Args:
-        path: the database.
+        place: the database.
         utility_id: whose sales.
         from_us: sold at or after, UTC epoch microseconds.
         to_us: sold before.
         processes: how many work side by side.
         progress: called with how many sales are done, and of how many, now and then.
     """
-    with SaleReader(path) as reader:
+    with SaleReader(place) as reader:
         total = reader.count(utility_id, from_us, to_us)
         alone = processes < 2 or total <= ALONE_SALES_MAX
         parts = 1 if alone else PARTS_PER_PROCESS * processes
         ranges = reader.ranges(utility_id, from_us, to_us, parts=parts)
         if not alone:
-            return _on_processes(path, ranges, processes, lambda done: progress(done, total))
+            return _on_processes(place, ranges, processes, lambda done: progress(done, total))
         repriced = Repriced()
         tariffs = _Tariffs(reader, utility_id)
         for each in ranges:
@@ -80,7 +80,7 @@ def verify_sales(
 
 
 def _on_processes(
-    path: Path, ranges: list[SaleRange], processes: int, report: Callable[[int], None]
+    place: Place, ranges: list[SaleRange], processes: int, report: Callable[[int], None]
 ) -> Verified:
     if not ranges:
         return Verified(Repriced(), 0, _memory_kib())
@@ -91,7 +91,7 @@ def _on_processes(
         processes,
         mp_context=context,
         initializer=_begin,
-        initargs=(path, ranges[0].utility_id, shared),
+        initargs=(place, ranges[0].utility_id, shared),
     ) as pool:
         waiting = {pool.submit(_in_process, each) for each in ranges}
         while waiting:
@@ -132,11 +132,11 @@ _WORKERS: list[_Worker] = []
 """The one of this process, once it has begun."""
 
 
-def _begin(path: Path, utility_id: int, shared: Any) -> None:
+def _begin(place: Place, utility_id: int, shared: Any) -> None:
     # Pricing makes many small values and no cycles: looking for these takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-    reader = SaleReader(path)
+    reader = SaleReader(place)
     _WORKERS.append(_Worker(reader, _Tariffs(reader, utility_id), shared))
 
 

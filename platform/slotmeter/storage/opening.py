@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from slotmeter.config import Config
 from slotmeter.errors import ConfigError
+from slotmeter.ports import UnitOfWork
 from slotmeter.storage.data_files import DATABASE_FILE, make_private
-from slotmeter.storage.database import Database
-
-if TYPE_CHECKING:
-    from slotmeter.storage.postgres_database import PostgresDatabase
-
-    AnyDatabase = Database | PostgresDatabase
+from slotmeter.storage.database import Database, DatabaseStats
 
 __all__ = ["AnyDatabase", "is_there", "open_database"]
+
+
+class AnyDatabase(UnitOfWork, Protocol):
+    """An open database of either kind."""
+
+    @property
+    def stats(self) -> DatabaseStats:
+        """What its writer has done."""
+        ...
+
+    def when_others_wrote(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` soon after another process has committed; now and then it is not called."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits, commit it and let go."""
+        ...
 
 
 def is_there(config: Config) -> bool:

@@ -139,11 +139,13 @@ class PostgresDatabase:
                 await connection.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
                 await bring_up_to_date(connection, config)
                 layout = await open_layout(connection)
-        except FAILURES as error:
-            raise unusable(config, error) from error
-        finally:
+        except BaseException as error:
             connection.terminate()
+            if isinstance(error, FAILURES):
+                raise unusable(config, error) from error
+            raise
         database = cls(config, layout, durable)
+        database._writer = _Writer(connection, UnitWrites(connection, database._writes))
         database._task = asyncio.create_task(database._write_loop(), name="write to PostgreSQL")
         return database
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import asyncpg
@@ -41,14 +42,17 @@ class _Run:
     columns: tuple[tuple[str, ...], ...]
 
 
+@cache
+def _compiled() -> Mapping[str, InPieces]:
+    return {name: read_in_pieces(statement) for name, statement in catalogue().reads.items()}
+
+
 class ReadRuns:
     """The reads of the catalogue, and the runs of them that were made so far."""
 
     def __init__(self) -> None:
         """Compile every read."""
-        self._reads = {
-            name: read_in_pieces(statement) for name, statement in catalogue().reads.items()
-        }
+        self._reads = _compiled()
         self._runs: dict[Shape, _Run] = {}
 
     def run(self, shape: Shape) -> _Run:

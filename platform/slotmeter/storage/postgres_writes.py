@@ -9,13 +9,13 @@ The values travel as three arrays: numbers, texts, bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import Table
-from sqlalchemy.sql.dml import UpdateBase
 
 from slotmeter.ports import Insert, SqlValue, Step, Update
 from slotmeter.storage.dialects.postgresql import (
@@ -69,16 +69,13 @@ class _Piece:
 class PostgresWrites:
     """Inserts and updates in pieces; shared by the sessions of a database."""
 
-    def __init__(self, layout: Layout | None = None) -> None:
+    def __init__(self, layout: Layout) -> None:
         """Compile every update of the catalogue.
 
         Args:
             layout: what is sealed; updates then return what their seals are made of.
         """
-        self.layout = layout
-        self._updates = {
-            name: _update(statement, layout) for name, statement in catalogue().updates.items()
-        }
+        self._updates = _compiled(_Sealed(layout.digest, layout))
         self._pieces: dict[_Key, _Piece] = {}
 
     def piece(self, key: _Key) -> _Piece:
@@ -107,10 +104,20 @@ class PostgresWrites:
         return _Piece(body, taken, statement, rows, returns, update.touch)
 
 
-def _update(statement: UpdateBase, layout: Layout | None) -> InPieces:
-    if layout is None:
-        return update_in_pieces(statement, None)
-    return update_in_pieces(*sealed_update(statement, layout))
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A layout that compares by its digest."""
+
+    digest: bytes
+    layout: Layout = field(compare=False)
+
+
+@cache
+def _compiled(sealed: _Sealed) -> Mapping[str, InPieces]:
+    return {
+        name: update_in_pieces(*sealed_update(statement, sealed.layout))
+        for name, statement in catalogue().updates.items()
+    }
 
 
 def _element(kind: Kind, at: int) -> str:

@@ -6,16 +6,12 @@ For tests of whatever calls the API: a till, a dashboard, an integration. Every 
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -42,10 +38,10 @@ from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
 from slotmeter.services.selling import Selling
-from slotmeter.storage.database import Database
-from slotmeter.storage.migrate import migrate
+from slotmeter.storage.opening import AnyDatabase
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.databases import Behind, opened_in
 from slotmeter.testing.sample_safe import sample_safe, sample_wrapping
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
@@ -84,7 +80,7 @@ class ApiTown:
 
     url: str
     session: aiohttp.ClientSession
-    database: Database
+    database: AnyDatabase
     utility: SmallUtility
     clock: FakeClock
     services: Services
@@ -92,6 +88,7 @@ class ApiTown:
     readings: EmbeddedReadings
     runner: web.AppRunner
     path: Path
+    behind: Behind
     check: Check
     reasons: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
@@ -146,8 +143,7 @@ class ApiTown:
 
     def sql(self, text: str, *values: object) -> list[Any]:
         """Look into the database, or change it, behind the platform's back."""
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            return connection.execute(text, values).fetchall()
+        return [tuple(row.values()) for row in self.behind.rows(text, *values)]
 
 
 @asynccontextmanager
@@ -162,9 +158,7 @@ async def serve_small_utility(
         check: is given method, path and answer of every call.
     """
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(_put_empty_database, folder / "slotmeter.db")
-        database = await Database.open(folder / "slotmeter.db")
-        stack.push_async_callback(database.close)
+        database = await stack.enter_async_context(opened_in(folder))
         readings = await EmbeddedReadings.open(folder / "readings.db")
         stack.push_async_callback(readings.close)
         security = await _vault(folder)
@@ -191,22 +185,10 @@ async def serve_small_utility(
             readings=readings,
             runner=runner,
             path=folder / "slotmeter.db",
+            behind=Behind(folder),
             check=check,
             reasons=reasons,
         )
-
-
-@cache
-def _empty_database() -> bytes:
-    """Return a file with all tables and no rows; migrating anew for each town is slow."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "slotmeter.db"
-        migrate(path)
-        return path.read_bytes()
-
-
-def _put_empty_database(path: Path) -> None:
-    path.write_bytes(_empty_database())
 
 
 async def _vault(folder: Path) -> SoftwareSecurityModule:
@@ -218,7 +200,7 @@ async def _vault(folder: Path) -> SoftwareSecurityModule:
 
 
 def _services(
-    database: Database,
+    database: AnyDatabase,
     readings: EmbeddedReadings,
     security: SoftwareSecurityModule,
     clock: FakeClock,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -155,7 +156,12 @@ async def _on_postgres(
     try:
         if alone:
             await connection.execute("SET session_replication_role = replica")
-        return [dict(row) for row in await connection.fetch(marked, *values)]
+        rows = await connection.fetch(marked, *values)
+        # Sums of whole numbers are numbers of any size there.
+        return [
+            {key: int(value) if isinstance(value, Decimal) else value for key, value in row.items()}
+            for row in rows
+        ]
     except asyncpg.IntegrityConstraintViolationError as error:
         raise RowRefused(str(error)) from error
     finally:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +72,8 @@ class DebtOffice:
 
     def acts(self, what: str) -> list[Any]:
         """Return the acts of one name: subject, reason, data."""
-        with closing(sqlite3.connect(self.shop.path)) as connection:
-            found = connection.execute(
-                "SELECT subject, reason, data FROM act WHERE what = ? ORDER BY id", (what,)
-            )
-            return found.fetchall()
+        text = "SELECT subject, reason, data FROM act WHERE what = ? ORDER BY id"
+        return [tuple(row.values()) for row in self.shop.rows_of(text, what)]
 
 
 @asynccontextmanager

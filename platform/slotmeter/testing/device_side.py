@@ -6,9 +6,8 @@ For tests of what frames, commands and time do; nothing runs by itself.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,8 +40,8 @@ from slotmeter.services.control import Order, Target, queue_steps
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.ingest import DeviceConsumer, Frames
 from slotmeter.services.metrics import DeviceMetrics
-from slotmeter.storage.database import Database
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.databases import Behind, opened_in
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import SmallMeter, SmallUtility, tariff_document
 from slotmeter.units import Commodity, epoch_us
@@ -189,6 +188,7 @@ class DeviceTown:
     utility: SmallUtility
     seller: Caller
     path: Path
+    behind: Behind
     _sales: int = 0
 
     @property
@@ -202,10 +202,7 @@ class DeviceTown:
 
     def rows(self, sql: str, *params: SqlValue) -> list[dict[str, Any]]:
         """Return what is committed."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            cursor = connection.execute(sql, params)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+        return self.behind.rows(sql, *params)
 
     def row(self, sql: str, *params: SqlValue) -> dict[str, Any]:
         """Return the only row."""
@@ -355,13 +352,10 @@ async def device_town(
 ) -> AsyncIterator[DeviceTown]:
     """Open a database with a small utility and everything on its device side."""
     clock = FakeClock()
-    path = folder / "slotmeter.db"
-    database = await Database.open(path)
-    try:
+    path, behind = folder / "slotmeter.db", Behind(folder)
+    async with opened_in(folder) as database:
         utility = await SmallUtility(database, epoch_us(clock.now())).make()
         for commodity in ("electricity", "water", "gas"):
             await utility.add_tariff(tariff_document(commodity))
         side = DeviceSide(database, clock, rule, script=script, drivers=drivers)
-        yield DeviceTown(side, utility, await utility.add_principal("till", "vendor"), path)
-    finally:
-        await database.close()
+        yield DeviceTown(side, utility, await utility.add_principal("till", "vendor"), path, behind)

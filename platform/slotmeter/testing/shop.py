@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +14,10 @@ from slotmeter.ports import Caller, Read, Row
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.sale_begin import SaleBegin
 from slotmeter.services.selling import SaleView, Selling, SellRequest
-from slotmeter.storage.database import Database
+from slotmeter.storage.opening import AnyDatabase
+from slotmeter.storage.sale_stream import Place
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.databases import Behind, opened_in, settings_of
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import (
     KEY_ID,
@@ -41,13 +42,20 @@ class Shop:
     """A small utility with somebody at the till."""
 
     path: Path
-    database: Database
+    behind: Behind
+    database: AnyDatabase
     utility: SmallUtility
     selling: Selling
     clock: FakeClock
     security: SoftwareSecurityModule
     till: Caller
     paid_meters: list[int] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place:
+        """Where whoever looks at stored sales finds them."""
+        database = settings_of(self.path.parent).database
+        return database if database.url else self.path
 
     async def sell(self, meter: str, tendered: str = "116.00", sale_id: str = "s1") -> SaleView:
         """Sell and return the sale."""
@@ -60,19 +68,15 @@ class Shop:
 
     def sql(self, text: str, *values: object) -> None:
         """Change a row behind the platform's back."""
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.execute(text, values)
+        self.behind.rows(text, *values)
 
     def rows_of(self, text: str, *values: object) -> list[dict[str, Any]]:
         """Return what a query of one's own finds."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            cursor = connection.execute(text, values)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+        return self.behind.rows(text, *values)
 
     def column(self, text: str, *values: object) -> list[Any]:
         """Return the first column of what a query of one's own finds."""
-        return [next(iter(row.values())) for row in self.rows_of(text, *values)]
+        return self.behind.values(text, *values)
 
     def code_meter(self, meter: SmallMeter, **changes: Any) -> None:
         """Change how the platform thinks a meter is coded; without changes, as it was."""
@@ -107,10 +111,16 @@ class Shop:
 @asynccontextmanager
 async def open_shop(folder: Path) -> AsyncIterator[Shop]:
     """Make everything in an empty folder, and close it at the end."""
-    database = await Database.open(folder / "slotmeter.db")
-    create_vault(folder)
-    security = SoftwareSecurityModule.open(folder)
-    await security.load(KEY_ID, VENDING_KEY)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(opened_in(folder))
+        create_vault(folder)
+        security = SoftwareSecurityModule.open(folder)
+        stack.push_async_callback(security.close)
+        await security.load(KEY_ID, VENDING_KEY)
+        yield await _furnished(folder, database, security)
+
+
+async def _furnished(folder: Path, database: AnyDatabase, security: SoftwareSecurityModule) -> Shop:
     clock = FakeClock(SHOP_OPENS_AT)
     utility = await SmallUtility(database, epoch_us(SHOP_OPENS_AT)).make()
     for commodity in ("electricity", "water", "gas"):
@@ -130,6 +140,5 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
         on_issued=lambda: None,
     )
     till = await utility.add_principal("Till 1", "vendor")
-    yield Shop(folder / "slotmeter.db", database, utility, selling, clock, security, till, paid)
-    await security.close()
-    await database.close()
+    path, behind = folder / "slotmeter.db", Behind(folder)
+    return Shop(path, behind, database, utility, selling, clock, security, till, paid)
