@@ -291,3 +291,20 @@ def test_a_collection_of_free_units_speaks_of_no_money(language: str) -> None:
 
     assert "50.0 kWh" in told[1]
     assert not any("0.00" in sentence for sentence in told)
+
+
+def test_a_correction_to_prices_of_an_earlier_day_says_which() -> None:
+    change = replace(
+        line("correction", -2_000, code="price_change", quantity=100_000, cost_minor=10_000),
+        label="Energy",
+        period="2026-03-15",
+    )
+    receipt = replace(full_receipt(), lines=(change,))
+
+    told = next(sentence for sentence in explain(receipt) if "2026-03-15" in sentence)
+
+    assert told == (
+        "Energy: KES 20.00 is given back for units that you bought since 2026-03-15, because the "
+        "new prices count from that day on. The 100.0 kWh of before had cost KES 100.00; now they "
+        "cost KES 80.00."
+    )

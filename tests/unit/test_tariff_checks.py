@@ -69,6 +69,7 @@ def test_a_plain_tariff_may_go_live() -> None:
         (tariff(), {"commodity": "water"}, "commodity_changed"),
         (tariff(taxes=VAT), {"tax_number": " "}, "tax_number_missing"),
         (tariff(valid_until="2026-12-01"), {}, "ends_before_it_begins"),
+        (tariff(prices_since="2026-12-02"), {}, "prices_since_after_start"),
     ],
 )
 def test_what_cannot_be_is_an_error(wanted: Tariff, changes: Any, code: str) -> None:
@@ -76,6 +77,10 @@ def test_what_cannot_be_is_an_error(wanted: Tariff, changes: Any, code: str) -> 
         check_go_live(live(wanted, **changes), accept_warnings=True)
 
     assert refused.value.code == code
+
+
+def test_prices_may_count_from_the_day_of_the_version_or_before() -> None:
+    assert codes(live(tariff(prices_since="2026-12-01"))) == []
 
 
 def test_without_a_tax_no_tax_number_is_needed() -> None:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from slotmeter.ports import Principal, Read, Row, Rows, SqlValue
 from slotmeter.services.buyer_needs import Needs, is_by_class, tariff_and_needs
 from slotmeter.services.debt_states import debt_reads, debt_states
+from slotmeter.services.repriced_sales import sales_read, versions_read, with_price_changes
 from slotmeter.units import epoch_us
 from slotmeter.vending.accounts import CreditMode
 from slotmeter.vending.pricing.charges_due import TakenCharge, open_charges, open_free
@@ -86,6 +87,8 @@ class BuyerReads:
         meter = rows["meter"][0]
         _, needs = self.tariff(rows)
         reads = [] if needs.is_plain else self._by_tariff(needs, meter["supply_point_id"], rows)
+        if needs.price_changes:
+            reads += versions_read(meter, self._now_us)
         if meter["registered_account_id"] is not None and needs.free_months is not None:
             reads.append(Read("free_registered", {"account_id": meter["registered_account_id"]}))
         if meter["indebted_account_id"] is not None:
@@ -136,10 +139,10 @@ class BuyerReads:
         if not rows["tariff"]:
             return []
         _, needs = self.tariff(rows)
-        if not needs.adds_up:
-            return []
         meter = rows["meter"][0]
-        reads = []
+        reads = sales_read(rows, self.zone(rows))
+        if not needs.adds_up:
+            return reads
         if rows["tariff"][0]["valid_from_us"] > _unsettled_from_us(self, rows):
             of_tariff: dict[str, SqlValue] = {
                 "tariff_id": meter["tariff_id"],
@@ -259,7 +262,8 @@ def situation_of(reads: BuyerReads, rows: Rows, now_us: int, channel: str) -> Si
         situation = replace(situation, charges=_charges(reads, rows, situation))
     if needs.free_months is not None:
         situation = replace(situation, free=_free(reads, rows, situation))
-    return _with_prices_paid(tariff, situation, rows.get("earlier", ()))
+    situation = _with_prices_paid(tariff, situation, rows.get("earlier", ()))
+    return with_price_changes(rows, situation)
 
 
 def _with_prices_paid(tariff: Tariff, situation: Situation, sales: Sequence[Row]) -> Situation:

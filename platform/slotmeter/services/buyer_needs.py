@@ -38,6 +38,7 @@ class Needs:
         free_months: free units of so many months back; None for none.
         by_use: what was used in it, for charges, where the ledger holds the credit.
         monthly: codes of the charges, where they are simply due once a month to everybody.
+        price_changes: what was sold since its prices count, before it took effect.
         is_plain: none of these.
     """
 
@@ -54,6 +55,7 @@ class Needs:
     is_plain: bool = False
     corrects: bool = False
     by_use: bool = False
+    price_changes: bool = False
 
 
 @lru_cache(maxsize=1_000)
@@ -80,6 +82,7 @@ def tariff_and_needs(body: str) -> tuple[Tariff, Needs]:
             default=None,
         ),
         by_use=by_use,
+        price_changes=tariff.prices_since is not None,
     )
     plain = Needs(
         window=False,

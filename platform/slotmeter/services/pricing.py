@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import From, Principal, Read, Reads, Row, Rows, SqlValue, Then
 from slotmeter.services.buyer import BuyerReads, free_by_token, situation_of
+from slotmeter.services.repriced_sales import without_price_changes
 from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, Money
 from slotmeter.vending.accounts import CreditMode, Supply, Terms, check_may_buy
@@ -135,6 +136,8 @@ def _priced(
     check_currency(tariff, tender.currency)
     situation = situation_of(asked.buyer, rows, asked.now_us, asked.channel)
     if claims_only:
+        # Nothing is paid now: what earlier sales cost more or less waits for the next purchase.
+        situation = without_price_changes(situation)
         priced = _claimed(rows, asked, tariff, situation)
     else:
         priced = price_tender(tariff, situation, tender.minor)

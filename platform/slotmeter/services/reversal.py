@@ -8,6 +8,7 @@ they are watched, and an alarm says if one of them turns up in a meter after all
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -234,13 +235,15 @@ def _found(rows: Rows, receipt_number: str) -> Row:
 
 def _check_later(rows: Rows) -> None:
     sale = rows["corrected"][0]
-    if sale["lifeline_units"] and rows["correction_later"]:
-        later = rows["correction_later"][0]["receipt_number"]
-        raise Refused(
-            "later_sale_rests_on_it",
-            f"sale {later} took the cheap units of this one back; take {later} back first",
-            field="receipt_number",
-        )
+    for row in rows["correction_later"]:
+        later = row["receipt_number"]
+        what = ""
+        if sale["lifeline_units"] and row["lifeline_units"] < 0:
+            what = f"took the cheap units of this one back; take {later} back first"
+        elif sale["id"] in json.loads(row["situation"] or "{}").get("repriced_sales", ()):
+            what = f"corrected the price of this one; take {later} back first"
+        if what:
+            raise Refused("later_sale_rests_on_it", f"sale {later} {what}", field="receipt_number")
 
 
 def _unused(asked: Asked, wish: ReversalWish, sale: Row, rows: Rows) -> str:

@@ -121,6 +121,14 @@ def _errors(live: GoLive) -> Iterator[Finding]:
             "set it with `slotmeter utility particulars`",
             "taxes",
         )
+    if tariff.prices_since is not None and tariff.prices_since > live.starts_on:
+        yield Finding(
+            "prices_since_after_start",
+            "error",
+            f"prices_since {tariff.prices_since} is after {live.starts_on}, the day it begins; "
+            "prices count from then on or from before",
+            "prices_since",
+        )
     if tariff.valid_until is not None and tariff.valid_until <= live.starts_on:
         yield Finding(
             "ends_before_it_begins",

@@ -83,16 +83,17 @@ READS: dict[str, Select[Any]] = {
     "correction_device": select(
         device.c.id, device.c.received_us, device.c.credit_total, device.c.credit_proven
     ).where(device.c.meter_id == bindparam("meter_id")),
-    # A purchase that took back the cheap units of earlier ones rests on all of these.
-    "correction_later": select(sale.c.receipt_number)
+    # A purchase that took back the cheap units of earlier ones rests on all of these; one that
+    # corrected them to new prices names them in its situation.
+    "correction_later": select(sale.c.receipt_number, sale.c.lifeline_units, sale.c.situation)
     .where(
         sale.c.supply_point_id == bindparam("supply_point_id"),
         sale.c.id > bindparam("after_id"),
         sale.c.state != "voided",
         sale.c.state != "reversed",
-        sale.c.lifeline_units < 0,
+        or_(sale.c.lifeline_units < 0, sale.c.situation.like('%"repriced_sales"%')),
     )
-    .limit(1),
+    .order_by(sale.c.id),
     "kept_spoken_for": select(func.coalesce(func.sum(sale.c.kept_minor), 0).label("minor")).where(
         sale.c.state == "pending",
         sale.c.account_id == bindparam("account_id"),

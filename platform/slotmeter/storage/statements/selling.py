@@ -234,7 +234,9 @@ READS: dict[str, Select[Any]] = {
     .order_by(_version.c.valid_from_us.desc(), _version.c.version.desc())
     .limit(1),
     "tariff_body": select(_version.c.body).where(_version.c.id == bindparam("tariff_version_id")),
-    "tariff_versions_until": select(_version.c.valid_from_us, _version.c.body)
+    "tariff_versions_until": select(
+        _version.c.id.label("tariff_version_id"), _version.c.valid_from_us, _version.c.body
+    )
     .where(
         _version.c.tariff_id == bindparam("tariff_id"),
         _version.c.valid_from_us <= bindparam("now_us"),
@@ -267,6 +269,16 @@ READS: dict[str, Select[Any]] = {
         _sale.c.lifeline_units != 0,
         _sale.c.situation.is_not(None),
     )
+    .order_by(_sale.c.sold_us, _sale.c.id),
+    # All of them, for prices that count from before they took effect.
+    "sold_since": select(
+        _sale.c.id,
+        _sale.c.tariff_version_id,
+        _sale.c.situation,
+        _sale.c.units,
+        _sale.c.tender_minor,
+    )
+    .where(*_COUNTED, _sale.c.situation.is_not(None))
     .order_by(_sale.c.sold_us, _sale.c.id),
     "sold_last": select(_sale.c.sold_us)
     .where(

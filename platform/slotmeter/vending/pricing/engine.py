@@ -47,6 +47,7 @@ __all__ = [
     "price_units",
     "use_by_account",
     "use_cost",
+    "use_of_sale",
     "window_start_us",
 ]
 
@@ -141,6 +142,28 @@ def use_by_account(tariff: Tariff, situation: Situation, used: int) -> dict[str,
         _purchase(tariff, situation)
         return {}
     plan, amounts, total = _used(tariff, situation, used)
+    return _earned(plan, amounts, total)
+
+
+def use_of_sale(tariff: Tariff, situation: Situation, used: int) -> tuple[dict[str, int], int]:
+    """Return what the units of a sale cost by account, and what a later correction may take back.
+
+    Args:
+        tariff: the prices.
+        situation: of the sale.
+        used: what its token carries, Wh or mL.
+
+    Raises:
+        Refused: as :func:`use_cost`.
+    """
+    purchase = _purchase(tariff, situation)
+    plan, priced = purchase.plan, purchase.delivery.priced(used)
+    after = plan.regime_of(purchase.counted.prior + priced)
+    correctable = _correctable(purchase, after, priced)
+    return use_by_account(tariff, situation, used), correctable
+
+
+def _earned(plan: Plan, amounts: Amounts, total: int) -> dict[str, int]:
     earned = {income_account(plan.tariff.commodity.value): sum(amounts.energy) + amounts.correction}
     corrections = amounts.levy_corrections or [0] * len(plan.levies)
     for item, levy, correction in zip(plan.levies, amounts.levies, corrections, strict=True):
@@ -226,9 +249,10 @@ def _purchase(tariff: Tariff, situation: Situation) -> Purchase:
         counted=Counted(prior, situation.prior_lifeline_units, situation.priced_before, carried),
         cap=cap,
         debts=situation.debts,
-        advance=situation.advance_minor,
+        advance=situation.advance_minor - sum(each.minor for each in situation.price_changes),
         charges=items_due(plan, situation, situation.charges, day),
         period=charge_period(tariff.energy.counter, day) if plan.by_use else None,
+        changes=situation.price_changes,
     )
 
 
@@ -269,7 +293,7 @@ def _priced(purchase: Purchase, settled: Settled, outlook: Outlook) -> Priced:
         kept_minor=settled.kept,
         outlook=outlook,
         calorific_value=None if value is None else f"{value:f}",
-        lifeline_units=_lifeline_units(purchase, settled),
+        lifeline_units=_lifeline_units(purchase, settled) + situation.repriced_lifeline_units,
     )
 
 
@@ -283,9 +307,13 @@ def _charges(settled: Settled) -> tuple[ChargeTaken, ...]:
 
 
 def _lifeline_units(purchase: Purchase, settled: Settled) -> int:
-    bought, counted = settled.bought, purchase.counted
-    if bought is None or len(purchase.plan.regimes) == 1:
+    bought = settled.bought
+    return 0 if bought is None else _correctable(purchase, bought.regime, bought.priced)
+
+
+def _correctable(purchase: Purchase, after: int, priced: int) -> int:
+    """Return the change of the units that a later purchase corrects, by one of so many units."""
+    regimes = purchase.plan.regimes
+    if len(regimes) == 1:
         return 0
-    if bought.regime == len(purchase.plan.regimes) - 1:
-        return -counted.correctable
-    return bought.priced
+    return -purchase.counted.correctable if after == len(regimes) - 1 else priced

@@ -24,13 +24,15 @@ from slotmeter.vending.pricing.limits import TOKEN_MONEY_STEPS
 from slotmeter.vending.pricing.plan import LIFELINE, Plan
 from slotmeter.vending.pricing.priced import PricedLine
 from slotmeter.vending.pricing.settle import Purchase, Settled, transfer_e5
-from slotmeter.vending.pricing.situation import DebtState, Transfer
+from slotmeter.vending.pricing.situation import DebtState, PriceChange, Transfer
 from slotmeter.vending.tariff.model import Collection
 
 __all__ = ["lines_of", "tax_within"]
 
 TOKEN_ROUNDING = ("rounding", "token", "Rounding of the token")
 """Kind, code and label of what a token of money cannot carry."""
+PRICE_CHANGE = "price_change"
+"""Code of a correction to prices that count from an earlier day."""
 DAY_PRICE_DECIMALS_MORE = 2
 """Decimals that a price by day has beyond the coins, where a day is no whole number of them."""
 
@@ -51,6 +53,7 @@ def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
         lines.extend(_percents(plan, amounts, kind, settled.tender))
     if amounts.taken_back:
         lines.extend(_corrections(plan, amounts, income))
+    lines.extend(_change(each) for each in purchase.changes)
     if settled.rounding:
         lines.append(PricedLine("rounding", "rounding", "Rounding", "rounding", settled.rounding))
     if lost:
@@ -64,9 +67,9 @@ def lines_of(purchase: Purchase, settled: Settled) -> tuple[PricedLine, ...]:
             PricedLine("credit", "credit", "Credit to your account", account, settled.credit)
         )
     account = advance_account(number)
-    if purchase.advance:
+    if used := purchase.advance + sum(each.minor for each in purchase.changes):
         label = "Kept from the purchase before"
-        lines.append(PricedLine("kept", "used", label, account, -purchase.advance))
+        lines.append(PricedLine("kept", "used", label, account, -used))
     if settled.kept:
         lines.append(
             PricedLine("kept", "kept", "Kept for the next purchase", account, settled.kept)
@@ -276,3 +279,11 @@ def _corrections(plan: Plan, amounts: Amounts, income: str) -> Iterator[PricedLi
         if line is not None:
             cost = plan.divide(sum(q * s.levies[at] for s, q in sold), plan.denominator)
             yield replace(line, cost_minor=cost)
+
+
+def _change(each: PriceChange) -> PricedLine:
+    """Write what earlier sales cost more, or less, by prices that count from an earlier day."""
+    return PricedLine(
+        "correction", PRICE_CHANGE, each.label, each.account, each.minor, each.units,
+        period=each.since, cost_minor=each.cost_minor,
+    )  # fmt: skip

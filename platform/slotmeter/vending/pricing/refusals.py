@@ -50,6 +50,7 @@ def too_small(purchase: Purchase, tender: int) -> Refused:
     details["needed"] = plan.major(needed)
     details["missing"] = plan.major(needed - tender)
     due = [each.item.label for each in fixed] + [debt.label for debt, _ in debts]
+    due += [each.label for each in purchase.changes if each.minor > 0]
     of_what = f" ({', '.join(dict.fromkeys(due))})" if due else ""
     return Refused(
         "tender_too_small",

@@ -33,6 +33,7 @@ from slotmeter.vending.pricing.repaid import repaid
 from slotmeter.vending.pricing.situation import (
     ChargeState,
     DebtState,
+    PriceChange,
     Situation,
     Transfer,
 )
@@ -55,9 +56,10 @@ class Purchase:
         cap: percent of the tender that debts may take; None for no cap.
         debts: open ones.
         repaid_before: repaid since their balances were taken, by debt; None for nothing.
-        advance: minor units kept from an earlier purchase.
+        advance: minor units kept from an earlier purchase, less what earlier sales cost more now.
         charges: fixed charges that are open.
         period: that charges by use are for; None for any.
+        changes: what earlier sales cost more now, or less.
     """
 
     plan: Plan
@@ -71,6 +73,7 @@ class Purchase:
     charges: Sequence[tuple[FixedItem, ChargeState]]
     repaid_before: Mapping[int, int] | None = None
     period: str | None = None
+    changes: Sequence[PriceChange] = ()
 
     def level(self, priced: int = 0) -> Level:
         """Return what charges by use look at when so many units are bought."""

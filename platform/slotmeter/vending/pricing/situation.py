@@ -12,7 +12,15 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, Self
 
-__all__ = ["ChargeState", "DebtState", "FreeState", "PricedBefore", "Situation", "Transfer"]
+__all__ = [
+    "ChargeState",
+    "DebtState",
+    "FreeState",
+    "PriceChange",
+    "PricedBefore",
+    "Situation",
+    "Transfer",
+]
 
 
 class Transfer(StrEnum):
@@ -101,6 +109,27 @@ class PricedBefore:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceChange:
+    """What units sold before cost more, or less, by prices that count from an earlier day.
+
+    Args:
+        account: of the ledger that earns it.
+        label: for people.
+        since: the day that the prices count from, as ``2026-03-15``.
+        units: sold since then at older prices, Wh or mL.
+        cost_minor: what they had cost, minor units on this account.
+        minor: so much more they cost now; negative for less.
+    """
+
+    account: str
+    label: str
+    since: str
+    units: int
+    cost_minor: int
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """The buyer, the meter and the moment.
 
@@ -132,6 +161,10 @@ class Situation:
             their first blocks (``Counter.missed``); 0 else.
         priced_before: what was paid for ``prior_lifeline_units``, the oldest first, where that is
             not the price that the buyer's own table has for the total so far; empty where it is.
+        price_changes: what earlier sales cost more, or less, as prices count from before them.
+        repriced_sales: the rows of these sales.
+        repriced_lifeline_units: of their units, so many are now at a price of this window that a
+            later correction takes back; they are within ``prior_lifeline_units``.
         used_units: used in the window so far, Wh or mL, where the ledger holds the credit, for
             charges that depend on it; purchases count no units there.
     """
@@ -160,6 +193,9 @@ class Situation:
     missed_windows: int = 0
     priced_before: tuple[PricedBefore, ...] = ()
     used_units: int = 0
+    price_changes: tuple[PriceChange, ...] = ()
+    repriced_sales: tuple[int, ...] = ()
+    repriced_lifeline_units: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able copy of what differs from nothing; :meth:`from_dict` reads it."""
@@ -181,15 +217,16 @@ class Situation:
             given["transfer"] = Transfer(given["transfer"])
         for name, kind in _PARTS.items():
             given[name] = tuple(kind(**_lists_as_tuples(part)) for part in given.get(name, ()))
-        return cls(**given)
+        return cls(**_lists_as_tuples(given))
 
 
-_Part = ChargeState | DebtState | FreeState | PricedBefore
+_Part = ChargeState | DebtState | FreeState | PricedBefore | PriceChange
 _PARTS: Final[Mapping[str, type[_Part]]] = {
     "charges": ChargeState,
     "debts": DebtState,
     "free": FreeState,
     "priced_before": PricedBefore,
+    "price_changes": PriceChange,
 }
 _FIELDS: Final = tuple(field.name for field in fields(Situation))
 _NOTHING: Final = tuple(field.default for field in fields(Situation))

@@ -26,6 +26,8 @@ from slotmeter.vending.receipts.wording import (
 
 __all__ = ["explain"]
 
+PRICE_CHANGE: Final = "price_change"
+"""Code of a correction to prices that count from an earlier day."""
 _BUYS: Final = frozenset({"energy", "credit"})
 
 _LEAVES: Final = {
@@ -158,9 +160,22 @@ _CORRECTED: Final = (
 )
 
 
+_REPRICED: Final = (
+    mark(
+        "{money} is for units that you bought since {day}, "
+        "because the new prices count from that day on."
+    ),
+    mark(
+        "{money} is given back for units that you bought since {day}, "
+        "because the new prices count from that day on."
+    ),
+)
+
+
 def _correction(receipt: Receipt, line: ReceiptLine, amount: str, say: Words) -> str:
-    paid, given = _CORRECTED
-    told = say.gettext(given if line.amount_minor < 0 else paid).format(money=amount)
+    paid, given = _REPRICED if line.code == PRICE_CHANGE else _CORRECTED
+    text = say.gettext(given if line.amount_minor < 0 else paid)
+    told = text.format(money=amount, day=line.period)
     if line.code not in (None, "energy"):
         told = f"{common_word(line.label, say)}: {told}"
     if line.cost_minor is None or line.quantity is None:

@@ -23,6 +23,7 @@ PERCENTAGE: Final = (
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "tariff": (
         *("tariff", "title", "commodity", "currency", "time_zone", "valid_until", "source"),
+        "prices_since",
         *("energy", "average_months", "levies", "percentages", "taxes", "fixed", "free_units"),
         *("purchase", "debts", "rounding", "energy_content", "calendar"),
     ),

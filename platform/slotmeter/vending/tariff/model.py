@@ -472,4 +472,5 @@ class Tariff:
     average_months: int = 12
     time_zone: str | None = None  # None is the utility's
     valid_until: date | None = None  # local; after it there is no price, whatever comes
+    prices_since: date | None = None  # local; units sold since, before this version, are corrected
     source: str = ""

@@ -176,6 +176,7 @@ def _read_whole(
         average_months=document.integer("average_months", 1, 36) or 12,
         time_zone=_time_zone(document),
         valid_until=document.day("valid_until"),
+        prices_since=document.day("prices_since"),
         source=document.text("source", 500) or "",
     )
 
