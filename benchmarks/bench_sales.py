@@ -416,15 +416,12 @@ def told(what: str, run: int, load: Load, pid: int) -> Measured:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> int:
-    numbers = (
-        meter_numbers(options.meters)
-        if options.folder is None
-        else meters_of(options.folder, DRAWN_MAX)
-    )
+    made = options.folder is None
+    numbers = meter_numbers(options.meters) if made else meters_of(options.folder, DRAWN_MAX)
 
     def load(port: int, path: str, key: str, run: str) -> Load:
         warm_up_s, measure_s = options.warm_up, options.measure
-        amounts = AMOUNTS if options.folder is None else FOLDER_AMOUNTS
+        amounts = AMOUNTS if made else FOLDER_AMOUNTS
         clients = options.clients
         return Load(port, path, key, clients, warm_up_s, measure_s, run, numbers, amounts)
 
@@ -439,7 +436,7 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
     tariffs = TARIFFS if options.real_tariff else (ONE_PRICE,)
     serving = (
         running_server(folder / "data", numbers, with_devices=options.devices, tariffs=tariffs)
-        if options.folder is None
+        if made
         else running_folder(options.folder)
     )
     stamp = f"{time.time_ns()}-"  # a folder that is sold on again knows the sale ids of before
@@ -448,13 +445,9 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
         if not is_durable(server.synchronous):
             print("no sale figure: sales are not durable under this setting")
             return 1
+        port, key = server.http_port, server.key
         sales = [
-            told(
-                "sales",
-                run,
-                load(server.http_port, "/api/v1/sales", server.key, f"{stamp}run{run}"),
-                server.pid,
-            )
+            told("sales", run, load(port, "/api/v1/sales", key, f"{stamp}run{run}"), server.pid)
             for run in range(options.runs)
         ]
     with running_peer(folder) as (port, pid):

@@ -199,7 +199,7 @@ def test_a_program_does_not_cut_a_customer_who_has_credit() -> None:
 
 def test_a_verdict_cannot_be_made_by_hand() -> None:
     with pytest.raises(TypeError, match="may_cut"):
-        CutVerdict(Verdict.ALLOWED, (), None, 7, NOON_US, seal=object())
+        CutVerdict(Verdict.ALLOWED, (), None, 7, NOON_US, gate_seal=object())
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_the_seal_of_a_verdict_is_named_only_by_the_gate() -> None:
         for node in ast.walk(tree)
         if (isinstance(node, ast.Name | ast.Attribute) and name_of(node) == "_Seal")
         or (isinstance(node, ast.alias) and node.name == "_Seal")
-        or (isinstance(node, ast.Attribute) and node.attr == "seal")
+        or (isinstance(node, ast.Attribute) and node.attr == "gate_seal")
     }
 
     assert users == MAKES_ROWS

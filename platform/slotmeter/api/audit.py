@@ -156,7 +156,7 @@ class TraceDocument(Out):
 
 
 async def trace_token(call: Call[TraceBody, Nothing]) -> Answer:
-    """Say who sold a token, where, when, for how much, by which tariff, and how it was delivered."""
+    """Say who sold a token, where, when, for how much, by which tariff, and its delivery."""
     body, traces = call.body, call.services.traces
     if body.token is not None:
         found = await traces.of_token(call.caller, body.token)

@@ -121,7 +121,7 @@ class CutVerdict:
         until_us: until when it is held, where the causes tell.
         meter_id: the meter it is about.
         at_us: when it was given; it is good for this moment only.
-        seal: proof that the gate said exactly this.
+        gate_seal: proof that the gate said exactly this.
     """
 
     verdict: Verdict
@@ -129,12 +129,12 @@ class CutVerdict:
     until_us: int | None
     meter_id: int
     at_us: int
-    seal: object = field(repr=False, compare=False)
+    gate_seal: object = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a verdict that ``may_cut`` did not give in these words."""
         said = _Seal(self.verdict, self.causes, self.until_us, self.meter_id, self.at_us)
-        if not isinstance(self.seal, _Seal) or self.seal != said:
+        if not isinstance(self.gate_seal, _Seal) or self.gate_seal != said:
             raise TypeError("a CutVerdict is made by services.control.may_cut and nowhere else")
 
 
@@ -225,7 +225,7 @@ def may_cut(facts: CutFacts) -> CutVerdict:
         until_us=seal.until_us,
         meter_id=seal.meter_id,
         at_us=seal.at_us,
-        seal=seal,
+        gate_seal=seal,
     )
 
 

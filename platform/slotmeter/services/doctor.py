@@ -23,6 +23,8 @@ ROWS_MAX: Final = 500
 
 NAMES_MAX: Final = 5
 
+_SET: Final = {"balance": "doctor_set_balance", "reserved": "doctor_set_reserved"}
+
 Recover = Callable[[], Awaitable[Recovered]]
 
 
@@ -126,7 +128,7 @@ class Doctor:
         for row in found:
             steps.append(
                 Update(
-                    f"doctor_set_{what}",
+                    _SET[what],
                     {
                         "ledger_account_id": row["id"],
                         "found": row["found"],

@@ -12,7 +12,7 @@ from typing import Final
 
 from slotmeter.devices.commands import Outcome
 from slotmeter.devices.frames import TokenEntry
-from slotmeter.ports import From, Read, Row
+from slotmeter.ports import From, Read, Row, SqlValue
 from slotmeter.services.key_change_steps import KEY_CHANGE, end_steps, want_step
 from slotmeter.services.key_wanted import wanted_of
 from slotmeter.services.report_unit import ReportUnit
@@ -25,7 +25,7 @@ PROOFS: Final = "key_proofs"
 
 def key_proof_reads(utility_id: int, meter_id: int) -> list[Read]:
     """Return what :class:`KeyProof` needs of a meter whose key shall be changed."""
-    of_meter = {"utility_id": utility_id, "meter_id": meter_id}
+    of_meter: dict[str, SqlValue | From] = {"utility_id": utility_id, "meter_id": meter_id}
     proofs = {
         **of_meter,
         "parameters": From(CHANGE, "to_parameters"),
