@@ -290,9 +290,7 @@ class MeterImport:
             "credit_mode": row.credit_mode,
             "purchase_max_minor": row.purchase_max_minor,
             "parameters": None if parameters is None else compact_json(parameters.to_dict()),
-            "key_id": None
-            if parameters is None
-            else self._key_id(parameters),
+            "key_id": None if parameters is None else self._key_id(parameters),
             "state": "active",
         }
         installation = {
