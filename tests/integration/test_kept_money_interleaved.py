@@ -199,3 +199,20 @@ async def test_days_that_a_voided_sale_had_paid_are_due_again_after_a_later_sale
     assert [row for row in days if row["taken_minor"] != row["due_minor"]] == []
     await account.holds()
     await assert_ledger_holds(shop)
+
+
+async def test_voiding_a_sale_whose_cheap_units_a_later_one_took_back_names_that_one(
+    shop: Shop,
+) -> None:
+    meter = await shop.utility.add_meter(tariff="keeps")
+    account = Account(shop, meter, "case")
+    await shop.first_commit_only(account.request(0, "66.00"))
+    crossing = await shop.sell(meter.number, "500.00", "crossing")
+
+    await void(shop, account.request(0, "66.00").sale_id)
+
+    severity, text = shop.rows_of("SELECT severity, text FROM event WHERE kind = 'sale_voided'")[
+        0
+    ].values()
+    assert severity == "alarm"
+    assert f"Sale {crossing.receipt_number} took the cheap units of this one back" in text

@@ -8,7 +8,6 @@ they are watched, and an alarm says if one of them turns up in a meter after all
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -47,7 +46,7 @@ from slotmeter.services.operations import (
     operation_steps,
 )
 from slotmeter.services.sale_issue import Begun
-from slotmeter.services.sale_void import charges_given_back, void_reads
+from slotmeter.services.sale_void import charges_given_back, resting_on, void_reads
 from slotmeter.units import Money, epoch_us
 from slotmeter.vending.ledger import (
     BANK,
@@ -235,15 +234,14 @@ def _found(rows: Rows, receipt_number: str) -> Row:
 
 def _check_later(rows: Rows) -> None:
     sale = rows["corrected"][0]
-    for row in rows["correction_later"]:
-        later = row["receipt_number"]
-        what = ""
-        if sale["lifeline_units"] and row["lifeline_units"] < 0:
-            what = f"took the cheap units of this one back; take {later} back first"
-        elif sale["id"] in json.loads(row["situation"] or "{}").get("repriced_sales", ()):
-            what = f"corrected the price of this one; take {later} back first"
-        if what:
-            raise Refused("later_sale_rests_on_it", f"sale {later} {what}", field="receipt_number")
+    found = resting_on(sale, rows["correction_later"])
+    if found is not None:
+        later, how = found
+        raise Refused(
+            "later_sale_rests_on_it",
+            f"sale {later} {how}; take {later} back first",
+            field="receipt_number",
+        )
 
 
 def _unused(asked: Asked, wish: ReversalWish, sale: Row, rows: Rows) -> str:

@@ -9,10 +9,10 @@ written for these.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Changes, NewId, Read, Rows, Step, Update
+from slotmeter.ports import Changes, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.sale_issue import Begun
 from slotmeter.vending.pricing.chosen import local_day
@@ -21,7 +21,7 @@ from slotmeter.vending.pricing.situation import Situation
 from slotmeter.vending.pricing.windows import month_of
 from slotmeter.vending.tariff.reader import stored_tariff
 
-__all__ = ["charges_given_back", "refusal_of", "void_reads", "void_sale"]
+__all__ = ["charges_given_back", "refusal_of", "resting_on", "void_reads", "void_sale"]
 
 _CHARGE = "income:charge:"
 
@@ -33,7 +33,15 @@ def refusal_of(why: str) -> Refused:
 
 def void_reads(begun: Begun) -> list[Read]:
     """Return what :func:`void_sale` needs to know."""
-    reads = [Read("till_of_branch", {"branch_id": begun.sale["branch_id"]}, "till")]
+    sale = begun.sale
+    later: dict[str, SqlValue] = {
+        "supply_point_id": sale["supply_point_id"],
+        "after_id": sale["id"],
+    }
+    reads = [
+        Read("till_of_branch", {"branch_id": sale["branch_id"]}, "till"),
+        Read("correction_later", later, "later"),
+    ]
     if begun.sale["situation"] is not None:
         version = {"tariff_version_id": begun.sale["tariff_version_id"]}
         reads.append(Read("tariff_body", version, "tariff"))
@@ -55,18 +63,49 @@ def void_sale(
     if sale["tender_minor"]:
         params = {"ledger_account_id": rows["till"][0]["id"], "amount": -sale["tender_minor"]}
         steps.append(Update("ledger_reserve", params))
-    event = Event(
+    steps.append(event_step(_voided_event(begun, error, rows["later"], now_us), new_id))
+    return Changes(None, steps)
+
+
+def resting_on(sale: Row, later: Iterable[Row]) -> tuple[str, str] | None:
+    """Return the receipt of a later sale that paid for units of this one, and how; None if none.
+
+    Args:
+        sale: that is taken back.
+        later: rows of ``correction_later``.
+    """
+    for row in later:
+        if sale["lifeline_units"] and row["lifeline_units"] < 0:
+            return row["receipt_number"], "took the cheap units of this one back"
+        if sale["id"] in json.loads(row["situation"] or "{}").get("repriced_sales", ()):
+            return row["receipt_number"], "corrected the price of this one"
+    return None
+
+
+def _voided_event(begun: Begun, error: Refused, later: Iterable[Row], now_us: int) -> Event:
+    """Tell of the end of a sale, and of money that a later one took for units it never had.
+
+    The later sale is complete and its token may be in the meter: a person takes it back, or gives
+    the customer what its lines of correction say.
+    """
+    sale = begun.sale
+    text = f"Sale {sale['receipt_number']} was voided: {error.message}"
+    data = {"receipt_number": sale["receipt_number"], "code": error.code}
+    found = resting_on(sale, later)
+    if found is not None:
+        receipt_number, how = found
+        text += f". Sale {receipt_number} {how}: look at its corrections and give them back"
+        data["corrected_by"] = receipt_number
+    return Event(
         utility_id=sale["utility_id"],
         at_us=now_us,
         kind="sale_voided",
-        severity="warning",
-        text=f"Sale {sale['receipt_number']} was voided: {error.message}",
+        severity="warning" if found is None else "alarm",
+        text=text,
         meter_id=sale["meter_id"],
         principal_id=sale["principal_id"],
-        data={"receipt_number": sale["receipt_number"], "code": error.code},
+        data=data,
     )
-    steps.append(event_step(event, new_id))
-    return Changes(None, steps)
 
 
 def charges_given_back(begun: Begun, rows: Rows) -> list[Step]:
