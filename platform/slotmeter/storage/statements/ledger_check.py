@@ -58,11 +58,13 @@ _taken_in = func.coalesce(
 # A set of key change tokens is no credit, and comes again with every sale until it was taken.
 _made = func.count(case((token.c.purpose != "key_change", token.c.digits)))
 _pending = func.coalesce(func.sum(sale.c.tender_minor), 0)
-_metered = (
-    select(func.coalesce(func.sum(meter_charge.c.charged_minor), 0))
-    .where(meter_charge.c.account_id == customer_account.c.id)
-    .scalar_subquery()
+_metered_sums = (
+    select(meter_charge.c.account_id, func.sum(meter_charge.c.charged_minor).label("charged"))
+    .where(meter_charge.c.utility_id == bindparam("utility_id"))
+    .group_by(meter_charge.c.account_id)
+    .subquery("metered_sums")
 )
+_metered = func.coalesce(_metered_sums.c.charged, 0)
 _consumed = (
     select(func.coalesce(func.sum(posting.c.amount_minor), 0))
     .join(journal, and_(journal.c.id == posting.c.journal_id, journal.c.kind == "consumption"))
@@ -99,12 +101,14 @@ def _booked_by_sales(code: ColumnElement[str], of: FromClause) -> ScalarSelect[i
     )
 
 
-_kept_by_sales = (
-    select(func.coalesce(func.sum(sale.c.kept_minor), 0))
-    .where(sale.c.account_id == customer_account.c.id, sale.c.state == "issued")
-    .correlate(customer_account)
-    .scalar_subquery()
+# Added up for all accounts at once: none of these tables has an index of accounts.
+_kept_sums = (
+    select(sale.c.account_id, func.sum(sale.c.kept_minor).label("kept"))
+    .where(sale.c.utility_id == bindparam("utility_id"), sale.c.state == "issued")
+    .group_by(sale.c.account_id)
+    .subquery("kept_sums")
 )
+_kept_by_sales = func.coalesce(_kept_sums.c.kept, 0)
 _advanced = _booked_by_sales(literal("advance:") + customer_account.c.number, customer_account)
 _is_pending = (
     select(sale.c.id)
@@ -302,10 +306,14 @@ READS: dict[str, Select[Any]] = {
     .order_by("subject")
     .limit(_LIMIT),
     "check_kept": _difference(customer_account.c.number, _kept_by_sales, -_advanced)
+    .select_from(customer_account)
+    .outerjoin(_kept_sums, _kept_sums.c.account_id == customer_account.c.id)
     .where(customer_account.c.utility_id == _UTILITY, _kept_by_sales != -_advanced)
     .order_by("subject")
     .limit(_LIMIT),
     "check_consumption": _difference(customer_account.c.number, _metered, _consumed)
+    .select_from(customer_account)
+    .outerjoin(_metered_sums, _metered_sums.c.account_id == customer_account.c.id)
     .where(customer_account.c.utility_id == _UTILITY, _metered != _consumed)
     .order_by("subject")
     .limit(_LIMIT),
