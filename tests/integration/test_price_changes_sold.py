@@ -22,6 +22,8 @@ from slotmeter.testing.shop import Shop, open_shop
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import epoch_us
 
+pytestmark = pytest.mark.both_databases
+
 OLD: dict[str, Any] = {
     "tariff": "gh",
     "title": "Residential",
@@ -60,7 +62,9 @@ async def assert_books_and_prices_hold(shop: Shop) -> None:
     utility = await Registry(shop.database, shop.clock).utility(None)
     verdict = await verify_ledger(shop.database, shop.clock, utility)
     assert [each for each in verdict.sentences if not each.holds] == []
-    found = verify_sales(shop.path, shop.utility.utility_id, from_us=0, to_us=2**62)
+    found = await asyncio.to_thread(
+        verify_sales, shop.place, shop.utility.utility_id, from_us=0, to_us=2**62
+    )
     assert found.repriced.different == 0
 
 
