@@ -8,6 +8,7 @@ for tests and measurements only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -159,14 +160,16 @@ class PostgresServer:
         process = self._process
         if process is None:
             return
-        children = [pid for pid in _children(process.pid)]
-        for pid in (process.pid, *children):
-            try:
+        process.send_signal(signal.SIGSTOP)  # so that it starts no more of them
+        _wait_for(lambda: _state(process.pid) in {"T", ""})
+        pids = (process.pid, *_children(process.pid))
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         process.wait(STOP_S)
         self._process = None
+        # A server started anew refuses to, while a process of the old one still has its memory.
+        _wait_for(lambda: all(_state(pid) in {"Z", "X", ""} for pid in pids))
 
     def remove(self) -> None:
         """Stop the server and delete all it holds."""
@@ -259,3 +262,20 @@ def _other_user() -> dict[str, Any]:
 def _children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     return [int(each) for each in text.split()]
+
+
+def _state(pid: int) -> str:
+    """Return the letter of a process's state, Z for one that nobody has waited for; "" for none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return text.rpartition(")")[2].split()[0]
+
+
+def _wait_for(holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + STOP_S
+    while not holds():
+        if time.monotonic() > until_s:
+            raise RuntimeError("processes of a killed PostgreSQL server do not end")
+        time.sleep(0.01)
