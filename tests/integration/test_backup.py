@@ -13,6 +13,7 @@ import pytest
 
 from slotmeter.config import Config
 from slotmeter.errors import Refused
+from slotmeter.runtime import restore as restoring
 from slotmeter.runtime.backup import make_backup
 from slotmeter.runtime.backup_folder import MANIFEST_FILE, Manifest, read_manifest
 from slotmeter.runtime.restore import Restored, check_backup, mark_and_check, restore_backup
@@ -215,6 +216,39 @@ def _spoil(backup: Path, how: str) -> None:
         else:
             document["files"]["../elsewhere"] = {"bytes": 1, "sha256": "00"}
         manifest.write_text(json.dumps(document))
+
+
+async def test_a_restore_that_is_cut_off_leaves_no_database_and_can_begin_again(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await backed_up(shop, tmp_path / "backup")
+
+    async def cut_off(*_given: object, **_named: object) -> int:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "mark_restored", cut_off)
+        with pytest.raises(asyncio.CancelledError):
+            await restored(shop, tmp_path / "backup", tmp_path / "new")
+    left = {path.name for path in (tmp_path / "new").iterdir()}
+    again = await restored(shop, tmp_path / "backup", tmp_path / "new")
+
+    assert left == set()
+    assert again.holds
+
+
+async def test_a_restore_that_was_killed_leaves_no_database_where_a_server_looks(
+    shop: Shop, tmp_path: Path
+) -> None:
+    await backed_up(shop, tmp_path / "backup")
+    staging = tmp_path / "new" / ".restoring"
+    staging.mkdir(parents=True)
+    (staging / "slotmeter.db").write_bytes(b"half")
+
+    found = await restored(shop, tmp_path / "backup", tmp_path / "new")
+
+    assert found.holds
+    assert not staging.exists()
 
 
 async def test_nothing_is_restored_over_a_database(shop: Shop, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from slotmeter.config import Config, load
-from slotmeter.errors import Refused, SlotmeterError
+from slotmeter.errors import Refused
 from slotmeter.ports import Clock
 from slotmeter.runtime.backup import CONFIG_FILE
 from slotmeter.runtime.backup_folder import (
@@ -32,7 +33,8 @@ from slotmeter.storage.snapshots import damage_of
 
 __all__ = ["Restored", "check_backup", "mark_and_check", "restore_backup", "settings_of"]
 
-REFUSED_ENDING: Final = ".refused"
+STAGING_FOLDER: Final = ".restoring"
+"""Where a database is until it is marked as a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ async def restore_backup(
     Raises:
         Refused: ``data_folder_not_empty``, ``database_not_empty``, ``no_room``,
             ``database_differs`` or what :func:`check_backup` raises; nothing was changed.
-        SlotmeterError: the files are back but cannot be used; the database was put aside.
+        SlotmeterError: what came back cannot be used; the folder is as it was.
     """
     manifest = check_backup(source, progress)
     _check_target(manifest, config)
@@ -119,22 +121,32 @@ async def restore_backup(
         await check_empty(config.database)
     folder = config.data.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for file in manifest.files:
-        if file.name != DUMP_FILE and not (folder / file.name).exists():
-            await asyncio.to_thread(copy_file, source / file.name, folder / file.name, progress)
-    if is_postgres:
-        await load_postgres(config.database, source / DUMP_FILE)
-    else:
-        damage = await asyncio.to_thread(damage_of, folder / DATABASE_FILE)
-        if damage:
-            _put_aside(folder)
-            raise Refused("backup_damaged", f"{DATABASE_FILE} is damaged: {damage[0]}")
+    staging = folder / STAGING_FOLDER
+    shutil.rmtree(staging, ignore_errors=True)  # of a restore that was cut off
+    staging.mkdir(mode=0o700)
     try:
-        return await mark_and_check(config, clock, origin, last_floor=last_floor, manifest=manifest)
-    except SlotmeterError:
-        if not is_postgres:
-            _put_aside(folder)
-        raise
+        for file in manifest.files:
+            name = file.name
+            if name != DUMP_FILE and not (folder / name).exists():
+                await asyncio.to_thread(copy_file, source / name, staging / name, progress)
+        if is_postgres:
+            await load_postgres(config.database, source / DUMP_FILE)
+            staged = config
+        else:
+            damage = await asyncio.to_thread(damage_of, staging / DATABASE_FILE)
+            if damage:
+                raise Refused("backup_damaged", f"{DATABASE_FILE} is damaged: {damage[0]}")
+            data = config.data.model_copy(update={"folder": staging})
+            staged = config.model_copy(update={"data": data})
+        restored = await mark_and_check(
+            staged, clock, origin, last_floor=last_floor, manifest=manifest
+        )
+        # The database last: a server finds either none, or one that knows what it is.
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == DATABASE_FILE):
+            path.rename(folder / path.name)
+        return restored
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 async def mark_and_check(
@@ -198,13 +210,6 @@ def _check_target(manifest: Manifest, config: Config) -> None:
             f"{free_bytes(standing) / 2**20:,.0f} MiB left",
             field="data",
         )
-
-
-def _put_aside(folder: Path) -> None:
-    """Rename a database that cannot be used, so that no server starts on it."""
-    for path in folder.glob(f"{DATABASE_FILE}*"):
-        if not path.name.endswith(REFUSED_ENDING):
-            path.rename(path.with_name(path.name + REFUSED_ENDING))
 
 
 def settings_of(source: Path, folder: Path) -> Config:
