@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import mssql, oracle
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.schema import CreateTable
 
 import slotmeter
 from slotmeter.storage import statements
 from slotmeter.storage.dialect import Statements
+from slotmeter.storage.dialects.variants import read_for
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.statements import catalogue
 
@@ -86,3 +91,26 @@ def test_two_statements_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch)
     finally:
         monkeypatch.undo()
         statements.catalogue.cache_clear()
+
+
+DIALECTS: list[Dialect] = [
+    MariaDBDialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+    oracle.dialect(),
+    mssql.dialect(),
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_every_statement_and_table_can_be_written_for_databases_that_may_come(
+    dialect: Dialect,
+) -> None:
+    found = catalogue()
+    texts = [
+        *(str(read_for(each, dialect).compile(dialect=dialect)) for each in found.reads.values()),
+        *(str(each.compile(dialect=dialect)) for each in found.updates.values()),
+        *(str(table.insert().compile(dialect=dialect)) for table in METADATA.tables.values()),
+        *(str(CreateTable(table).compile(dialect=dialect)) for table in METADATA.tables.values()),
+    ]
+
+    assert len(texts) == len(found.reads) + len(found.updates) + 2 * len(METADATA.tables)
+    assert all(texts)

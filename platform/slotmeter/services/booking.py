@@ -104,11 +104,15 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
             },
         )
     ]
+    # Like steps stand together: a back end may make a run of them at once.
+    opened: list[Step] = []
+    moved: list[Step] = []
+    posted: list[Step] = []
     for posting in balanced(entry.postings):
         row = known.get(posting.account)
         if row is not None:
             account_id = row["id"]
-            steps.append(
+            moved.append(
                 Update(
                     "ledger_add",
                     {"ledger_account_id": account_id, "amount": posting.amount_minor},
@@ -116,8 +120,8 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
             )
         else:
             account_id = new_id()
-            steps.append(open_account(entry, posting, account_id))
-        steps.append(
+            opened.append(open_account(entry, posting, account_id))
+        posted.append(
             Insert(
                 "posting",
                 {
@@ -130,7 +134,7 @@ def posting_steps(entry: Entry, accounts: Sequence[Row], new_id: NewId) -> list[
                 },
             )
         )
-    return steps
+    return [*steps, *opened, *moved, *posted]
 
 
 def _open_instant(entry: Entry, accounts: Sequence[Row]) -> tuple[int, str]:

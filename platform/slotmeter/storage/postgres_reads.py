@@ -122,17 +122,27 @@ def has_choices(reads: Reads) -> bool:
 
 
 def _runs_of(reads: Reads) -> Iterator[list[Read] | Then]:
-    run: list[Read] = []
+    """Split reads into runs; all that need no rows of a choice go before the first choice.
+
+    All see one state of the database, so that their order matters only where one refers to another.
+    """
+    first: list[Read] = []
+    later: list[Read | Then] = []
+    known: set[str] = set()
     for read in reads:
-        if isinstance(read, Read):
-            run.append(read)
-            continue
-        if run:
-            yield run
-            run = []
-        yield read
-    if run:
-        yield run
+        if isinstance(read, Read) and (not later or _needs(read) <= known):
+            first.append(read)
+            known.add(read.key or read.statement)
+        else:
+            later.append(read)
+    if first:
+        yield first
+    for read in later:
+        yield [read] if isinstance(read, Read) else read
+
+
+def _needs(read: Read) -> set[str]:
+    return {value.read for value in read.params.values() if isinstance(value, From)}
 
 
 async def make_reads(connection: asyncpg.Connection[Any], runs: ReadRuns, reads: Reads) -> Rows:

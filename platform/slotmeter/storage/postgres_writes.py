@@ -39,6 +39,21 @@ GUARD_STATE: Final = "SM001"
 SHAPES_MAX: Final = 1_000
 KINDS: Final[tuple[Kind, ...]] = ("i", "t", "b")
 
+MANY: Final = frozenset({"audit_entry", "debt_taken", "posting"})
+"""Tables of which units add many rows in a row: they go in by one statement."""
+
+AT_ONCE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    # What one entry moves on all its accounts; several moves on one account are added up.
+    "ledger_add": (
+        ("ledger_account_id", "amount"),
+        "UPDATE ledger_account SET balance_minor = balance_minor + moved.amount FROM "
+        "(SELECT id, sum(amount)::BIGINT FROM unnest({0}, {1}) AS each(id, amount) GROUP BY id) "
+        "AS moved(id, amount) WHERE ledger_account.id = moved.id",
+    ),
+}
+"""Updates of whole numbers that are made by one statement for a run of them, with the parameters
+that become lists."""
+
 Touched = tuple[Touch, list[tuple[Any, ...]]]
 """What an update returns for the seals, and the rows."""
 
@@ -54,6 +69,7 @@ class _Piece:
         names: of its parameters, by kind.
         label: what the refusal calls it.
         rows: it must meet so many; None for any number.
+        at_once: one statement does the whole run; its parameters are slices of the arrays.
         returns: what it gives back.
         touch: what the seals make of that.
     """
@@ -62,6 +78,7 @@ class _Piece:
     names: Mapping[Kind, tuple[str, ...]]
     label: str = ""
     rows: int | None = None
+    at_once: bool = False
     returns: InPieces | None = None
     touch: Touch | None = None
 
@@ -90,6 +107,10 @@ class PostgresWrites:
             return _insert(METADATA.tables[key[1]], key[2:])
         _, statement, rows = key
         update = self._updates[statement]
+        if statement in AT_ONCE and rows == 1 and update.touch is None:
+            given, text = AT_ONCE[statement]
+            body = text.format(*(_slice("i", at) for at in range(len(given))))
+            return _Piece(body, {"i": given, "t": (), "b": ()}, statement, rows, at_once=True)
         names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
 
         def fill(gap: Gap) -> str:
@@ -101,7 +122,7 @@ class PostgresWrites:
         body = update.text(fill)
         taken = {kind: tuple(names[kind]) for kind in KINDS}
         returns = update if update.touch else None
-        return _Piece(body, taken, statement, rows, returns, update.touch)
+        return _Piece(body, taken, statement, rows, returns=returns, touch=update.touch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +146,27 @@ def _element(kind: Kind, at: int) -> str:
     return f"_{kind}[_{kind}0 + {at + 1}]"
 
 
+def _slice(kind: Kind, at: int) -> str:
+    """Write the part of an array that has one column of a run, whose rows are counted by _c."""
+    return f"_{kind}[_{kind}0 + {at} * _c + 1 : _{kind}0 + {at + 1} * _c]"
+
+
 def _insert(table: Table, columns: Sequence[str]) -> _Piece:
     unknown = [name for name in columns if name not in table.c]
     if unknown:
         raise KeyError(f"table {table.name} has no columns {unknown}")
     names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
+    at_once = table.name in MANY
     values = []
     for name in columns:
         kind = kind_of(table.c[name].type)
-        values.append(_element(kind, len(names[kind])))
+        place = len(names[kind])
+        values.append(_slice(kind, place) if at_once else _element(kind, place))
         names[kind].append(name)
     quoted = ", ".join(f'"{name}"' for name in columns)
+    if at_once:
+        body = f'INSERT INTO "{table.name}" ({quoted}) SELECT * FROM unnest({", ".join(values)})'  # noqa: S608  our own names
+        return _Piece(body, {kind: tuple(names[kind]) for kind in KINDS}, at_once=True)
     body = f'INSERT INTO "{table.name}" ({quoted}) VALUES ({", ".join(values)})'  # noqa: S608  our own names
     return _Piece(body, {kind: tuple(names[kind]) for kind in KINDS})
 
@@ -153,12 +184,15 @@ def _function(name: str, pieces: Sequence[_Piece]) -> str:
         f"CREATE FUNCTION pg_temp.{name}(_n INTEGER[], {arrays}) "
         "RETURNS TABLE (_of INTEGER, _ri BIGINT[], _rt TEXT[], _rb BYTEA[]) LANGUAGE plpgsql AS "
         "$slotmeter$\n#variable_conflict use_column\n"
-        "DECLARE _i0 INTEGER := 0; _t0 INTEGER := 0; _b0 INTEGER := 0; _met INTEGER; _r RECORD;\n"
+        "DECLARE _i0 INTEGER := 0; _t0 INTEGER := 0; _b0 INTEGER := 0; _c INTEGER; "
+        "_met INTEGER; _r RECORD;\n"
         f"BEGIN\n{body}\nEND $slotmeter$"
     )
 
 
 def _loop(at: int, piece: _Piece) -> str:
+    if piece.at_once:
+        return _whole_run(at, piece)
     lines = [f"FOR _k IN 1.._n[{at}] LOOP"]
     if piece.returns is None:
         lines.append(f"{piece.body};")
@@ -181,6 +215,22 @@ def _loop(at: int, piece: _Piece) -> str:
         if piece.names[kind]:
             lines.append(f"_{kind}0 := _{kind}0 + {len(piece.names[kind])};")
     return "\n".join([*lines, "END LOOP;"])
+
+
+def _whole_run(at: int, piece: _Piece) -> str:
+    lines = [f"_c := _n[{at}];", f"{piece.body};"]
+    if piece.rows is not None:
+        ids = _slice("i", 0)
+        lines += [
+            "GET DIAGNOSTICS _met = ROW_COUNT;",
+            f"IF _met <> (SELECT count(DISTINCT id) FROM unnest({ids}) AS each(id)) THEN "  # noqa: S608  our own names
+            f"RAISE EXCEPTION USING ERRCODE = '{GUARD_STATE}', "
+            f"MESSAGE = '{piece.label} met ' || _met || ' rows of ' || _c; END IF;",
+        ]
+    for kind in KINDS:
+        if piece.names[kind]:
+            lines.append(f"_{kind}0 := _{kind}0 + {len(piece.names[kind])} * _c;")
+    return "\n".join(lines)
 
 
 def _columns(returned: InPieces, kind: Kind) -> list[str]:
@@ -210,10 +260,12 @@ class UnitWrites:
         name, pieces = await self._shape(tuple(key for key, _ in runs))
         values: dict[Kind, list[SqlValue]] = {kind: [] for kind in KINDS}
         for piece, (_, run) in zip(pieces, runs, strict=True):
-            for step in run:
-                given = step.params if isinstance(step, Update) else step.row
-                for kind, names in piece.names.items():
-                    values[kind] += [given[each] for each in names]
+            given = [step.params if isinstance(step, Update) else step.row for step in run]
+            for kind, names in piece.names.items():
+                if piece.at_once:
+                    values[kind] += [row[name] for name in names for row in given]
+                else:
+                    values[kind] += [row[name] for row in given for name in names]
         counts = [len(run) for _, run in runs]
         text = f"SELECT * FROM pg_temp.{name}($1, $2, $3, $4)"  # noqa: S608  our own name
         found = await self._connection.fetch(text, counts, *(values[kind] for kind in KINDS))

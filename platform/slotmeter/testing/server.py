@@ -42,13 +42,23 @@ class Server:
         port: of the HTTP API on 127.0.0.1.
         log: file that takes what it writes; appended over restarts.
         wrapper: words before the command, such as a tracer's.
+        options: further options of ``slotmeter serve``.
     """
 
-    def __init__(self, config: Path, *, port: int, log: Path, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *,
+        port: int,
+        log: Path,
+        wrapper: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
         self._config = config
         self._port = port
         self._log = log
         self._wrapper = tuple(wrapper)
+        self._options = tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
 
@@ -68,7 +78,7 @@ class Server:
         with self._log.open("ab") as log:
             self._log_from = log.tell()
             self._process = subprocess.Popen(  # noqa: S603  our own program
-                [*self._wrapper, *child, "serve", "--config", str(self._config)],
+                [*self._wrapper, *child, "serve", "--config", str(self._config), *self._options],
                 stdin=subprocess.PIPE,  # it ends when we do, even by kill -9
                 stdout=log,
                 stderr=log,

@@ -522,7 +522,7 @@ CREATE TABLE sale (
     CONSTRAINT fk_sale_device_id FOREIGN KEY(device_id) REFERENCES device (id)
 );
 CREATE INDEX ix_sale_meter_id_sold_us ON sale (meter_id, sold_us);
-CREATE INDEX ix_sale_state ON sale (state);
+CREATE INDEX ix_sale_state ON sale (account_id) WHERE state = 'pending';
 CREATE INDEX ix_sale_supply_point_id_sold_us ON sale (supply_point_id, sold_us);
 CREATE INDEX ix_sale_utility_id_sold_us ON sale (utility_id, sold_us);
 CREATE TABLE tariff_draft (
