@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from slotmeter.services.operations import Asked
 from slotmeter.services.period_close import Periods
 from slotmeter.services.registry import Registry
 from slotmeter.services.trial_balance import TrialBalance, TrialBalances
+from slotmeter.testing.databases import RowRefused
 from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.units import epoch_us
 
@@ -145,7 +145,7 @@ async def test_the_database_lets_no_journal_into_a_closed_period(
 ) -> None:
     await close(office, boss)
 
-    with pytest.raises(sqlite3.IntegrityError, match="closed"):
+    with pytest.raises(RowRefused, match="closed"):
         office.shop.sql(
             "INSERT INTO journal (id, utility_id, kind, at_us, reason)"
             " SELECT 1, utility_id, 'sale', at_us, 'late' FROM journal LIMIT 1"
@@ -183,7 +183,7 @@ async def test_a_past_that_was_changed_behind_our_back_is_named(
 async def test_a_period_row_is_never_changed(office: DebtOffice, boss: Caller) -> None:
     await close(office, boss)
 
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    with pytest.raises(RowRefused, match="append-only"):
         office.shop.sql("UPDATE accounting_period SET digest = ''")
 
 

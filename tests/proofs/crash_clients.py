@@ -20,6 +20,7 @@ from crash_town import BRANCH, CrashTown
 __all__ = ["Begun", "Book", "Client"]
 
 AMOUNTS = ("250", "300.00", "500", "999.95", "2000")
+ENOUGH = "5000"
 FATES = (Fate.LOST_REQUEST, Fate.LOST_ANSWER, Fate.DOUBLED)
 FATE_SHARE = 0.15
 REPEATED_SHARE = 0.05
@@ -38,6 +39,7 @@ class Book:
         sales: how many are to be made.
         answers: receipt number and digits of each sale that was answered, by its number.
         tendered: in minor units, by number.
+        enough: what was tendered where the first amount was too small, by number.
         reversed: numbers of the sales that were taken back.
         deposits_minor: paid into the bank.
         debts: numbers of debts that were made.
@@ -48,6 +50,7 @@ class Book:
     sales: int
     answers: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     tendered: dict[int, int] = field(default_factory=dict)
+    enough: dict[int, str] = field(default_factory=dict)
     reversed: set[int] = field(default_factory=set)
     deposits_minor: int = 0
     debts: set[str] = field(default_factory=set)
@@ -130,15 +133,32 @@ class Client:
         return at, random.choice(AMOUNTS), _draw_fate(random)
 
     async def _sell(self, number: int, fate: Fate) -> None:
-        at, tendered, _ = self._drawn(number)
+        _, tendered, _ = self._drawn(number)
+        if not await self._sold(number, self._book.enough.get(number, tendered), fate):
+            # What is due at this moment is more: a refusal leaves nothing behind, so that the same
+            # sale may be asked for again with another amount.
+            self._book.counts["refused as too small"] += 1
+            self._book.enough[number] = ENOUGH
+            if not await self._sold(number, ENOUGH, Fate.PLAIN):
+                raise LineFailed(f"sale {number}: {ENOUGH} is too small too")
+
+    async def _sold(self, number: int, tendered: str, fate: Fate) -> bool:
+        """Ask for a sale; return whether the money was enough."""
+        at, _, _ = self._drawn(number)
         meter = self._town.meters[at]
         sale_id = f"crash-{number}"
         body = {"sale_id": sale_id, "meter": meter, "tendered": tendered, "channel": "till"}
-        for status, sale in await self._ask("/sales", "till", body, fate):
+        answers = await self._ask("/sales", "till", body, fate)
+        # Of two at once the second one may find less due.
+        made = [each for each in answers if each[1].get("code") != "tender_too_small"]
+        if not made:
+            return False
+        for status, sale in made:
             if status not in (200, 201):
                 raise LineFailed(f"sale {number}: HTTP {status} {sale['code']}: {sale['detail']}")
             self._book.take(number, sale)
         self._book.tendered[number] = _minor(tendered)
+        return True
 
     async def _reverse(self, number: int, random: Random) -> None:
         """Take a sale back; some cannot be, since a later one rests on it."""

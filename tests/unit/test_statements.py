@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,11 +93,8 @@ def test_two_statements_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch)
         statements.catalogue.cache_clear()
 
 
-DIALECTS: list[Dialect] = [
-    MariaDBDialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-    oracle.dialect(),
-    mssql.dialect(),
-]
+KINDS: tuple[Callable[[], Dialect], ...] = (MariaDBDialect, oracle.dialect, mssql.dialect)
+DIALECTS = [kind() for kind in KINDS]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from slotmeter.units import epoch_us
+from slotmeter.units import DAY_US, epoch_us
 from slotmeter.vending.sts import KEN_NEVER, TID_MAX, instant_of_tid
 
 __all__ = ["WARN_DAYS", "days_left", "key_expires_us"]
@@ -13,7 +13,6 @@ __all__ = ["WARN_DAYS", "days_left", "key_expires_us"]
 WARN_DAYS: Final = 30
 """So long before a key ends somebody is told."""
 
-DAY_US: Final = 86_400_000_000
 _TID_BITS_OF_KEN: Final = 16
 
 

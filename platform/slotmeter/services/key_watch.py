@@ -9,8 +9,8 @@ from typing import Final
 from slotmeter.ports import Changes, Clock, NewId, Read, Row, Rows, Step, UnitOfWork, Update
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.events import Event, event_step
-from slotmeter.services.key_dates import DAY_US, WARN_DAYS, days_left, key_expires_us
-from slotmeter.units import epoch_us
+from slotmeter.services.key_dates import WARN_DAYS, days_left, key_expires_us
+from slotmeter.units import DAY_US, epoch_us
 
 __all__ = ["CHECK_EVERY_S", "KEY_EXPIRED", "KEY_EXPIRES", "KeyWatch"]
 

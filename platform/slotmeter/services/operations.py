@@ -7,7 +7,6 @@ id of the same principal is the same operation; with another request under it, i
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -146,8 +145,7 @@ def read_operation(asked: Asked) -> Read:
 
 def request_hash(kind: str, request: Mapping[str, Any]) -> str:
     """Return what tells two requests under one request id apart."""
-    text = json.dumps([kind, request], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(compact_json([kind, request]).encode()).hexdigest()
 
 
 def done_before(rows: Rows, kind: str, request: Mapping[str, Any]) -> Row | None:
