@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench_sales import Load, Measured, in_own_process, meter_file, meter_numbers
-
 from slotmeter.testing.postgres_server import PostgresServer, find_programs
 from slotmeter.testing.server import Server
 from slotmeter.testing.site import Site, bring_in, free_ports, make_site
