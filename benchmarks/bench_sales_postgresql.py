@@ -98,7 +98,7 @@ def pgbench(programs: Path, server: PostgresServer, seconds: float) -> float:
     said = subprocess.run(
         [
             *(programs / "pgbench", "-N", "-c", "32", "-j", "2", "-T", str(round(seconds))),
-            server.url("peer"),
+            server.local_url("peer"),
         ],
         capture_output=True,
         text=True,
@@ -116,11 +116,11 @@ def measure(options: argparse.Namespace, folder: Path, server: PostgresServer) -
     server.execute("CREATE DATABASE sales")
     server.execute("CREATE DATABASE peer")
     subprocess.run(
-        [programs / "pgbench", "-i", "-q", "-s", str(SCALE), server.url("peer")],
+        [programs / "pgbench", "-i", "-q", "-s", str(SCALE), server.local_url("peer")],
         capture_output=True,
         check=True,
     )
-    with serving(folder / "data", server.url("sales"), numbers, options.processes) as (
+    with serving(folder / "data", server.local_url("sales"), numbers, options.processes) as (
         site,
         servers,
         ports,

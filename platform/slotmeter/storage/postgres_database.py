@@ -56,6 +56,11 @@ WRITER_LOCK: Final = 0x736C6F74
 
 BEGIN: Final = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})"
 
+PLAN_AGAIN_UNITS: Final = 64
+"""Statements are planned once and for good, which for the tables of a new database is when they are
+empty and any index will do. After so many units they are planned again, and after four times as
+many again."""
+
 RECONNECT_S: Final = 20.0
 """How long the writer tries to learn whether a commit that was cut off has happened."""
 
@@ -87,11 +92,15 @@ class _Writer:
         connection: open.
         writes: its functions.
         committing: whether the commit is on its way, so that its fate is open.
+        units: how many it has run.
+        plan_again_at: after so many its statements are planned anew.
     """
 
     connection: asyncpg.Connection[Any]
     writes: UnitWrites
     committing: bool = False
+    units: int = 0
+    plan_again_at: int = PLAN_AGAIN_UNITS
 
 
 class PostgresDatabase:
@@ -248,6 +257,7 @@ class PostgresDatabase:
         else:
             self._units += len(batch)
             self._commits += 1
+            writer.units += len(batch)
 
     async def _open_writer(self) -> _Writer:
         if self._writer is not None and (
@@ -272,6 +282,9 @@ class PostgresDatabase:
 
     async def _transact(self, writer: _Writer, batch: Sequence[_Job]) -> None:
         writer.committing = False
+        if writer.units >= writer.plan_again_at:
+            writer.plan_again_at *= 4
+            await writer.connection.execute("DISCARD PLANS")
         await writer.connection.execute(BEGIN)
         await self._chain.begin(writer.connection)
         for job in batch:

@@ -100,6 +100,10 @@ class PostgresServer:
         self._databases = 0
         self._used: list[str] = []
 
+    def local_url(self, database: str = "postgres") -> str:
+        """Return the address of a database by the socket in the file system."""
+        return f"postgresql://{USER}@/{database}?host={self._folder}&port={self.port}"
+
     def url(self, database: str = "postgres") -> str:
         """Return the address of a database."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
@@ -132,7 +136,7 @@ class PostgresServer:
         options = {
             "port": str(self.port),
             "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
+            "unix_socket_directories": str(self._folder),
             "max_connections": "60",
             **self._settings,
         }
