@@ -69,9 +69,6 @@ class DatabaseConfig(_Section):
     password_file: str = Field(
         default="", max_length=4_096, description="File with the password, for its owner only."
     )
-    replica_url: str = Field(
-        default="", max_length=2_000, description="Address of a copy that reports are read from."
-    )
     pool_max: int = Field(
         default=8, ge=2, le=100, description="Connections at most, that of the writer included."
     )
@@ -86,7 +83,7 @@ class DatabaseConfig(_Section):
         description="Refuse a server that may lose what it committed; only tests may say no.",
     )
 
-    @field_validator("url", "replica_url")
+    @field_validator("url")
     @classmethod
     def _check_url(cls, text: str) -> str:
         if not text:
