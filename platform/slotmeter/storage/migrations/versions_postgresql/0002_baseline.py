@@ -24,9 +24,9 @@ BUSY: Final = ("id_block", "ledger_account", "sequence")
 """Few rows that every sale changes: room on their pages lets each new state of a row lie beside the
 old one, without a new entry in any index."""
 
-# The server looks each reference up by a statement of its own: for rows that are added, and for rows
-# that one transaction changes more than once. A sale adds thirty rows and moves a dozen balances; those
-# do without a reference to their utility; most of them hang on rows that have one.
+# The server looks each reference up by a statement of its own, for rows that are added and for rows
+# that one transaction changes more than once. A sale adds thirty rows and moves a dozen balances;
+# those do without a reference to their utility; most of them hang on rows that have one.
 TABLES: Final = """
 CREATE TABLE cursor (
     name TEXT NOT NULL,
