@@ -150,3 +150,14 @@ async def test_history_that_was_changed_is_named_and_not_repaired(shop: Shop) ->
 async def _folder(shop: Shop, *, repair: bool) -> list[Finding]:
     config = Config.default(shop.path.parent)
     return await examine_folder(config, shop.database, shop.clock, ORIGIN, repair=repair)
+
+
+async def test_a_folder_that_is_named_from_here_is_examined_as_well(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.path.parent.parent)
+    config = Config.default(Path(shop.path.parent.name))
+
+    findings = await examine_folder(config, shop.database, shop.clock, ORIGIN, repair=False)
+
+    assert [finding.name for finding in findings if not finding.holds] == []

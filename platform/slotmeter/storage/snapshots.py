@@ -32,7 +32,7 @@ def copy_sqlite(source: Path, target: Path, steps: Steps) -> None:
     try:
         # Opened for reading and writing, since a log without its index can be read no other way.
         with (
-            closing(sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True)) as reading,
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True)) as reading,
             closing(sqlite3.connect(target)) as writing,
         ):
             reading.execute("PRAGMA query_only=ON")
@@ -61,7 +61,9 @@ def copy_sqlite(source: Path, target: Path, steps: Steps) -> None:
 def damage_of(path: Path) -> list[str]:
     """Return what SQLite itself finds wrong with a file; nothing when it is whole."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+        ) as connection:
             connection.execute("PRAGMA query_only=ON")
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
     except sqlite3.Error as error:
@@ -76,7 +78,9 @@ def figures_of(path: Path) -> tuple[str, int, str, dict[str, int]]:
         Refused: ``backup_damaged``: it is no database of slotmeter.
     """
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
             names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
             newest = None
