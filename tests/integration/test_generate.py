@@ -204,17 +204,20 @@ def test_what_is_debited_is_credited(prepared: Prepared) -> None:
     assert sum(tills) == sum(row["tender_minor"] for row in sales)
 
 
-class NoSafe:
-    """Seals nothing."""
+SHUT = Unavailable("token_unreadable", "the safe is shut")
+
+
+class ShutSafe:
+    """Gives and takes nothing."""
 
     def seal(self, digits: str) -> SealedDigits:
-        raise Unavailable("token_unreadable", "the safe is shut")
+        raise SHUT
 
     def open(self, text: str) -> str:
-        raise NotImplementedError
+        raise SHUT
 
     def index(self, digits: str) -> str:
-        raise NotImplementedError
+        raise SHUT
 
 
 def test_what_a_process_could_not_do_is_said(
@@ -223,6 +226,6 @@ def test_what_a_process_could_not_do_is_said(
     monkeypatch.setattr("slotmeter.runtime.generate.ALONE_SALES_MAX", 0)
 
     with pytest.raises(Unavailable, match="the safe is shut") as caught:
-        generate(prepared.path, prepared.plan, NoSafe())
+        generate(prepared.path, prepared.plan, ShutSafe())
 
     assert caught.value.code == "generator_stopped"

@@ -17,6 +17,8 @@ from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.meter_swap import MeterSwaps, SwapWish, movable
 from slotmeter.services.operations import Asked
 from slotmeter.services.registry import Registry
+from slotmeter.services.sale_begin import ONE_LANE
+from slotmeter.services.sole_tokens import SoleTokens
 from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import VENDING_KEY, SmallMeter, meter_number
@@ -46,7 +48,15 @@ async def old(office: DebtOffice) -> SmallMeter:
 
 def swaps(office: DebtOffice) -> MeterSwaps:
     shop = office.shop
-    return MeterSwaps(shop.database, shop.security, sample_safe(), shop.clock, draw_rnd=lambda: 5)
+    tokens = SoleTokens(
+        shop.database,
+        shop.security,
+        sample_safe(),
+        shop.clock,
+        draw_rnd=lambda: 5,
+        tids=ONE_LANE,
+    )
+    return MeterSwaps(shop.database, shop.clock, tokens)
 
 
 async def swap(

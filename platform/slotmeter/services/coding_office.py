@@ -13,6 +13,7 @@ from slotmeter.services.key_changes import KeyChanges
 from slotmeter.services.key_replacements import KeyReplacements
 from slotmeter.services.management_tokens import ManagementTokens
 from slotmeter.services.meter_swap import MeterSwaps
+from slotmeter.services.sole_tokens import SoleTokens
 from slotmeter.services.tid_allocator import TidAllocator
 
 __all__ = ["CodingOffice"]
@@ -38,8 +39,8 @@ class CodingOffice:
         clock: Clock,
         *,
         draw_rnd: Callable[[], int],
+        tids: TidAllocator,
         on_queued: Callable[[int], None] = lambda _device_id: None,
-        tids: TidAllocator | None = None,
     ) -> Self:
         """Make all of them on one database and one vault.
 
@@ -49,23 +50,20 @@ class CodingOffice:
             safe: seals the digits.
             clock: stamps everything.
             draw_rnd: gives the 4 random bits of a token.
-            on_queued: called with a device's id when commands for it were queued.
             tids: gives the identifiers; with the floor of a restored database.
+            on_queued: called with a device's id when commands for it were queued.
         """
         changes = KeyChanges(uow, security, safe, clock, on_queued=on_queued)
         campaigns = Campaigns(uow, clock, changes)
-        replacements = KeyReplacements(
-            uow, security, safe, clock, draw_rnd=draw_rnd, on_queued=on_queued, tids=tids
+        tokens = SoleTokens(
+            uow, security, safe, clock, draw_rnd=draw_rnd, tids=tids, on_queued=on_queued
         )
+        replacements = KeyReplacements(uow, clock, tokens)
         return cls(
             changes=changes,
             replacements=replacements,
-            management=ManagementTokens(
-                uow, security, safe, clock, draw_rnd=draw_rnd, on_queued=on_queued, tids=tids
-            ),
+            management=ManagementTokens(uow, clock, tokens),
             campaigns=campaigns,
             sets=CampaignSets(uow, safe, clock, campaigns, replacements),
-            swaps=MeterSwaps(
-                uow, security, safe, clock, draw_rnd=draw_rnd, on_queued=on_queued, tids=tids
-            ),
+            swaps=MeterSwaps(uow, clock, tokens),
         )

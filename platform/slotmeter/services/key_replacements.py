@@ -7,7 +7,7 @@ under the meter's present key, and each old one is replaced once.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +23,8 @@ from slotmeter.ports import (
     Right,
     Row,
     Rows,
-    SecurityModule,
     SqlValue,
     Step,
-    TokenSafe,
     UnitOfWork,
     Update,
 )
@@ -34,7 +32,6 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.guarded_acts import check_reason, need_right
 from slotmeter.services.key_change_plan import found_change
 from slotmeter.services.sole_tokens import Making, SoleTokens, sole_reads
-from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.units import epoch_us
 from slotmeter.vending.sts import TokenRequest
 
@@ -57,23 +54,17 @@ class Replaced:
 class KeyReplacements:
     """The transaction boundary of replacements after a change of key."""
 
-    def __init__(
-        self,
-        uow: UnitOfWork,
-        security: SecurityModule,
-        safe: TokenSafe,
-        clock: Clock,
-        *,
-        draw_rnd: Callable[[], int],
-        on_queued: Callable[[int], None] = lambda _device_id: None,
-        tids: TidAllocator | None = None,
-    ) -> None:
-        """Join the parts; see ``KeyChanges`` and ``Selling``."""
+    def __init__(self, uow: UnitOfWork, clock: Clock, tokens: SoleTokens) -> None:
+        """Join the parts.
+
+        Args:
+            uow: the database.
+            clock: our time.
+            tokens: reserves, makes and sends the tokens.
+        """
         self._uow = uow
         self._clock = clock
-        self._draw_rnd = draw_rnd
-        self._tids = tids or TidAllocator()
-        self._tokens = SoleTokens(uow, security, safe, clock, on_queued=on_queued)
+        self._tokens = tokens
 
     async def replace(
         self, caller: Caller, change_id: int, token_id: int, reason: str
@@ -107,7 +98,11 @@ class KeyReplacements:
             reason=reason,
             data={"token_id": token_id},
         )
-        text, now_us, rnd = check_reason(reason), epoch_us(self._clock.now()), self._draw_rnd()
+        text, now_us, rnd = (
+            check_reason(reason),
+            epoch_us(self._clock.now()),
+            self._tokens.draw_rnd(),
+        )
 
         def decide(rows: Rows, new_id: NewId) -> Changes[dict[str, Any]]:
             change, old = found_change(rows["change"]), _replaceable(rows, token_id)
@@ -118,7 +113,9 @@ class KeyReplacements:
             if request.rnd is not None:
                 request = replace(request, rnd=rnd)
             making = Making(REPLACEMENT, request, old["amount"])
-            row = making.row(rows["meter"][0], rows["tids"], new_id, tids=self._tids, now_us=now_us)
+            row = making.row(
+                rows["meter"][0], rows["tids"], new_id, tids=self._tokens.tids, now_us=now_us
+            )
             steps = _steps(caller, change, old, row, text, new_id, now_us=now_us)
             answer = _answer(change, old, {"new_token_id": row["id"]})
             return Changes({**answer, "new": True}, steps)

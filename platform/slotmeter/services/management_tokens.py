@@ -7,7 +7,7 @@ right is refused, which is an act as well. A meter within reach is sent its toke
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,9 +23,7 @@ from slotmeter.ports import (
     Right,
     Row,
     Rows,
-    SecurityModule,
     SqlValue,
-    TokenSafe,
     UnitOfWork,
 )
 from slotmeter.services.access import Origin, act_row
@@ -36,7 +34,7 @@ from slotmeter.services.management_kinds import management_request
 from slotmeter.services.operations import REQUEST_ID
 from slotmeter.services.queries import Page
 from slotmeter.services.sole_tokens import Making, SoleTokens, sole_reads
-from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
+from slotmeter.services.tid_allocator import stored_parameters
 from slotmeter.units import epoch_us
 
 __all__ = ["Managed", "ManagementTokens", "ManagementWish"]
@@ -86,23 +84,17 @@ class Managed:
 class ManagementTokens:
     """The transaction boundary of management tokens."""
 
-    def __init__(
-        self,
-        uow: UnitOfWork,
-        security: SecurityModule,
-        safe: TokenSafe,
-        clock: Clock,
-        *,
-        draw_rnd: Callable[[], int],
-        on_queued: Callable[[int], None] = lambda _device_id: None,
-        tids: TidAllocator | None = None,
-    ) -> None:
-        """Join the parts; see ``KeyChanges`` and ``Selling``."""
+    def __init__(self, uow: UnitOfWork, clock: Clock, tokens: SoleTokens) -> None:
+        """Join the parts.
+
+        Args:
+            uow: the database.
+            clock: our time.
+            tokens: reserves, makes and sends the tokens.
+        """
         self._uow = uow
         self._clock = clock
-        self._draw_rnd = draw_rnd
-        self._tids = tids or TidAllocator()
-        self._tokens = SoleTokens(uow, security, safe, clock, on_queued=on_queued)
+        self._tokens = tokens
 
     async def make(self, caller: Caller, meter: str, wish: ManagementWish) -> tuple[Managed, bool]:
         """Make a token, once for each request id, and send it to a meter within reach.
@@ -137,7 +129,7 @@ class ManagementTokens:
                 field="request_id",
             )
         reason = check_reason(wish.reason)
-        now_us, rnd = epoch_us(self._clock.now()), self._draw_rnd()
+        now_us, rnd = epoch_us(self._clock.now()), self._tokens.draw_rnd()
 
         def decide(rows: Rows, new_id: NewId) -> Changes[dict[str, Any]]:
             if rows["known"]:
@@ -151,7 +143,7 @@ class ManagementTokens:
                 rnd=rnd,
             )
             token = Making(wish.kind, request).row(
-                row, rows["tids"], new_id, tids=self._tids, now_us=now_us
+                row, rows["tids"], new_id, tids=self._tokens.tids, now_us=now_us
             )
             made_id = new_id()
             managed = _managed_row(made_id, token, caller, wish, reason, now_us)

@@ -10,7 +10,7 @@ and never typed into the old meter is listed, since it can be taken back.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -25,10 +25,8 @@ from slotmeter.ports import (
     Read,
     Row,
     Rows,
-    SecurityModule,
     SqlValue,
     Step,
-    TokenSafe,
     UnitOfWork,
     Update,
 )
@@ -145,24 +143,17 @@ class _New:
 class MeterSwaps:
     """The transaction boundary of swaps."""
 
-    def __init__(
-        self,
-        uow: UnitOfWork,
-        security: SecurityModule,
-        safe: TokenSafe,
-        clock: Clock,
-        *,
-        draw_rnd: Callable[[], int],
-        on_queued: Callable[[int], None] = lambda _device_id: None,
-        tids: TidAllocator | None = None,
-    ) -> None:
-        """Join the parts; see ``KeyChanges`` and ``Selling``."""
+    def __init__(self, uow: UnitOfWork, clock: Clock, tokens: SoleTokens) -> None:
+        """Join the parts.
+
+        Args:
+            uow: the database.
+            clock: our time.
+            tokens: reserves, makes and sends the tokens.
+        """
         self._uow = uow
-        self._security = security
         self._clock = clock
-        self._draw_rnd = draw_rnd
-        self._tids = tids or TidAllocator()
-        self._tokens = SoleTokens(uow, security, safe, clock, on_queued=on_queued)
+        self._tokens = tokens
 
     async def swap(self, asked: Asked, wish: SwapWish) -> tuple[Row, str | None, bool]:
         """Swap a meter; return the operation, the replacement token, and whether this call did it.
@@ -178,13 +169,15 @@ class MeterSwaps:
         asked.check()
         if wish.old == wish.new:
             raise Refused("same_meter", "a meter is not swapped for itself", field="new")
-        now_us, rnd = epoch_us(self._clock.now()), self._draw_rnd()
+        now_us, rnd = epoch_us(self._clock.now()), self._tokens.draw_rnd()
         utility_id = asked.caller.principal.utility_id
 
         def decide(rows: Rows, new_id: NewId) -> Changes[bool]:
             if done_before(rows, KIND, wish.request()) is not None:
                 return Changes(False)
-            steps = _swap_steps(asked, wish, rows, new_id, tids=self._tids, rnd=rnd, now_us=now_us)
+            steps = _swap_steps(
+                asked, wish, rows, new_id, tids=self._tokens.tids, rnd=rnd, now_us=now_us
+            )
             return Changes(True, steps)
 
         await self._check_key(asked, wish, now_us)
@@ -210,7 +203,7 @@ class MeterSwaps:
         row = _new_row(asked, wish, rows["old"][0], now_us)
         key_id = _key_id(rows["old"][0], row.parameters)
         if key_id is not None:
-            await self._security.describe(key_id)
+            await self._tokens.check_key(key_id)
 
 
 def _reads(asked: Asked, wish: SwapWish, now_us: int) -> list[Read]:

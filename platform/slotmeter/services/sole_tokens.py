@@ -140,14 +140,36 @@ class SoleTokens:
         safe: TokenSafe,
         clock: Clock,
         *,
-        on_queued: Callable[[int], None],
+        draw_rnd: Callable[[], int],
+        tids: TidAllocator,
+        on_queued: Callable[[int], None] = lambda _device_id: None,
     ) -> None:
-        """Join the parts; see :class:`slotmeter.services.key_changes.KeyChanges`."""
+        """Join the parts.
+
+        Args:
+            uow: the database.
+            security: holds the vending keys.
+            safe: seals the digits.
+            clock: our time.
+            draw_rnd: gives the 4 random bits of a token.
+            tids: gives the identifiers; with the floor of a restored database.
+            on_queued: called with a device's id when commands for it were queued.
+        """
+        self.draw_rnd = draw_rnd
+        self.tids = tids
         self._uow = uow
         self._security = security
         self._safe = safe
         self._clock = clock
         self._on_queued = on_queued
+
+    async def check_key(self, key_id: str) -> None:
+        """Refuse a vending key that is not there.
+
+        Raises:
+            NotFound: ``vending_key_unknown``.
+        """
+        await self._security.describe(key_id)
 
     async def complete(
         self, utility_id: int, number: str, token_id: int, why: str, principal_id: int

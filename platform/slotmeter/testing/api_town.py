@@ -37,6 +37,7 @@ from slotmeter.services.office import Office
 from slotmeter.services.principals import Principals
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
+from slotmeter.services.sale_begin import ONE_LANE
 from slotmeter.services.selling import Selling
 from slotmeter.storage.opening import AnyDatabase
 from slotmeter.storage.readings_embedded import EmbeddedReadings
@@ -236,7 +237,9 @@ def _services(
         office=Office.of(database, clock),
         receipts=Receipts(database, clock, sample_safe()),
         keys=KeyDesk.of(database, clock, sample_wrapping(), security.refresh),
-        codings=CodingOffice.of(database, security, sample_safe(), clock, draw_rnd=lambda: 5),
+        codings=CodingOffice.of(
+            database, security, sample_safe(), clock, draw_rnd=lambda: 5, tids=ONE_LANE
+        ),
         readings=readings,
         feed=feed,
         clock=clock,

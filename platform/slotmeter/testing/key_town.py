@@ -16,6 +16,7 @@ from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.key_changes import KeyChanges
 from slotmeter.services.key_replacements import KeyReplacements
 from slotmeter.services.management_tokens import ManagementTokens
+from slotmeter.services.sale_begin import ONE_LANE
 from slotmeter.testing.consumption import Household
 from slotmeter.testing.device_side import DeviceSide
 from slotmeter.testing.meter_reports import MeterReport
@@ -156,6 +157,8 @@ async def open_key_town(folder: Path, wire: Wire) -> AsyncIterator[KeyTown]:
         drivers = {wire.driver.key: wire.driver}
         side = DeviceSide(shop.database, shop.clock, wire.rule, drivers=drivers)
         safe = sample_safe()
-        office = CodingOffice.of(shop.database, shop.security, safe, shop.clock, draw_rnd=lambda: 5)
+        office = CodingOffice.of(
+            shop.database, shop.security, safe, shop.clock, draw_rnd=lambda: 5, tids=ONE_LANE
+        )
         supervisor = await shop.utility.add_principal("Supervisor", "supervisor")
         yield KeyTown(shop, side, wire, safe, office, supervisor)
