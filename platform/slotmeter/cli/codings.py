@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from slotmeter.cli.acting import caller_of
+from slotmeter.cli import EXIT_OK
+from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.ports import Right
 
 if TYPE_CHECKING:
+    from slotmeter.cli import Subparsers
     from slotmeter.ports import Caller
     from slotmeter.services.coding_office import CodingOffice
 
-__all__ = ["open_codings"]
+__all__ = ["Action", "add_action", "open_codings"]
+
+Action = Callable[["CodingOffice", "Caller", argparse.Namespace], Awaitable[None]]
+
+
+def add_action(
+    actions: Subparsers, name: str, action: Action, text: str, *, acting: bool = True
+) -> argparse.ArgumentParser:
+    """Add one command whose ``action`` is given the office and whoever acts, or only looks."""
+    parser = actions.add_parser(name, help=text)
+    (add_acting_options if acting else add_looking_options)(parser)
+    parser.set_defaults(run=_run, action=action)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    asyncio.run(_act(options))
+    return EXIT_OK
+
+
+async def _act(options: argparse.Namespace) -> None:
+    action: Action = options.action
+    async with open_codings(options) as (office, caller):
+        await action(office, caller, options)
 
 
 @asynccontextmanager

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slotmeter.cli import EXIT_OK
-from slotmeter.cli.acting import add_acting_options, add_looking_options
-from slotmeter.cli.codings import open_codings
+from slotmeter.cli.codings import add_action
 from slotmeter.cli.data_folder import write_secret
 from slotmeter.errors import ConfigError
 
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Action = Callable[["CodingOffice", "Caller", argparse.Namespace], Awaitable[None]]
 STEP_METERS = 100
 LIST_MAX = 500
 
@@ -34,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
     """Add ``key-campaign``."""
     parser = subparsers.add_parser("key-campaign", help="change the keys of many meters")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    begin = _add(actions, "begin", _begin, "begin a campaign")
+    begin = add_action(actions, "begin", _begin, "begin a campaign")
     begin.add_argument("--to", required=True, metavar="KEY", help="vending key of all its meters")
     begin.add_argument("--tariff-index", type=int, metavar="N", help="0 to 99")
     begin.add_argument("--three-tokens", action="store_true", help="EA07: sets of three")
@@ -44,7 +39,7 @@ def register(subparsers: Subparsers) -> None:
         default="deliver",
         help="make the sets now, to send and print; or each with its meter's next sale",
     )
-    select = _add(actions, "select", _select, "add meters")
+    select = add_action(actions, "select", _select, "add meters")
     select.add_argument("--from", dest="from_key", metavar="KEY", help="that they are on")
     select.add_argument("--base-date", type=int, choices=(1993, 2014, 2035))
     select.add_argument("--sgc", help="supply group code")
@@ -52,38 +47,20 @@ def register(subparsers: Subparsers) -> None:
     select.add_argument("--commodity", choices=("electricity", "water", "gas"))
     select.add_argument("--area", help="and what is below it, as Town/North")
     select.add_argument("--file", type=Path, metavar="FILE", help="meter numbers, one a line")
-    run = _add(actions, "run", _run_on, "make the sets, until none is left; may be stopped")
+    run = add_action(actions, "run", _run_on, "make the sets, until none is left; may be stopped")
     run.add_argument("--again", action="store_true", help="also those that failed")
-    _add(actions, "show", _show, "show how far it is", acting=False)
-    _add(actions, "meters", _meters, "list its meters", acting=False)
-    _add(actions, "unused", _unused, "list unused recent tokens of its meters", acting=False)
-    sets = _add(actions, "sets", _sets, "write the sets that wait for their proof, to print")
+    add_action(actions, "show", _show, "show how far it is", acting=False)
+    add_action(actions, "meters", _meters, "list its meters", acting=False)
+    add_action(actions, "unused", _unused, "list unused recent tokens of its meters", acting=False)
+    sets = add_action(actions, "sets", _sets, "write the sets that wait for their proof, to print")
     sets.add_argument("--form", choices=("csv", "text", "html"), default="csv")
     sets.add_argument("--out", type=Path, required=True, metavar="FILE", help="must not be there")
-    _add(actions, "replace", _replace, "replace unused tokens of meters that tell what they take")
-    _add(actions, "close", _close, "end it")
+    add_action(
+        actions, "replace", _replace, "replace unused tokens of meters that tell what they take"
+    )
+    add_action(actions, "close", _close, "end it")
     for each in actions.choices.values():
         each.add_argument("code", metavar="CODE")
-
-
-def _add(
-    actions: Subparsers, name: str, action: Action, text: str, *, acting: bool = True
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text)
-    (add_acting_options if acting else add_looking_options)(parser)
-    parser.set_defaults(run=_run, action=action)
-    return parser
-
-
-def _run(options: argparse.Namespace) -> int:
-    asyncio.run(_act(options))
-    return EXIT_OK
-
-
-async def _act(options: argparse.Namespace) -> None:
-    action: Action = options.action
-    async with open_codings(options) as (office, caller):
-        await action(office, caller, options)
 
 
 async def _begin(office: CodingOffice, caller: Caller, options: argparse.Namespace) -> None:

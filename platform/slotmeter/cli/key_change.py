@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from slotmeter.cli import EXIT_OK
-from slotmeter.cli.acting import add_acting_options, add_looking_options
-from slotmeter.cli.codings import open_codings
+from slotmeter.cli.codings import add_action
 from slotmeter.units import iso_utc
 
 if TYPE_CHECKING:
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Action = Callable[["CodingOffice", "Caller", argparse.Namespace], Awaitable[None]]
 LIST_MAX = 200
 
 
@@ -30,8 +25,8 @@ def register(subparsers: Subparsers) -> None:
     """Add ``key-change``."""
     parser = subparsers.add_parser("key-change", help="change the keys of meters, one by one")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    plan = _add(actions, "plan", _plan, "say what a change would do", acting=False)
-    issue = _add(actions, "issue", _issue, "make the set of key change tokens of a meter")
+    plan = add_action(actions, "plan", _plan, "say what a change would do", acting=False)
+    issue = add_action(actions, "issue", _issue, "make the set of key change tokens of a meter")
     for each in (plan, issue):
         each.add_argument("meter", metavar="METER")
         each.add_argument("--to", metavar="KEY", help="vending key; that of the supply group else")
@@ -42,41 +37,21 @@ def register(subparsers: Subparsers) -> None:
     issue.add_argument(
         "--with-sale", action="store_true", help="let the meter's next sale make the set"
     )
-    forget = _add(actions, "forget", _forget, "let the next sale make no set")
+    forget = add_action(actions, "forget", _forget, "let the next sale make no set")
     forget.add_argument("meter", metavar="METER")
-    listing = _add(actions, "list", _list, "list key changes, newest first", acting=False)
+    listing = add_action(actions, "list", _list, "list key changes, newest first", acting=False)
     listing.add_argument("--meter", metavar="METER")
     listing.add_argument("--state", choices=("open", "proven", "cancelled"))
-    show = _add(actions, "show", _show, "show one with its tokens")
-    declare = _add(actions, "declare", _declare, "say that the meter has its new key")
-    cancel = _add(actions, "cancel", _cancel, "undo one that no meter took")
-    send = _add(actions, "send", _send, "send its tokens to the meter once more")
-    replace = _add(actions, "replace", _replace, "replace a token that it made worthless")
+    show = add_action(actions, "show", _show, "show one with its tokens")
+    declare = add_action(actions, "declare", _declare, "say that the meter has its new key")
+    cancel = add_action(actions, "cancel", _cancel, "undo one that no meter took")
+    send = add_action(actions, "send", _send, "send its tokens to the meter once more")
+    replace = add_action(actions, "replace", _replace, "replace a token that it made worthless")
     for each in (show, declare, cancel, send, replace):
         each.add_argument("change", metavar="NUMBER", type=int)
     replace.add_argument(
         "--token", type=int, required=True, metavar="NUMBER", help="as the change names it"
     )
-
-
-def _add(
-    actions: Subparsers, name: str, action: Action, text: str, *, acting: bool = True
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text)
-    (add_acting_options if acting else add_looking_options)(parser)
-    parser.set_defaults(run=_run, action=action)
-    return parser
-
-
-def _run(options: argparse.Namespace) -> int:
-    asyncio.run(_act(options))
-    return EXIT_OK
-
-
-async def _act(options: argparse.Namespace) -> None:
-    action: Action = options.action
-    async with open_codings(options) as (office, caller):
-        await action(office, caller, options)
 
 
 async def _plan(office: CodingOffice, caller: Caller, options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.services.token_secrecy import masked
 from slotmeter.units import epoch_us
 
@@ -144,10 +144,9 @@ class AuditTrace:
         at_us = epoch_us(self._clock.now())
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
-            act = act_row(
+            act = caller_act(
+                caller,
                 new_id,
-                Origin.of(caller),
-                caller.principal.utility_id,
                 at_us,
                 what="token.read",
                 subject=receipt_number,

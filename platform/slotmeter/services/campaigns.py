@@ -26,7 +26,7 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.services.campaign_terms import (
     HOWS,
     CampaignWish,
@@ -350,10 +350,9 @@ class Campaigns:
         reason: str,
         data: dict[str, Any],
     ) -> Step:
-        return act_row(
+        return caller_act(
+            caller,
             new_id,
-            Origin.of(caller),
-            caller.principal.utility_id,
             self._now_us(),
             what=f"key.campaign.{what}",
             subject=f"campaign:{code}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slotmeter.errors import NotAllowed, Refused
 from slotmeter.ports import Caller, Changes, Clock, NewId, Right, Rows, UnitOfWork
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.units import epoch_us
 
 __all__ = ["REASON_CHARACTERS_MAX", "check_reason", "need_right"]
@@ -62,10 +62,9 @@ async def need_right(
         return
 
     def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
-        act = act_row(
+        act = caller_act(
+            caller,
             new_id,
-            Origin.of(caller),
-            caller.principal.utility_id,
             epoch_us(clock.now()),
             what=f"{what}.refused",
             subject=subject,

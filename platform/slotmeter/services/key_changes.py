@@ -29,7 +29,7 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import Origin, act_row, caller_act
 from slotmeter.services.guarded_acts import check_reason, need_right
 from slotmeter.services.key_change_plan import (
     ChangeView,
@@ -422,10 +422,9 @@ class KeyChanges:
         reason: str,
         data: Mapping[str, object],
     ) -> Step:
-        return act_row(
+        return caller_act(
+            caller,
             new_id,
-            Origin.of(caller),
-            caller.principal.utility_id,
             now_us,
             what=what,
             subject=f"meter:{row['meter']}",
@@ -472,10 +471,9 @@ def _act(
     plan: KeyPlan,
     wish: KeyWish,
 ) -> Step:
-    return act_row(
+    return caller_act(
+        caller,
         new_id,
-        Origin.of(caller),
-        caller.principal.utility_id,
         now_us,
         what="key.change",
         subject=f"meter:{meter}",

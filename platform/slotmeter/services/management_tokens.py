@@ -26,7 +26,7 @@ from slotmeter.ports import (
     SqlValue,
     UnitOfWork,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.services.guarded_acts import check_reason, need_right
 from slotmeter.services.key_change_plan import codable
 from slotmeter.services.key_wanted import wanted_of
@@ -223,10 +223,9 @@ def _act(
     *,
     now_us: int,
 ) -> Insert:
-    return act_row(
+    return caller_act(
+        caller,
         new_id,
-        Origin.of(caller),
-        caller.principal.utility_id,
         now_us,
         what="token.manage",
         subject=subject,

@@ -32,7 +32,7 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.services.protection import readable_policy
 from slotmeter.services.token_secrecy import open_receipt
 from slotmeter.units import epoch_us
@@ -195,10 +195,9 @@ def _reads_foreign(principal: Principal, sale: Row) -> bool:
 
 
 def _read_act(caller: Caller, sale: Row, reason: str, new_id: NewId, now_us: int) -> Insert:
-    return act_row(
+    return caller_act(
+        caller,
         new_id,
-        Origin.of(caller),
-        caller.principal.utility_id,
         now_us,
         what="token.read",
         subject=sale["receipt_number"],

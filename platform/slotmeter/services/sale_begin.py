@@ -22,7 +22,7 @@ from slotmeter.ports import (
     Step,
     Update,
 )
-from slotmeter.services.access import Origin, act_row
+from slotmeter.services.access import caller_act
 from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.key_change_sale import SaleChange, change_with_sale
@@ -306,10 +306,9 @@ class SaleBegin:
 
     def _act(self, receipt_number: str, tender: Money, new_id: NewId) -> Step:
         request = self._request
-        return act_row(
+        return caller_act(
+            self._caller,
             new_id,
-            Origin.of(self._caller),
-            self._caller.principal.utility_id,
             self._now_us,
             what="sale",
             subject=receipt_number,
