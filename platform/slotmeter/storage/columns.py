@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Text, text
 
-__all__ = ["id_column", "int_column", "ref_column", "text_column"]
+__all__ = ["id_column", "int_column", "part_index", "ref_column", "text_column"]
 
 
 def id_column() -> Column[int]:
@@ -25,3 +25,9 @@ def int_column(name: str, *, nullable: bool = False, default: str | None = None)
 def text_column(name: str, *, nullable: bool = False, default: str | None = None) -> Column[str]:
     """Return text, or a document as JSON text."""
     return Column(name, Text, nullable=nullable, server_default=default)
+
+
+def part_index(name: str, column: str, *, where: str) -> Index:
+    """Return an index of the rows that a condition picks, where a database can have one."""
+    condition = text(where)
+    return Index(name, column, sqlite_where=condition, postgresql_where=condition)

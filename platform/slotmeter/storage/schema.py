@@ -30,6 +30,7 @@ from slotmeter.storage import (
 )
 from slotmeter.storage.columns import id_column as _id
 from slotmeter.storage.columns import int_column as _int
+from slotmeter.storage.columns import part_index
 from slotmeter.storage.columns import ref_column as _ref
 from slotmeter.storage.columns import text_column as _text
 from slotmeter.storage.metadata import METADATA
@@ -274,6 +275,8 @@ token = Table(
     UniqueConstraint("meter_id", "tid_minute"),
     Index(None, "sale_row_id"),
     Index(None, "digits_index"),
+    # Without a sale, and between their two commits: mostly none.
+    part_index("ix_token_waiting", "id", where="state = 'reserved' AND sale_row_id IS NULL"),
 )
 
 ledger_account = Table(
@@ -468,12 +471,13 @@ alarm = Table(
     METADATA,
     _id(),
     _ref("utility_id", "utility"),
-    _ref("meter_id", "meter"),
+    _ref("meter_id", "meter", nullable=True),  # NULL: of what the subject names
     _text("kind"),
     _text("severity"),
     _text("text"),
     _int("raised_us"),
     _int("cleared_us", nullable=True),
+    _text("subject", nullable=True),  # of an alarm that is not of a meter
     Index(None, "meter_id", "kind", "cleared_us"),
     Index(None, "utility_id", "cleared_us"),
 )
