@@ -5,8 +5,8 @@
 The server of PostgreSQL is one of our own with the settings it comes with, on the disk of the
 temporary folder; ``fsync`` and ``synchronous_commit`` are read back, and without them there is no
 figure. Slotmeter is ``slotmeter serve`` and, for each further process, ``slotmeter serve --role
-api``. The tariff is that of the demo, and each account has two debts. The generators are those of
-``bench_sales.py``, one for each process; every answer is checked. The peer is
+api``. The tariff is that of the Kenyan pack, and each account repays two debts. There is one
+generator for each process, as in ``bench_sales.py``; every answer is checked. The peer is
 ``pgbench -N -c 32 -j 2`` at scale 10, run by run in turn with the sales.
 """
 
@@ -19,33 +19,22 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench_sales import Load, Measured, in_own_process, meter_file, meter_numbers
+from sale_load import Load, Measured, together
+from sale_site import AMOUNTS, DEBTS_MAX, meter_numbers, site_to_sell_on
 from slotmeter.testing.postgres_server import PostgresServer, find_programs
 from slotmeter.testing.server import Server
-from slotmeter.testing.site import Site, bring_in, free_ports, make_site
-from slotmeter.testing.town import TARIFFS
+from slotmeter.testing.site import Site, free_ports
 
 SALES_PER_S_MIN = 400
 PEER_SHARE_MIN = 0.06
 P99_MS_MAX = 250
 DURABLE = frozenset({"on", "local", "remote_write", "remote_apply"})
 SCALE = 10
-DEBT = "50000.00"
-
-
-def debt_file(meters: int) -> str:
-    lines = ["number,account,kind,amount,label,plan,percent"]
-    for at in range(meters):
-        for number, percent in ((1, 10), (2, 5)):
-            lines.append(
-                f"OLD-{at}-{number},C-{at},arrears,{DEBT},Old bill {number},percent,{percent}"
-            )
-    return "\n".join(lines) + "\n"
+TARIFF = "kenya"
 
 
 @contextmanager
@@ -53,15 +42,9 @@ def serving(
     folder: Path, url: str, numbers: Sequence[str], processes: int
 ) -> Iterator[tuple[Site, list[Server], list[int]]]:
     """Run the processes; give the folder, them, and their ports."""
-    site = make_site(
-        folder,
-        meter_file=meter_file(numbers, with_devices=True),
-        tariffs=TARIFFS,
-        principals={"till": ("service", "vendor"), "boss": ("person", "admin")},
-        ports=(0, -1, 0),
-        database_url=url,
+    site = site_to_sell_on(
+        folder, numbers, tariff=TARIFF, debts=DEBTS_MAX, with_devices=True, database_url=url
     )
-    bring_in(site, debt_file=debt_file(len(numbers)), who="boss")
     ports = [site.http_port, *free_ports(processes - 1)] if processes > 1 else [site.http_port]
     with ExitStack() as stack:
         servers = []
@@ -78,19 +61,6 @@ def serving(
             server.wait_until_ready()
             servers.append(server)
         yield site, servers, ports
-
-
-def together(loads: Sequence[Load]) -> Measured:
-    """Run the generators side by side and add up what they saw."""
-    with ThreadPoolExecutor(len(loads)) as pool:
-        seen = list(pool.map(in_own_process, loads))
-    return Measured(
-        answers=sum(each.answers for each in seen),
-        answers_in_all=sum(each.answers_in_all for each in seen),
-        per_s=sum(each.per_s for each in seen),
-        p50_ms=statistics.median(each.p50_ms for each in seen),
-        p99_ms=max(each.p99_ms for each in seen),
-    )
 
 
 def pgbench(programs: Path, server: PostgresServer, seconds: float) -> float:
@@ -144,6 +114,7 @@ def measure(options: argparse.Namespace, folder: Path, server: PostgresServer) -
                     options.measure,
                     f"run{run}-{at}",
                     numbers,
+                    AMOUNTS[TARIFF],
                 )
                 for at, port in enumerate(ports)
             ]
