@@ -341,8 +341,8 @@ class CountedReads:
             self.on_read()
         return await self._uow.read(reads)
 
-    async def run(self, reads: Reads, decide: Any) -> Any:
-        return await self._uow.run(reads, decide)
+    async def run(self, reads: Reads, decide: Any, **how: Any) -> Any:
+        return await self._uow.run(reads, decide, **how)
 
 
 def raise_alarm(api: ApiTown, meter: SmallMeter, alarm_id: int, cleared_us: int | None) -> None:

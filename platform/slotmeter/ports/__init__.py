@@ -30,6 +30,7 @@ from slotmeter.ports.media import (
 from slotmeter.ports.readings import Aggregate, ReadingRow, ReadingStore, StoreStats
 from slotmeter.ports.rules import CreditRule, CreditView, RulePack, SupplyWish, Wish
 from slotmeter.ports.unit_of_work import (
+    Apart,
     Changes,
     From,
     Insert,
@@ -47,6 +48,7 @@ from slotmeter.ports.unit_of_work import (
 
 __all__ = [
     "Aggregate",
+    "Apart",
     "Caller",
     "Changes",
     "Clock",

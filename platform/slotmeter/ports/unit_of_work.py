@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = [
+    "Apart",
     "Changes",
     "From",
     "Insert",
@@ -86,6 +87,16 @@ class Update:
 
 Step = Insert | Update
 
+Apart = Callable[[Rows], Iterable[Hashable]]
+"""What a unit of work touches that others may touch as well, by its rows: a sale's meter, account
+and supply point.
+
+A unit that has this may be read together with others that have it, before any of them writes, and
+is decided only if nothing it touches was touched by one that was decided since. It promises that
+what it reads hangs on nothing else that such units change, but the counters that a back end
+follows by itself: the next value of a sequence, and the balance and reservation of ledger accounts.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[T_co]):
@@ -103,8 +114,19 @@ class UnitOfWork(Protocol):
     it raises is handed to the caller and nothing is written. Ids grow with time.
     """
 
-    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+    async def run(
+        self,
+        reads: Reads,
+        decide: Callable[[Rows, NewId], Changes[T]],
+        *,
+        apart: Apart | None = None,
+    ) -> T:
         """Read, decide, write, commit.
+
+        Args:
+            reads: what to read.
+            decide: decides by the rows; may be called again when the unit must be run again.
+            apart: what lets the unit go together with others; a back end need not use it.
 
         Raises:
             Conflict: ``changed_meanwhile`` when a guarded update met other rows than it expected.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from slotmeter.services.booking import Entry, open_account
 from slotmeter.services.events import compact_json
 from slotmeter.services.key_change_sale import SaleChange, change_with_sale
 from slotmeter.services.pricing import Purchase, PurchaseReads, price, price_claim
-from slotmeter.services.sale_issue import Begun
+from slotmeter.services.sale_issue import Begun, supply_touched
 from slotmeter.services.sale_particulars import delivery_of, particulars
 from slotmeter.services.sale_void import refusal_of
 from slotmeter.services.sold_tokens import has_tokens, token_rows
@@ -238,6 +239,18 @@ class SaleBegin:
             Read("till_of_branch", {"branch_id": principal.branch_id}, "till"),
             Read("sequence", {"utility_id": principal.utility_id, "name": "receipt"}),
         ]
+
+    def apart(self, rows: Rows) -> list[Hashable]:
+        """Return what a sale has in common with few others; see ``ports.Apart``."""
+        principal = self._caller.principal
+        touches: list[Hashable] = [("sale", principal.id, self._request.sale_id)]
+        if rows["meter"]:
+            touches += supply_touched(rows["meter"][0])
+        if not rows["till"]:
+            touches.append(("till", principal.branch_id))
+        if not rows["sequence"]:
+            touches.append(("sequence", principal.utility_id))
+        return touches
 
     def decide(self, rows: Rows, new_id: NewId) -> Changes[Begun]:
         """Price the sale and store it with its token identifiers and random bits.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -31,7 +31,7 @@ from slotmeter.units import Commodity, Money
 from slotmeter.vending.ledger import Posting, commission_account, till_account
 from slotmeter.vending.sales import sale_postings
 
-__all__ = ["Begun", "Made", "issue_sale"]
+__all__ = ["Begun", "Made", "issue_sale", "supply_touched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,26 @@ class Begun:
             *accounts_reads(sale["utility_id"], codes),
             Read("commission_in_force", plan, "commission"),
         ]
+
+    def apart(self, rows: Rows) -> list[Hashable]:
+        """Return what the second commit has in common with few others; see ``ports.Apart``.
+
+        A ledger account that is not there yet is opened by the first that books on it.
+        """
+        known = {row["code"] for row in accounts_found(rows)}
+        booked = [*self.postings, *self.commission(rows)]
+        opened = [posting.account for posting in booked if posting.account not in known]
+        return [*supply_touched(self.sale), *(("ledger", code) for code in opened)]
+
+    def commission(self, rows: Rows) -> tuple[Posting, ...]:
+        """Return what books the seller's commission, where it is booked with each sale."""
+        return tuple(commission_of_sale(self.sale, rows["commission"]))
+
+
+def supply_touched(row: Row) -> list[Hashable]:
+    """Return the meter, the account and the supply point that a sale hangs on; see ``Apart``."""
+    names = ("meter_id", "account_id", "supply_point_id")
+    return [(name, row[name]) for name in names if row[name] is not None]
 
 
 def _deliver(sale: Row, tokens: Sequence[Row], new_id: NewId, now_us: int) -> list[Step]:
@@ -218,15 +238,14 @@ def _entry_steps(begun: Begun, rows: Rows, new_id: NewId, now_us: int) -> list[S
     released = {"ledger_account_id": till_id, "amount": -sale["tender_minor"]}
     return [
         *posting_steps(entry, accounts, new_id),
-        *_commission_steps(entry, sale, rows, new_id),
+        *_commission_steps(entry, begun, rows, new_id),
         *close_steps(begun.debt_ids),
         Update("ledger_reserve", released),
     ]
 
 
-def _commission_steps(entry: Entry, sale: Row, rows: Rows, new_id: NewId) -> list[Step]:
-    """Return what books the seller's commission, where it is booked with each sale."""
-    postings = commission_of_sale(sale, rows["commission"])
+def _commission_steps(entry: Entry, begun: Begun, rows: Rows, new_id: NewId) -> list[Step]:
+    postings = begun.commission(rows)
     if not postings:
         return []
     own = replace(entry, kind="commission", postings=postings)

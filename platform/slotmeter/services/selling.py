@@ -197,7 +197,7 @@ class Selling:
         now_us = epoch_us(self._clock.now())
         begin = self.begin(caller, request, now_us)
         try:
-            begun = await self._uow.run(begin.reads(), begin.decide)
+            begun = await self._uow.run(begin.reads(), begin.decide, apart=begin.apart)
         except Refused as error:
             await self._alarm(caller, request.meter, error, now_us)
             raise
@@ -352,7 +352,7 @@ class Selling:
             return issue_sale(begun, tokens, rows, new_id, now_us=now_us)
 
         try:
-            issued = await self._uow.run(begun.reads(), decide)
+            issued = await self._uow.run(begun.reads(), decide, apart=begun.apart)
         except Conflict:
             # The same sale was completed by a retry that ran beside this one.
             found_now = [Read("sale_by_row", {"id": sale["id"]}, "sale"), _TOKENS]

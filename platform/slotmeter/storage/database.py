@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
-from slotmeter.ports import Changes, NewId, Reads, Rows
+from slotmeter.ports import Apart, Changes, NewId, Reads, Rows
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.sqlite_ids import Ids
@@ -135,7 +135,13 @@ class Database:
             broken=self._broken is not None,
         )
 
-    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+    async def run(
+        self,
+        reads: Reads,
+        decide: Callable[[Rows, NewId], Changes[T]],
+        *,
+        apart: Apart | None = None,
+    ) -> T:
         """Read, decide, write, commit; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")

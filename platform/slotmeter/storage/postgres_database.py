@@ -3,8 +3,10 @@
 Units of work queue for the writer of this process. It takes all that wait, and an advisory lock
 that only one process of this database can hold, runs the units one after another in one
 transaction, commits once, and only then releases the answers. What the units see is therefore some
-serial order, whichever process they come from. A unit that the server refuses takes the whole
-transaction with it; then all are run again, each in a transaction of its own.
+serial order, whichever process they come from. Units that say what they touch (``Apart``), and
+touch nothing in common, are read at once and written at once: that is the same as one after
+another. A unit that the server refuses takes the whole transaction with it; then all are run again,
+each in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
@@ -20,7 +22,7 @@ import asyncpg
 
 from slotmeter.config import DatabaseConfig
 from slotmeter.errors import SlotmeterError, Unavailable
-from slotmeter.ports import Changes, NewId, Reads, Rows
+from slotmeter.ports import Apart, Changes, NewId, Reads, Rows, Step
 from slotmeter.storage.database import (
     BATCH_UNITS_MAX,
     QUEUE_READS_MAX,
@@ -28,9 +30,10 @@ from slotmeter.storage.database import (
     DatabaseStats,
 )
 from slotmeter.storage.postgres_chain import Chain, open_layout
+from slotmeter.storage.postgres_counters import Counters
 from slotmeter.storage.postgres_migrate import bring_up_to_date, check_revision
 from slotmeter.storage.postgres_pool import ReadPool
-from slotmeter.storage.postgres_reads import ReadRuns, make_reads
+from slotmeter.storage.postgres_reads import ReadRuns, make_reads, make_reads_together
 from slotmeter.storage.postgres_session import (
     FAILURES,
     Durability,
@@ -67,10 +70,15 @@ RECONNECT_S: Final = 20.0
 PAUSE_S: Final = 0.25
 
 
-@dataclass(slots=True)
+class _NotTogetherError(Exception):
+    """Units that went together failed in a way that does not say which of them did."""
+
+
+@dataclass(slots=True, eq=False)
 class _Job:
     reads: Reads
     decide: Callable[[Rows, NewId], Changes[Any]]
+    apart: Apart | None
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
@@ -169,7 +177,13 @@ class PostgresDatabase:
             broken=self._broken is not None,
         )
 
-    async def run(self, reads: Reads, decide: Callable[[Rows, NewId], Changes[T]]) -> T:
+    async def run(
+        self,
+        reads: Reads,
+        decide: Callable[[Rows, NewId], Changes[T]],
+        *,
+        apart: Apart | None = None,
+    ) -> T:
         """Read, decide, write, commit; see ``ports.UnitOfWork``."""
         if self._closed:
             raise Unavailable("database_closed", "the server is shutting down")
@@ -180,7 +194,7 @@ class PostgresDatabase:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
         self._waiting += 1
-        self._jobs.append(_Job(reads, decide, future))
+        self._jobs.append(_Job(reads, decide, apart, future))
         self._wake.set()
         return await future
 
@@ -252,7 +266,7 @@ class PostgresDatabase:
             return
         try:
             await self._transact(writer, batch)
-        except FAILURES as error:
+        except (*FAILURES, _NotTogetherError) as error:
             await self._after(writer, batch, error)
         else:
             self._units += len(batch)
@@ -287,9 +301,19 @@ class PostgresDatabase:
             await writer.connection.execute("DISCARD PLANS")
         await writer.connection.execute(BEGIN)
         await self._chain.begin(writer.connection)
+        counters = Counters()
+        together = [job for job in batch if job.apart is not None and len(batch) > 1]
         for job in batch:
-            await self._run(writer, job)
-        closing = self._chain.closing()
+            if job not in together:
+                await self._run(writer, job)
+        try:
+            while together:
+                together = await self._run_together(writer, together, counters)
+        except (*FAILURES, asyncio.CancelledError):
+            raise
+        except Exception as error:  # the writer goes on, with one unit after another
+            raise _NotTogetherError(str(error)) from error
+        closing = [*counters.steps(), *self._chain.closing()]
         wake = ""
         if closing:
             await writer.writes.write(closing)
@@ -299,19 +323,56 @@ class PostgresDatabase:
         writer.writes.committed()
 
     async def _run(self, writer: _Writer, job: _Job) -> None:
-        job.result = job.error = None
         try:
             rows = await make_reads(writer.connection, self._runs, job.reads)
-            changes = job.decide(rows, self._chain.take)
-            if changes.steps:
-                touched = await writer.writes.write(changes.steps)
-                self._chain.seal(changes.steps, touched)
+            steps = self._decide(job, rows)
+            if steps:
+                self._chain.seal(steps, await writer.writes.write(steps))
         except (*FAILURES, asyncio.CancelledError):
             raise
         except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
             job.error = error
-        else:
-            job.result = changes.result
+
+    async def _run_together(
+        self, writer: _Writer, jobs: Sequence[_Job], counters: Counters
+    ) -> list[_Job]:
+        """Run units that touch nothing in common; return those that must wait for the next round.
+
+        All are read, then each is decided, then all are written.
+        """
+        found = await make_reads_together(
+            writer.connection, self._runs, [job.reads for job in jobs]
+        )
+        touched: set[Hashable] = set()
+        left: list[_Job] = []
+        decided: list[Sequence[Step]] = []
+        writing: list[Sequence[Step]] = []
+        for job, rows in zip(jobs, found, strict=True):
+            touches = set(job.apart(rows) if job.apart else ())
+            if touches & touched:
+                left.append(job)
+                continue
+            touched |= touches
+            counters.correct(job.reads, rows)
+            steps = self._decide(job, rows)
+            if steps:
+                decided.append(steps)
+                writing.append(counters.take(steps))
+        written = await writer.writes.write_together(writing)
+        for steps, changed in zip(decided, written, strict=True):
+            self._chain.seal(steps, changed)
+        return left
+
+    def _decide(self, job: _Job, rows: Rows) -> Sequence[Step]:
+        """Let a unit decide; return what it writes, which is nothing if it failed."""
+        job.result = job.error = None
+        try:
+            changes = job.decide(rows, self._chain.take)
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+            return ()
+        job.result = changes.result
+        return changes.steps
 
     # --- what can go wrong ----------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 Each read becomes a named part of one ``WITH``; a reference to an earlier read is a look into its
 part. Rows come back as arrays of records in the driver's own binary form. Reads that a function
-chooses by the rows that are there (``Then``) are a run of their own.
+chooses by the rows that are there (``Then``) are a run of their own. Units that ask alike are
+answered by one statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -15,10 +16,10 @@ from typing import Any, Final
 import asyncpg
 
 from slotmeter.ports import From, Read, Reads, Row, Rows, SqlValue, Then
-from slotmeter.storage.dialects.postgresql import Gap, InPieces, read_in_pieces
+from slotmeter.storage.dialects.postgresql import TYPES, Gap, InPieces, Kind, read_in_pieces
 from slotmeter.storage.statements import catalogue
 
-__all__ = ["ReadRuns", "has_choices", "make_reads"]
+__all__ = ["ReadRuns", "has_choices", "make_reads", "make_reads_together"]
 
 RUNS_MAX: Final = 2_000
 """So many shapes of runs are remembered."""
@@ -33,11 +34,14 @@ class _Run:
 
     Args:
         text: of the statement.
+        text_of_many: of the one that makes them for many units, of lists of the arguments; its
+            first column is the number of the unit, from 1. Empty where there are no arguments.
         names: where its arguments come from: number of the read, name of the parameter.
         columns: of each read.
     """
 
     text: str
+    text_of_many: str
     names: tuple[tuple[int, str], ...]
     columns: tuple[tuple[str, ...], ...]
 
@@ -65,7 +69,25 @@ class ReadRuns:
         return found
 
     def _make(self, shape: Shape) -> _Run:
-        names: list[tuple[int, str]] = []
+        names: dict[tuple[int, str], Kind] = {}
+        text = self._text(shape, names, "${}")
+        columns = tuple(self._reads[statement].columns for statement, _ in shape)
+        return _Run(text, self._of_many(shape, names), tuple(names), columns)
+
+    def _of_many(self, shape: Shape, names: Mapping[tuple[int, str], Kind]) -> str:
+        if not names:
+            return ""
+        lists = ", ".join(
+            f"${at}::{TYPES[kind]}[]" for at, kind in enumerate(names.values(), start=1)
+        )
+        labels = ", ".join(f"p{at}" for at in range(1, len(names) + 1))
+        return (
+            f"SELECT unit.o, found.* FROM unnest({lists}) WITH ORDINALITY AS unit({labels}, o), "  # noqa: S608  our own texts
+            f"LATERAL ({self._text(shape, {}, 'unit.p{}')}) AS found"
+        )
+
+    def _text(self, shape: Shape, names: dict[tuple[int, str], Kind], argument: str) -> str:
+        """Write the statement with its arguments as ``argument`` says, and note their names."""
         parts: list[str] = []
         results: list[str] = []
         for at, (statement, references) in enumerate(shape):
@@ -74,17 +96,15 @@ class ReadRuns:
                 name: _look(of, self._reads[shape[of][0]].columns.index(column))
                 for name, of, column in references
             }
-            text = read.text(_filler(at, looks, names))
+            text = read.text(_filler(at, looks, names, argument))
             if looks:
                 known = " AND ".join(f"{look} IS NOT NULL" for look in looks.values())
                 text = f"SELECT * FROM ({text}) found WHERE {known}"  # noqa: S608  our own texts
             labels = [f"c{column}" for column in range(len(read.columns))]
             parts.append(f"r{at}({', '.join(labels)}) AS MATERIALIZED ({text})")
             values = _values(read, labels)
-            results.append(f"ARRAY(SELECT ROW({values}) FROM r{at})")  # noqa: S608  our own texts
-        text = f"WITH {', '.join(parts)} SELECT {', '.join(results)}"
-        columns = tuple(self._reads[statement].columns for statement, _ in shape)
-        return _Run(text, tuple(names), columns)
+            results.append(f"ARRAY(SELECT ROW({values}) FROM r{at}) AS a{at}")  # noqa: S608  our own texts
+        return f"WITH {', '.join(parts)} SELECT {', '.join(results)}"
 
 
 def _look(of: int, column: int) -> str:
@@ -101,7 +121,7 @@ def _values(read: InPieces, labels: Sequence[str]) -> str:
 
 
 def _filler(
-    at: int, looks: Mapping[str, str], names: list[tuple[int, str]]
+    at: int, looks: Mapping[str, str], names: dict[tuple[int, str], Kind], argument: str
 ) -> Callable[[Gap], str]:
     numbers: dict[str, int] = {}
 
@@ -109,9 +129,9 @@ def _filler(
         if gap.name in looks:
             return looks[gap.name]
         if gap.name not in numbers:
-            names.append((at, gap.name))
+            names[(at, gap.name)] = gap.kind
             numbers[gap.name] = len(names)
-        return f"${numbers[gap.name]}"
+        return argument.format(numbers[gap.name])
 
     return fill
 
@@ -145,32 +165,92 @@ def _needs(read: Read) -> set[str]:
     return {value.read for value in read.params.values() if isinstance(value, From)}
 
 
+def _journeys(reads: Reads, rows: Rows) -> Iterator[Sequence[Read]]:
+    """Give runs of reads one after another; the rows of each must be there when the next is asked.
+
+    So a choice sees the rows of everything before it.
+    """
+    for part in _runs_of(reads):
+        if isinstance(part, Then):
+            yield from _journeys(part.of(rows), rows)
+        else:
+            yield part
+
+
 async def make_reads(connection: asyncpg.Connection[Any], runs: ReadRuns, reads: Reads) -> Rows:
     """Make named reads in order; a read whose reference found no row gives no rows."""
     rows: dict[str, Sequence[Row]] = {}
-    await _make_reads(connection, runs, reads, rows)
+    for part in _journeys(reads, rows):
+        asked = _asked(part, rows)
+        if asked is None:
+            continue
+        run = runs.run(asked.shape)
+        asked.answer(run, await connection.fetchrow(run.text, *asked.arguments(run)) or ())
     return rows
 
 
-async def _make_reads(
-    connection: asyncpg.Connection[Any],
-    runs: ReadRuns,
-    reads: Reads,
-    rows: dict[str, Sequence[Row]],
-) -> None:
-    for part in _runs_of(reads):
-        if isinstance(part, Then):
-            await _make_reads(connection, runs, part.of(rows), rows)
-        else:
-            await _make_run(connection, runs, part, rows)
+async def make_reads_together(
+    connection: asyncpg.Connection[Any], runs: ReadRuns, units: Sequence[Reads]
+) -> list[Rows]:
+    """Make the reads of several units, each journey of units that ask alike at once."""
+    all_rows: list[dict[str, Sequence[Row]]] = [{} for _ in units]
+    under_way = [_journeys(reads, rows) for reads, rows in zip(units, all_rows, strict=True)]
+    going = list(range(len(units)))
+    while going:
+        alike: dict[Shape, list[_Asked]] = {}
+        still = []
+        for at in going:
+            part = next(under_way[at], None)
+            if part is None:
+                continue
+            still.append(at)
+            asked = _asked(part, all_rows[at])
+            if asked is not None:
+                alike.setdefault(asked.shape, []).append(asked)
+        for shape, those in alike.items():
+            await _answer(connection, runs.run(shape), those)
+        going = still
+    return list(all_rows)
 
 
-async def _make_run(
-    connection: asyncpg.Connection[Any],
-    runs: ReadRuns,
-    reads: Sequence[Read],
-    rows: dict[str, Sequence[Row]],
-) -> None:
+async def _answer(connection: asyncpg.Connection[Any], run: _Run, units: Sequence[_Asked]) -> None:
+    if len(units) == 1 or not run.text_of_many:
+        for asked in units:
+            asked.answer(run, await connection.fetchrow(run.text, *asked.arguments(run)) or ())
+        return
+    lists = zip(*(asked.arguments(run) for asked in units), strict=True)
+    for at, *found in await connection.fetch(run.text_of_many, *lists):
+        units[at - 1].answer(run, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A run of reads of one unit.
+
+    Args:
+        shape: of the run.
+        given: the parameters of each read.
+        keys: where the rows of each read go.
+        rows: of the unit, so far.
+    """
+
+    shape: Shape
+    given: Sequence[Mapping[str, SqlValue]]
+    keys: Sequence[str]
+    rows: dict[str, Sequence[Row]]
+
+    def arguments(self, run: _Run) -> list[SqlValue]:
+        """Return the arguments of the run's statement."""
+        return [self.given[at][name] for at, name in run.names]
+
+    def answer(self, run: _Run, found: Iterable[Any]) -> None:
+        """Take what was found."""
+        for key, columns, records in zip(self.keys, run.columns, found, strict=True):
+            self.rows[key] = [dict(zip(columns, record, strict=True)) for record in records]
+
+
+def _asked(reads: Sequence[Read], rows: dict[str, Sequence[Row]]) -> _Asked | None:
+    """Sort out a run of reads; None where none of them has anything to look for."""
     places: dict[str, int] = {}
     shape: list[tuple[str, tuple[tuple[str, int, str], ...]]] = []
     given: list[Mapping[str, SqlValue]] = []
@@ -186,13 +266,7 @@ async def _make_run(
         shape.append((read.statement, references))
         given.append(params)
         keys.append(key)
-    if not shape:
-        return
-    run = runs.run(tuple(shape))
-    arguments = [given[at][name] for at, name in run.names]
-    found = await connection.fetchrow(run.text, *arguments)
-    for key, columns, records in zip(keys, run.columns, found or (), strict=True):
-        rows[key] = [dict(zip(columns, record, strict=True)) for record in records]
+    return _Asked(tuple(shape), given, keys, rows) if shape else None
 
 
 def _sorted_out(

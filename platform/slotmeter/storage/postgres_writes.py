@@ -8,7 +8,7 @@ The values travel as three arrays: numbers, texts, bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
@@ -42,14 +42,16 @@ KINDS: Final[tuple[Kind, ...]] = ("i", "t", "b")
 MANY: Final = frozenset({"audit_entry", "debt_taken", "posting"})
 """Tables of which units add many rows in a row: they go in by one statement."""
 
+_MOVE: Final = (
+    "UPDATE ledger_account SET {column} = {column} + moved.amount FROM "
+    "(SELECT id, sum(amount)::BIGINT FROM unnest({{0}}, {{1}}) AS each(id, amount) GROUP BY id) "
+    "AS moved(id, amount) WHERE ledger_account.id = moved.id"
+)
+
 AT_ONCE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     # What one entry moves on all its accounts; several moves on one account are added up.
-    "ledger_add": (
-        ("ledger_account_id", "amount"),
-        "UPDATE ledger_account SET balance_minor = balance_minor + moved.amount FROM "
-        "(SELECT id, sum(amount)::BIGINT FROM unnest({0}, {1}) AS each(id, amount) GROUP BY id) "
-        "AS moved(id, amount) WHERE ledger_account.id = moved.id",
-    ),
+    statement: (("ledger_account_id", "amount"), _MOVE.format(column=column))
+    for statement, column in (("ledger_add", "balance_minor"), ("ledger_reserve", "reserved_minor"))
 }
 """Updates of whole numbers that are made by one statement for a run of them, with the parameters
 that become lists."""
@@ -58,6 +60,9 @@ Touched = tuple[Touch, list[tuple[Any, ...]]]
 """What an update returns for the seals, and the rows."""
 
 _Key = tuple[Any, ...]
+
+_Placed = tuple[int, list[list[Step]]]
+"""The number of a unit and its steps, run by run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,8 @@ def _function(name: str, pieces: Sequence[_Piece]) -> str:
     arrays = ", ".join(f"_{kind} {TYPES[kind]}[]" for kind in KINDS)
     return (
         f"CREATE FUNCTION pg_temp.{name}(_n INTEGER[], {arrays}) "
-        "RETURNS TABLE (_of INTEGER, _ri BIGINT[], _rt TEXT[], _rb BYTEA[]) LANGUAGE plpgsql AS "
+        "RETURNS TABLE (_of INTEGER, _at INTEGER, _ri BIGINT[], _rt TEXT[], _rb BYTEA[]) "
+        "LANGUAGE plpgsql AS "
         "$slotmeter$\n#variable_conflict use_column\n"
         "DECLARE _i0 INTEGER := 0; _t0 INTEGER := 0; _b0 INTEGER := 0; _c INTEGER; "
         "_met INTEGER; _r RECORD;\n"
@@ -200,7 +206,7 @@ def _loop(at: int, piece: _Piece) -> str:
             lines.append("GET DIAGNOSTICS _met = ROW_COUNT;")
     else:
         lines += ["_met := 0;", f"FOR _r IN {piece.body} LOOP", "_met := _met + 1;"]
-        lines += [f"_of := {at - 1};"]
+        lines += [f"_of := {at - 1};", "_at := _k - 1;"]
         for kind in KINDS:
             columns = [f'_r."{name}"' for name in _columns(piece.returns, kind)]
             lines.append(f"_r{kind} := ARRAY[{', '.join(columns)}]::{TYPES[kind]}[];")
@@ -250,26 +256,53 @@ class UnitWrites:
         self._made = 0
 
     async def write(self, steps: Sequence[Step]) -> list[Touched]:
-        """Write steps in order and return what changed of sealed rows.
+        """Write the steps of one unit in order and return what changed of sealed rows.
 
         Raises:
             asyncpg.PostgresError: with :data:`GUARD_STATE` when an update met other rows than it
                 must; the transaction is broken then, as by any other.
         """
-        runs = [(key, list(group)) for key, group in groupby(steps, _key_of)]
-        name, pieces = await self._shape(tuple(key for key, _ in runs))
+        return (await self.write_together([steps]))[0]
+
+    async def write_together(self, units: Sequence[Sequence[Step]]) -> list[list[Touched]]:
+        """Write the steps of units that touch nothing in common; those of one kind at once.
+
+        Returns:
+            What changed of sealed rows, by unit.
+
+        Raises:
+            asyncpg.PostgresError: see :meth:`write`; of which unit is not known.
+        """
+        touched: list[list[Touched]] = [[] for _ in units]
+        alike: dict[tuple[_Key, ...], list[_Placed]] = {}
+        for at, steps in enumerate(units):
+            runs = [(key, list(group)) for key, group in groupby(steps, _key_of)]
+            if runs:
+                keys = tuple(key for key, _ in runs)
+                alike.setdefault(keys, []).append((at, [run for _, run in runs]))
+        for keys, placed in alike.items():
+            await self._write_alike(keys, placed, touched)
+        return touched
+
+    async def _write_alike(
+        self, keys: tuple[_Key, ...], placed: Sequence[_Placed], touched: list[list[Touched]]
+    ) -> None:
+        name, pieces = await self._shape(keys)
         values: dict[Kind, list[SqlValue]] = {kind: [] for kind in KINDS}
-        for piece, (_, run) in zip(pieces, runs, strict=True):
+        counts: list[int] = []
+        for number, piece in enumerate(pieces):
+            run = [step for _, runs in placed for step in runs[number]]
+            counts.append(len(run))
             given = [step.params if isinstance(step, Update) else step.row for step in run]
             for kind, names in piece.names.items():
                 if piece.at_once:
                     values[kind] += [row[name] for name in names for row in given]
                 else:
                     values[kind] += [row[name] for row in given for name in names]
-        counts = [len(run) for _, run in runs]
         text = f"SELECT * FROM pg_temp.{name}($1, $2, $3, $4)"  # noqa: S608  our own name
         found = await self._connection.fetch(text, counts, *(values[kind] for kind in KINDS))
-        return list(_touched(pieces, found)) if found else []
+        for number, group in groupby(found, lambda record: record[0]):
+            _share_out(pieces[number], number, list(group), placed, touched)
 
     async def _shape(self, keys: tuple[_Key, ...]) -> tuple[str, tuple[_Piece, ...]]:
         found = self._shapes.get(keys)
@@ -299,13 +332,26 @@ class UnitWrites:
         self._fresh.clear()
 
 
-def _touched(pieces: Sequence[_Piece], found: Sequence[Any]) -> Iterator[Touched]:
-    for at, group in groupby(found, lambda record: record[0]):
-        returned, touch = pieces[at].returns, pieces[at].touch
-        if returned is None or touch is None:
-            continue
+def _share_out(
+    piece: _Piece,
+    number: int,
+    found: Sequence[Any],
+    placed: Sequence[_Placed],
+    touched: list[list[Touched]],
+) -> None:
+    """Give each unit what the steps of its run of one piece returned."""
+    if piece.returns is None or piece.touch is None:
+        return
+    kinds = piece.returns.kinds
+    records = iter(found)
+    record = next(records, None)
+    end = 0
+    for at, runs in placed:
+        end += len(runs[number])
         rows = []
-        for _, numbers, texts, bytes_ in group:
-            each = {"i": iter(numbers), "t": iter(texts), "b": iter(bytes_)}
-            rows.append(tuple(next(each[kind]) for kind in returned.kinds))
-        yield touch, rows
+        while record is not None and record[1] < end:
+            each = {"i": iter(record[2]), "t": iter(record[3]), "b": iter(record[4])}
+            rows.append(tuple(next(each[kind]) for kind in kinds))
+            record = next(records, None)
+        if rows:
+            touched[at].append((piece.touch, rows))

@@ -360,6 +360,14 @@ UPDATES: dict[str, UpdateBase] = {
         _sequence.c.next_value == bindparam("expected"),
     )
     .values(next_value=bindparam("expected") + 1),
+    # What several units took of a sequence in a row.
+    "sequence_advance": update(_sequence)
+    .where(
+        _sequence.c.utility_id == bindparam("of_utility_id"),
+        _sequence.c.name == bindparam("of_name"),
+        _sequence.c.next_value == bindparam("expected"),
+    )
+    .values(next_value=bindparam("to")),
     # What is due may have risen since the first take, with a new version of the tariff.
     "charge_take": update(_charge)
     .where(
