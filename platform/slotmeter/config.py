@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from slotmeter.errors import ConfigError
 
@@ -69,6 +69,17 @@ class DatabaseConfig(_Section):
     password_file: str = Field(
         default="", max_length=4_096, description="File with the password, for its owner only."
     )
+    replica_url: str = Field(
+        default="",
+        max_length=2_000,
+        description="Address of a streaming standby that lists, sums and reports are read from.",
+    )
+    replica_lag_max_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=86_400,
+        description="A standby further behind than this is not read from, in seconds.",
+    )
     pool_max: int = Field(
         default=8, ge=2, le=100, description="Connections at most, that of the writer included."
     )
@@ -83,7 +94,7 @@ class DatabaseConfig(_Section):
         description="Refuse a server that may lose what it committed; only tests may say no.",
     )
 
-    @field_validator("url")
+    @field_validator("url", "replica_url")
     @classmethod
     def _check_url(cls, text: str) -> str:
         if not text:
@@ -94,6 +105,12 @@ class DatabaseConfig(_Section):
         if parts.password is not None or "password" in parse_qs(parts.query):
             raise ValueError("a password must not be in it; name its file in password_file")
         return text
+
+    @model_validator(mode="after")
+    def _check_replica(self) -> Self:
+        if self.replica_url and not self.url:
+            raise ValueError("replica_url is of a standby of the server that url names; name both")
+        return self
 
 
 class HttpConfig(_Section):

@@ -119,10 +119,11 @@ def _add_trace(actions: Subparsers) -> None:
 def _verify(options: argparse.Namespace) -> int:
     from slotmeter.runtime.audit_readers import reader_of
     from slotmeter.runtime.audit_verify import verify_audit
+    from slotmeter.storage.opening import long_looks
 
     brought = [_read_checkpoint(file) for file in options.checkpoint]
     verdict = verify_audit(
-        reader_of(config_of(options.data)),
+        reader_of(long_looks(config_of(options.data))),
         checkpoints=brought,
         rows=not options.chain,
         processes=options.processes,
@@ -221,8 +222,9 @@ async def _make_checkpoint(options: argparse.Namespace) -> dict[str, object]:
 def _export(options: argparse.Namespace) -> int:
     from slotmeter.runtime.audit_export import groups_of
     from slotmeter.runtime.audit_readers import reader_of
+    from slotmeter.storage.opening import long_looks
 
-    lines = groups_of(reader_of(config_of(options.data)), options.from_group)
+    lines = groups_of(reader_of(long_looks(config_of(options.data))), options.from_group)
     if options.out is None:
         for line in lines:
             print(json.dumps(line))

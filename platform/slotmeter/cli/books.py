@@ -22,6 +22,7 @@ from slotmeter.units import Money, iso_utc
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
     from slotmeter.ports import Row
+    from slotmeter.ports.looking import Looks
     from slotmeter.services.debt_terms import Books
     from slotmeter.services.journal_export import JournalExport, Totals
     from slotmeter.services.ledger_desk import LedgerDesk
@@ -79,11 +80,12 @@ def add_looking(
     return parser
 
 
-def desk_of(folder: OpenFolder) -> LedgerDesk:
-    """Return the services of the ledger."""
+def desk_of(folder: OpenFolder, looks: Looks | None = None) -> LedgerDesk:
+    """Return the services of the ledger, with what reports are read by if that is not the folder's
+    database."""
     from slotmeter.services.ledger_desk import LedgerDesk
 
-    return LedgerDesk.of(folder.database, folder.clock)
+    return LedgerDesk.of(folder.database, folder.clock, looks=looks)
 
 
 def _run_looking(options: argparse.Namespace) -> int:
@@ -93,9 +95,9 @@ def _run_looking(options: argparse.Namespace) -> int:
 async def _look(options: argparse.Namespace) -> int:
     from slotmeter.services.debt_terms import Books
 
-    async with open_folder(options.data) as folder:
+    async with open_folder(options.data) as folder, folder.looks() as looks:
         books = Books.of(await folder.utility(options))
-        done: int = await options.action(options, desk_of(folder), books)
+        done: int = await options.action(options, desk_of(folder, looks), books)
         return done
 
 

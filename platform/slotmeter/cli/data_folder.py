@@ -18,6 +18,7 @@ from slotmeter.storage.data_files import DATABASE_FILE
 if TYPE_CHECKING:
     from slotmeter.config import Config
     from slotmeter.ports import SecurityModule
+    from slotmeter.ports.looking import Looks
     from slotmeter.security.vault import Vault
     from slotmeter.services.access import Origin
     from slotmeter.services.principals import Principals
@@ -88,6 +89,14 @@ class OpenFolder:
         """Open the vault for its vending keys alone."""
         async with self.vault() as vault:
             yield vault.security
+
+    @asynccontextmanager
+    async def looks(self) -> AsyncIterator[Looks]:
+        """Open what reports are read by: the standby that the settings name, or the database."""
+        from slotmeter.storage.opening import open_looks
+
+        async with open_looks(self.config, self.database) as (looks, _):
+            yield looks
 
     async def utility(self, options: argparse.Namespace) -> UtilityInfo:
         """Return the utility that the command names, or the only one."""

@@ -61,7 +61,11 @@ async def _find(options: argparse.Namespace, text: str) -> Found:
     from slotmeter.ports import Principal, Right
     from slotmeter.services.search import Search
 
-    async with open_folder(options.data) as folder, folder.vault() as vault:
+    async with (
+        open_folder(options.data) as folder,
+        folder.vault() as vault,
+        folder.looks() as looks,
+    ):
         utility = await folder.utility(options)
         anybody = Principal(
             id=0,
@@ -74,7 +78,7 @@ async def _find(options: argparse.Namespace, text: str) -> Found:
             time_zone=utility.time_zone,
         )
         limit = max(1, min(options.limit, HITS_MAX))
-        return await Search(folder.database, vault.tokens).find(
+        return await Search(looks, vault.tokens).find(
             anybody, text, after=options.after, limit=limit
         )
 

@@ -47,8 +47,8 @@ async def verify(options: argparse.Namespace) -> LedgerVerdict:
     """Return what the check finds in the folder and utility that the options name."""
     from slotmeter.services.ledger_check import verify_ledger
 
-    async with open_folder(options.data) as folder:
-        return await verify_ledger(folder.database, folder.clock, await folder.utility(options))
+    async with open_folder(options.data) as folder, folder.looks() as looks:
+        return await verify_ledger(looks, folder.clock, await folder.utility(options))
 
 
 def as_document(verdict: LedgerVerdict) -> dict[str, object]:

@@ -61,9 +61,9 @@ async def _made(options: argparse.Namespace) -> ArrearsReport:
     from slotmeter.services.debt_reports import DebtReports
     from slotmeter.services.debt_terms import Books
 
-    async with open_folder(options.data) as folder:
+    async with open_folder(options.data) as folder, folder.looks() as looks:
         books = Books.of(await folder.utility(options))
-        return await DebtReports(folder.database, folder.clock).arrears(
+        return await DebtReports(looks, folder.clock).arrears(
             books, month=options.month, level=options.level, by_kind=options.by_kind
         )
 

@@ -68,9 +68,10 @@ def _verify(options: argparse.Namespace, utility: UtilityInfo) -> Verified:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from slotmeter.runtime.repricing import verify_sales
+    from slotmeter.storage.opening import long_looks
 
     from_at, to_at = utc(options.from_at, utility), utc(options.to_at, utility)
-    config = config_of(options.data)
+    config = long_looks(config_of(options.data))
     console = Console(stderr=True)
     columns = ("pricing again", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

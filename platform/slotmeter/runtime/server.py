@@ -25,6 +25,7 @@ from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
+from slotmeter.runtime.replica_metrics import ReplicaMetrics
 from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_keys
 from slotmeter.security.site_tables import open_vault
 from slotmeter.security.vault import Vault
@@ -46,7 +47,7 @@ from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
-from slotmeter.storage.opening import is_there, open_database
+from slotmeter.storage.opening import is_there, open_database, open_looks
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Runtime:
         if self.role is Role.ALL:
             self._stack.callback(DataLock.take(self.config.data.folder).release)
         database = await self._open_database()
+        looks, replica = await self._stack.enter_async_context(open_looks(self.config, database))
         vault = await open_vault(self.config, database, self.clock)
         self._stack.push_async_callback(vault.close)
         readings = await self._open_readings()
@@ -151,10 +153,10 @@ class Runtime:
         feed = EventFeed(self.config.limits.event_streams_max)
         services = Services(
             access=Access(database, self.clock),
-            queries=Queries(database, self.clock, vault.tokens),
+            queries=Queries(database, self.clock, vault.tokens, looks=looks),
             selling=selling,
             requests=devices.requests,
-            office=Office.of(database, self.clock),
+            office=Office.of(database, self.clock, looks=looks),
             receipts=Receipts(database, self.clock, vault.tokens),
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
             codings=self._codings(database, vault, bus, tids),
@@ -167,6 +169,8 @@ class Runtime:
             not_ready=lambda: [*self._not_ready, *_broken(database)],
         )
         _show_gauges(board, database, feed)
+        if replica is not None:
+            ReplicaMetrics(board.registry, replica)
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
         if self.role is Role.ALL:
             await self._recover(selling, tasks)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.ports.looking import Looks
 from slotmeter.services.account_blocks import AccountBlocks
 from slotmeter.services.debt_interest import InterestPosting
 from slotmeter.services.debt_reports import DebtReports
@@ -24,11 +25,11 @@ class DebtDesk:
     reports: DebtReports
 
     @classmethod
-    def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
-        """Make all of them on one database."""
+    def of(cls, uow: UnitOfWork, clock: Clock, *, looks: Looks | None = None) -> Self:
+        """Make all of them on one database, with what reports are read by if that is another."""
         return cls(
             Debts(uow, clock),
             AccountBlocks(uow, clock),
             InterestPosting(uow, clock),
-            DebtReports(uow, clock),
+            DebtReports(looks or uow, clock),
         )

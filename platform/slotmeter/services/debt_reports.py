@@ -12,7 +12,8 @@ from datetime import date
 from typing import Final
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Clock, Read, Row, UnitOfWork
+from slotmeter.ports import Clock, Read, Row
+from slotmeter.ports.looking import Looks
 from slotmeter.services.debt_terms import Books
 from slotmeter.units import epoch_us
 from slotmeter.vending.debt_plans import day_start_us, local_day
@@ -68,9 +69,9 @@ class ArrearsReport:
 class DebtReports:
     """Adds up what debts moved."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
+    def __init__(self, looks: Looks, clock: Clock) -> None:
         """Hold the database and the clock."""
-        self._uow = uow
+        self._looks = looks
         self._clock = clock
 
     async def arrears(
@@ -104,7 +105,7 @@ class DebtReports:
             "from_us": day_start_us(first, books.zone),
             "to_us": day_start_us(following, books.zone),
         }
-        found = await self._uow.read([Read("debt_movements_by_area", params)])
+        found = await self._looks.read([Read("debt_movements_by_area", params)])
         rows: dict[tuple[str, str | None], ArrearsRow] = {}
         for row in found["debt_movements_by_area"]:
             area = row["area"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Read, Row, SqlValue, UnitOfWork
+from slotmeter.ports import Read, Row, SqlValue
+from slotmeter.ports.looking import Looks
 from slotmeter.services.debt_terms import Books
 
 __all__ = ["JournalExport", "JournalPage", "Totals"]
@@ -48,9 +49,9 @@ class JournalPage:
 class JournalExport:
     """Reads the journal in the order in which it was written."""
 
-    def __init__(self, uow: UnitOfWork) -> None:
+    def __init__(self, looks: Looks) -> None:
         """Hold the database."""
-        self._uow = uow
+        self._looks = looks
 
     async def page(
         self, books: Books, from_us: int, to_us: int, *, after: str = "", limit: int = PAGE_ROWS
@@ -76,7 +77,7 @@ class JournalExport:
             "after_id": after_id,
             "limit": limit + 1,
         }
-        rows = (await self._uow.read([Read("look_journal", params, "rows")]))["rows"]
+        rows = (await self._looks.read([Read("look_journal", params, "rows")]))["rows"]
         if len(rows) <= limit:
             return JournalPage(rows, None)
         last = rows[limit - 1]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slotmeter.ports import Clock, Read, Reads, Rows, SqlValue, Then, UnitOfWork
+from slotmeter.ports import Clock, Read, Reads, Rows, SqlValue, Then
+from slotmeter.ports.looking import Looks
 from slotmeter.services.period_close import VERIFIED_MAX, period_differences, period_reads
 from slotmeter.services.registry import UtilityInfo
 from slotmeter.services.trial_balance import END_OF_TIME_US
@@ -108,11 +109,11 @@ class LedgerVerdict:
         return all(sentence.holds for sentence in self.sentences)
 
 
-async def verify_ledger(uow: UnitOfWork, clock: Clock, utility: UtilityInfo) -> LedgerVerdict:
+async def verify_ledger(looks: Looks, clock: Clock, utility: UtilityInfo) -> LedgerVerdict:
     """Check the ledger of one utility.
 
     Args:
-        uow: the database.
+        looks: the database, or a standby of it.
         clock: to tell a pending sale from a stuck one.
         utility: whose ledger.
     """
@@ -136,7 +137,7 @@ async def verify_ledger(uow: UnitOfWork, clock: Clock, utility: UtilityInfo) -> 
         Read("look_ledger_periods", closed, "closed_periods"),
         Then(period_reads),
     ]
-    rows = await uow.read(reads)
+    rows = await looks.read(reads)
 
     sentences = tuple(
         CheckedSentence(

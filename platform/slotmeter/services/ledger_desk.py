@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.ports.looking import Looks
 from slotmeter.services.commission import Commissions
 from slotmeter.services.float_accounts import FloatAccounts
 from slotmeter.services.journal_export import JournalExport
@@ -36,14 +37,14 @@ class LedgerDesk:
     reversals: Reversals
 
     @classmethod
-    def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
-        """Make all of them on one database."""
+    def of(cls, uow: UnitOfWork, clock: Clock, *, looks: Looks | None = None) -> Self:
+        """Make all of them on one database, with what reports are read by if that is another."""
         return cls(
             uow=uow,
             clock=clock,
-            balances=TrialBalances(uow, clock),
+            balances=TrialBalances(looks or uow, clock),
             periods=Periods(uow, clock),
-            journal=JournalExport(uow),
+            journal=JournalExport(looks or uow),
             operations=Operations(uow),
             floats=FloatAccounts(uow, clock),
             commissions=Commissions(uow, clock),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.ports.looking import Looks
 from slotmeter.services.class_preview import ClassPreview
 from slotmeter.services.class_review import ClassReview
 from slotmeter.services.classes import Classes
@@ -34,16 +35,16 @@ class Office:
     ledger: LedgerDesk
 
     @classmethod
-    def of(cls, uow: UnitOfWork, clock: Clock) -> Self:
-        """Make all of them on one database."""
+    def of(cls, uow: UnitOfWork, clock: Clock, *, looks: Looks | None = None) -> Self:
+        """Make all of them on one database, with what reports are read by if that is another."""
         return cls(
             tariffs=TariffAdmin(uow, clock),
-            preview=TariffPreview(uow, clock),
+            preview=TariffPreview(looks or uow, clock),
             classes=Classes(uow, clock),
             class_review=ClassReview(uow, clock),
             class_preview=ClassPreview(uow, clock),
             free_units=FreeUnitsOffice(uow, clock),
             terms=CreditTerms(uow, clock),
-            debts=DebtDesk.of(uow, clock),
-            ledger=LedgerDesk.of(uow, clock),
+            debts=DebtDesk.of(uow, clock, looks=looks),
+            ledger=LedgerDesk.of(uow, clock, looks=looks),
         )

@@ -27,6 +27,7 @@ from slotmeter.ports import (
     TokenSafe,
     UnitOfWork,
 )
+from slotmeter.ports.looking import Looks
 from slotmeter.services.search import Search, word_ranges
 from slotmeter.services.token_secrecy import masked, opened
 from slotmeter.units import HOUR_US, Commodity, epoch_us
@@ -112,12 +113,23 @@ class OverviewRows:
 class Queries:
     """Reads for lists and pages; writes nothing."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock, safe: TokenSafe) -> None:
-        """Hold the database, the clock, and what opens tokens so that their ends can be shown."""
+    def __init__(
+        self, uow: UnitOfWork, clock: Clock, safe: TokenSafe, *, looks: Looks | None = None
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            uow: the database; answers for one meter or command, which may just have been made, and
+                for events, which are followed one after another.
+            clock: our time.
+            safe: opens tokens so that their ends can be shown.
+            looks: what lists, sums and searches are read by; the database if not given.
+        """
         self._uow = uow
+        self._looks = looks or uow
         self._clock = clock
         self._safe = safe
-        self.search = Search(uow, safe)
+        self.search = Search(self._looks, safe)
         self._overviews: dict[int, tuple[float, OverviewRows]] = {}
         self._sums: dict[int, tuple[float, Rows]] = {}
         self._making: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -151,7 +163,7 @@ class Queries:
             "utility_id": principal.utility_id,
             "number": number,
         }
-        rows = await self._rows("look_meter", params)
+        rows = await self._now_rows("look_meter", params)
         if not rows:
             raise _unknown_meter(number)
         return rows[0]
@@ -273,13 +285,13 @@ class Queries:
         of_meter = meter is not None
         if after is None:
             newest = "look_meter_events_newest" if of_meter else "look_events_newest"
-            return list(reversed(await self._rows(newest, params)))
+            return list(reversed(await self._now_rows(newest, params)))
         later = "look_meter_events_after" if of_meter else "look_events_after"
-        return await self._rows(later, {**params, "after": after})
+        return await self._now_rows(later, {**params, "after": after})
 
     async def last_event_id(self, utility_id: int) -> int:
         """Return the id of a utility's newest event; 0 when there is none."""
-        rows = await self._rows("look_event_last", {"utility_id": utility_id})
+        rows = await self._now_rows("look_event_last", {"utility_id": utility_id})
         return int(rows[0]["id"]) if rows else 0
 
     async def alarms(
@@ -329,7 +341,7 @@ class Queries:
             "before": ID_MAX,
             "limit": OVERVIEW_ITEMS,
         }
-        rows = await self._uow.read(
+        rows = await self._looks.read(
             [
                 Read("look_utility", of),
                 Read("look_day_sales", {**of, "day_us": day_us, "to_us": now_us + 1}),
@@ -349,7 +361,7 @@ class Queries:
         if known is not None and now_s < known[0] + SUMS_AGE_S_MAX:
             return known[1]
         of: Mapping[str, SqlValue | From] = {"utility_id": utility_id}
-        sums = await self._uow.read([Read("look_quarantined", of), Read("look_ledger_sum", of)])
+        sums = await self._looks.read([Read("look_quarantined", of), Read("look_ledger_sum", of)])
         self._sums[utility_id] = (now_s, sums)
         return sums
 
@@ -363,7 +375,7 @@ class Queries:
         params: Mapping[str, SqlValue | From],
         limit: int,
     ) -> Page:
-        rows = await self._uow.read(
+        rows = await self._looks.read(
             [
                 _meter_id_read(principal, number),
                 Read(
@@ -380,6 +392,11 @@ class Queries:
         return _page(rows[statement], limit, "id")
 
     async def _rows(self, statement: str, params: Mapping[str, SqlValue | From]) -> Sequence[Row]:
+        return (await self._looks.read([Read(statement, params)]))[statement]
+
+    async def _now_rows(
+        self, statement: str, params: Mapping[str, SqlValue | From]
+    ) -> Sequence[Row]:
         return (await self._uow.read([Read(statement, params)]))[statement]
 
     def _now_us(self) -> int:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Principal, Read, Right, Row, SqlValue, TokenSafe, UnitOfWork
+from slotmeter.ports import Principal, Read, Right, Row, SqlValue, TokenSafe
+from slotmeter.ports.looking import Looks
 from slotmeter.vending.accounts import words_of
 
 __all__ = ["TEXT_CHARACTERS_MAX", "Found", "Hit", "Kind", "Search", "word_ranges"]
@@ -84,9 +85,9 @@ class _Cursor:
 class Search:
     """Finds; writes nothing."""
 
-    def __init__(self, uow: UnitOfWork, safe: TokenSafe) -> None:
+    def __init__(self, looks: Looks, safe: TokenSafe) -> None:
         """Hold the database, and what tokens are found by."""
-        self._uow = uow
+        self._looks = looks
         self._safe = safe
 
     async def find(
@@ -119,7 +120,7 @@ class Search:
             read = self._read(principal, kind, wanted, start, limit + 1 - len(hits))
             if read is None:
                 continue
-            rows = (await self._uow.read([read]))[read.statement]
+            rows = (await self._looks.read([read]))[read.statement]
             hits += [Hit(kind, row) for row in rows]
             if len(hits) > limit:
                 return Found(hits[:limit], _after(hits[limit - 1], hits[limit]).text())

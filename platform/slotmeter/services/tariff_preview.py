@@ -16,7 +16,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from slotmeter.errors import Refused
-from slotmeter.ports import Clock, Read, Row, SqlValue, UnitOfWork
+from slotmeter.ports import Clock, Read, Row, SqlValue
+from slotmeter.ports.looking import Looks
 from slotmeter.services.buyer import Needs, tariff_and_needs
 from slotmeter.services.class_rules import months_before
 from slotmeter.services.preview_tally import Buyer, PreviewTally
@@ -74,9 +75,9 @@ def span_of_month(month: str, time_zone: str) -> PreviewSpan:
 class TariffPreview:
     """Prices past sales under a tariff that is not in force."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
+    def __init__(self, looks: Looks, clock: Clock) -> None:
         """Hold the database and the clock."""
-        self._uow = uow
+        self._looks = looks
         self._clock = clock
 
     async def preview(
@@ -115,7 +116,7 @@ class TariffPreview:
             "from_us": seen_from_us,
             "to_us": span.to_us,
         }
-        counted = await self._uow.read([Read("preview_count", scope)])
+        counted = await self._looks.read([Read("preview_count", scope)])
         total: int = counted["preview_count"][0]["count"]
         if not total:
             raise Refused(
@@ -140,7 +141,7 @@ class TariffPreview:
         done = 0
         while True:
             params = {**scope, **after, "limit": PAGE_SALES}
-            page = (await self._uow.read([Read("preview_sales", params)]))["preview_sales"]
+            page = (await self._looks.read([Read("preview_sales", params)]))["preview_sales"]
             if not page:
                 return
             averages = await self._averages(scope, run, page)
@@ -172,7 +173,7 @@ class TariffPreview:
             )
             for point in points
         ]
-        rows = await self._uow.read(reads)
+        rows = await self._looks.read(reads)
         months = run.tariff.average_months
         return {point: rows[f"point{point}"][0]["counted_units"] // months for point in points}
 
@@ -194,7 +195,7 @@ class TariffPreview:
             Read("sold_last", {"supply_point_id": point, "before_us": before_us}, f"point{point}")
             for point in since
         ]
-        rows = await self._uow.read(reads)
+        rows = await self._looks.read(reads)
         found = {point: rows[f"point{point}"] for point in since}
         return {
             point: found[point][0]["sold_us"] if found[point] else since[point] for point in since

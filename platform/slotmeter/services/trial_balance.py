@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slotmeter.ports import Clock, Read, Row, Rows, SqlValue, UnitOfWork
+from slotmeter.ports import Clock, Read, Row, Rows, SqlValue
+from slotmeter.ports.looking import Looks
 from slotmeter.services.debt_terms import Books
 from slotmeter.services.queries import Page
 from slotmeter.units import epoch_us
@@ -107,9 +108,9 @@ def lines_of(opening: Mapping[Key, int], moved: Sequence[Row]) -> tuple[BalanceL
 class TrialBalances:
     """Adds up the books."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock) -> None:
+    def __init__(self, looks: Looks, clock: Clock) -> None:
         """Hold the database and the clock."""
-        self._uow = uow
+        self._looks = looks
         self._clock = clock
 
     async def balance(
@@ -124,7 +125,7 @@ class TrialBalances:
         """
         until_us = epoch_us(self._clock.now()) + 1 if to_us is None else to_us
         first_us = from_us or 0
-        rows = await self._uow.read(
+        rows = await self._looks.read(
             [
                 self._before(books, first_us, "before"),
                 Read("ledger_movement", _span(books, first_us, until_us), "moved"),
@@ -145,7 +146,7 @@ class TrialBalances:
         closed = rows["before"]
         since_us = closed[0]["to_us"] if closed else 0
         read = Read("ledger_movement", _span(books, since_us, at_us), "moved")
-        lines = lines_of(carried(closed), (await self._uow.read([read]))["moved"])
+        lines = lines_of(carried(closed), (await self._looks.read([read]))["moved"])
         return {(line.code, line.currency): line.closing_minor for line in lines}
 
     async def accounts(
@@ -166,7 +167,7 @@ class TrialBalances:
             "beyond": f"{family}:{_LAST_CHARACTER}" if family else _LAST_CHARACTER,
             "limit": limit + 1,
         }
-        rows = (await self._uow.read([Read("look_ledger_accounts", params, "accounts")]))[
+        rows = (await self._looks.read([Read("look_ledger_accounts", params, "accounts")]))[
             "accounts"
         ]
         following = rows[limit - 1]["code"] if len(rows) > limit else None

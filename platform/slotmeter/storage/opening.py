@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
 from slotmeter.config import Config
 from slotmeter.errors import ConfigError
 from slotmeter.ports import UnitOfWork
+from slotmeter.ports.looking import Looks
 from slotmeter.storage.data_files import DATABASE_FILE, make_private
 from slotmeter.storage.database import Database, DatabaseStats
 
-__all__ = ["AnyDatabase", "is_there", "open_database"]
+if TYPE_CHECKING:
+    from slotmeter.storage.postgres_replica import ReplicaState
+
+__all__ = ["AnyDatabase", "is_there", "long_looks", "open_database", "open_looks"]
 
 
 class AnyDatabase(UnitOfWork, Protocol):
@@ -56,3 +62,36 @@ async def open_database(config: Config) -> AnyDatabase:
             field="database.url",
         ) from error
     return await PostgresDatabase.open(config.database)
+
+
+@asynccontextmanager
+async def open_looks(
+    config: Config, database: AnyDatabase
+) -> AsyncIterator[tuple[Looks, ReplicaState | None]]:
+    """Give what lists, sums and reports are read by, and what becomes of it where it is a standby.
+
+    That is the standby of ``database.replica_url``, or the database itself.
+    """
+    if not config.database.replica_url:
+        yield database, None
+        return
+    from slotmeter.storage.postgres_replica import Replica  # its driver may not be here
+
+    replica = Replica(config.database, database)
+    try:
+        yield replica, replica.state
+    finally:
+        await replica.close()
+
+
+def long_looks(config: Config) -> Config:
+    """Return where a program that reads for long does it: the standby if it keeps up, or not.
+
+    No event loop may run in the thread that asks.
+    """
+    if not config.database.replica_url:
+        return config
+    from slotmeter.storage.postgres_replica import looks_of  # its driver may not be here
+
+    database = asyncio.run(looks_of(config.database))
+    return config.model_copy(update={"database": database})

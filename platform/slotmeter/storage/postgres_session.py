@@ -13,6 +13,7 @@ import asyncpg
 
 from slotmeter.config import DatabaseConfig
 from slotmeter.errors import ConfigError, Conflict, Refused, SlotmeterError, Unavailable
+from slotmeter.storage.postgres_hosts import first_of, hosts_of
 from slotmeter.storage.postgres_writes import GUARD_STATE
 
 __all__ = [
@@ -107,9 +108,13 @@ async def connect(
 ) -> asyncpg.Connection[Any]:
     """Open a session.
 
+    Of several servers the one is taken that can be written, or that is no standby where nothing is
+    to be written: what a standby has may be old, and whoever decides must not know less than what
+    was answered.
+
     Args:
         config: of the database.
-        url: another address than that of the config.
+        url: another address than that of the config; that of its replica may be of a standby.
         writes: only a server that can be written will do.
 
     Raises:
@@ -128,17 +133,25 @@ async def connect(
         # The writer finds rows by their keys, and its statements are many: to plan one for each
         # set of values would cost more than the statement.
         settings |= {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
-    connection: asyncpg.Connection[Any] = await asyncpg.connect(
-        url or config.url,
-        password=password_of(config.password_file),
-        timeout=config.connect_timeout_s,
-        command_timeout=config.statement_timeout_s + GRACE_S,
-        statement_cache_size=STATEMENTS_CACHED,
-        max_cached_statement_lifetime=0,
-        max_cacheable_statement_size=0,
-        server_settings=settings,
-        target_session_attrs="read-write" if writes else "any",
-    )
+    at = url or config.url
+    wanted = "read-write" if writes else "any" if at == config.replica_url else "primary"
+    password = password_of(config.password_file)
+
+    async def open_one(of: str) -> asyncpg.Connection[Any]:
+        opened: asyncpg.Connection[Any] = await asyncpg.connect(
+            of,
+            password=password,
+            timeout=config.connect_timeout_s,
+            command_timeout=config.statement_timeout_s + GRACE_S,
+            statement_cache_size=STATEMENTS_CACHED,
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+            server_settings=settings,
+            target_session_attrs=wanted,
+        )
+        return opened
+
+    connection = await first_of(hosts_of(at), open_one, FAILURES)
     if writes:
         await connection.execute(FASTER_COMPRESSION)
     return connection

@@ -80,6 +80,8 @@ class PostgresServer:
         programs: folder of ``initdb`` and ``postgres``.
         durable: keep what is committed, as a server does by default; tests need not.
         settings: further settings of ``postgresql.conf``.
+        follows: the server that this one begins as a copy of, and whose log it applies until it is
+            promoted; None for one with databases of its own.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class PostgresServer:
         *,
         durable: bool = False,
         settings: Mapping[str, str] | None = None,
+        follows: PostgresServer | None = None,
     ) -> None:
         """Prepare; nothing runs yet."""
+        self._follows = follows
         self._programs = programs
         self._settings = dict(settings or {}) if durable else NOT_DURABLE | dict(settings or {})
         self._user = _other_user()
@@ -180,15 +184,29 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def promote(self) -> None:
+        """Let a standby follow nobody any more, and wait until it can be written."""
+        self.execute("SELECT pg_promote(true, 30)")
+
     def _make_cluster(self) -> None:
         if self._user:
             shutil.chown(self._folder, self._user["user"], self._user["group"])
-        subprocess.run(  # noqa: S603  programs that the system brought
+        data = self._folder / "data"
+        command = (
             [
                 self._programs / "initdb",
-                *("-D", self._folder / "data", "-U", USER, "--auth=trust", "--no-sync"),
+                *("-D", data, "-U", USER, "--auth=trust", "--no-sync"),
                 *("--encoding=UTF8", "--lc-collate=C", "--lc-ctype=C.UTF-8"),
-            ],
+            ]
+            if self._follows is None
+            else [
+                self._programs / "pg_basebackup",
+                *("-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync"),
+                *("-d", f"{self._follows.url()}?application_name=standby"),
+            ]
+        )
+        subprocess.run(  # noqa: S603  programs that the system brought
+            command,
             check=True,
             capture_output=True,
             cwd=self._folder,
