@@ -12,7 +12,10 @@ from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.examination import examine_folder
 from slotmeter.services.access import Origin
 from slotmeter.services.doctor import Doctor, Finding
+from slotmeter.services.sale_begin import ONE_LANE
 from slotmeter.services.selling import SellRequest
+from slotmeter.services.sole_tokens import SoleTokens
+from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.shop import Shop, open_shop
 
 ORIGIN = Origin("local:test", "test")
@@ -26,7 +29,10 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def examined(shop: Shop, *, repair: bool, serving: bool = False) -> dict[str, Finding]:
-    doctor = Doctor(shop.database, shop.clock, ORIGIN, shop.selling.recover)
+    tokens = SoleTokens(
+        shop.database, shop.security, sample_safe(), shop.clock, draw_rnd=lambda: 5, tids=ONE_LANE
+    )
+    doctor = Doctor(shop.database, shop.clock, ORIGIN, shop.selling.recover, tokens.recover)
     findings = await doctor.examine(repair=repair, serving=serving)
     return {finding.name: finding for finding in findings}
 

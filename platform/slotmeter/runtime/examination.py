@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +15,13 @@ from slotmeter.ports import Clock
 from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.security.site_tables import open_vault
+from slotmeter.security.vault import Vault
 from slotmeter.services.access import Origin
+from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.doctor import Doctor, Finding
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.registry import Registry
+from slotmeter.services.restored import tid_allocator
 from slotmeter.services.selling import Recovered, Selling
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
 from slotmeter.storage.opening import AnyDatabase
@@ -53,7 +58,8 @@ async def examine_folder(
             _exposed(folder, repair=repair),
             *await _damage(config),
         ]
-        doctor = Doctor(database, clock, origin, _Recovery(config, database, clock))
+        recovery = _Recovery(config, database, clock)
+        doctor = Doctor(database, clock, origin, recovery.sales, recovery.tokens)
         findings += await doctor.examine(repair=repair, serving=lock is None)
         return [*findings, *await _books(database, clock)]
     finally:
@@ -113,7 +119,7 @@ async def _damage(config: Config) -> list[Finding]:
 
 
 class _Recovery:
-    """Completes the sales between their commits, as a server that starts does."""
+    """Completes what is between two commits, as a server that starts does."""
 
     def __init__(self, config: Config, database: AnyDatabase, clock: Clock) -> None:
         """Open nothing yet: mostly there is nothing to complete."""
@@ -121,10 +127,9 @@ class _Recovery:
         self._database = database
         self._clock = clock
 
-    async def __call__(self) -> Recovered:
-        """Complete them."""
-        vault = await open_vault(self._config, self._database, self._clock)
-        try:
+    async def sales(self) -> Recovered:
+        """Complete sales."""
+        async with self._vault() as vault:
             selling = Selling(
                 self._database,
                 vault.security,
@@ -135,6 +140,25 @@ class _Recovery:
                 on_issued=_nothing,
             )
             return await selling.recover()
+
+    async def tokens(self) -> Recovered:
+        """Complete tokens that no sale makes."""
+        async with self._vault() as vault:
+            office = CodingOffice.of(
+                self._database,
+                vault.security,
+                vault.tokens,
+                self._clock,
+                draw_rnd=RandomNibbles().draw,
+                tids=await tid_allocator(self._database),
+            )
+            return await office.tokens.recover()
+
+    @asynccontextmanager
+    async def _vault(self) -> AsyncIterator[Vault]:
+        vault = await open_vault(self._config, self._database, self._clock)
+        try:
+            yield vault
         finally:
             await vault.close()
 

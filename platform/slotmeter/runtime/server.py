@@ -7,7 +7,7 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from aiohttp import web
 
@@ -59,6 +59,14 @@ LOG = logging.getLogger("slotmeter.runtime")
 RECOVER_EVERY_S: Final = 30
 FEED_WAIT_S: Final = 60.0
 BACKLOG: Final = 1_024
+
+
+class Recover(Protocol):
+    """Completes what is between two commits and at least so old."""
+
+    async def __call__(self, *, age_s: int = 0) -> Recovered:
+        """Complete it."""
+        ...
 
 
 class Role(Enum):
@@ -173,7 +181,8 @@ class Runtime:
             ReplicaMetrics(board.registry, replica)
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
         if self.role is Role.ALL:
-            await self._recover(selling, tasks)
+            await self._recover("sales", selling.recover, tasks)
+            await self._recover("tokens without a sale", services.codings.tokens.recover, tasks)
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
         tasks.start("seal old tokens", seal_old_tokens(database, vault))
@@ -265,15 +274,15 @@ class Runtime:
         self._stack.push_async_callback(database.close)
         return database
 
-    async def _recover(self, selling: Selling, tasks: TaskOwner) -> None:
-        """Complete the sales that a crash stopped; what cannot be completed is tried again."""
+    async def _recover(self, what: str, recover: Recover, tasks: TaskOwner) -> None:
+        """Complete what a crash stopped; what cannot be completed now is tried again."""
         try:
-            recovered = await selling.recover()
+            recovered = await recover(age_s=0)
         except SlotmeterError as error:
-            LOG.error("sales wait for their tokens: %s", error.message)  # noqa: TRY400  expected
+            LOG.error("%s wait for their digits: %s", what, error.message)  # noqa: TRY400  expected
         else:
-            _say_recovered(recovered, "that had stopped between their commits")
-        tasks.keep("recover sales", lambda: _recover_again(selling))
+            _say_recovered(recovered, f"{what} that had stopped between their commits")
+        tasks.keep(f"recover {what}", lambda: _recover_again(what, recover))
 
     async def _listen(self, services: Services) -> str:
         http = self.config.http
@@ -328,24 +337,25 @@ async def _follow(bus: Bus, feed: EventFeed) -> None:
                 feed.wake()
 
 
-async def _recover_again(selling: Selling) -> None:
-    """Complete sales whose seller went away between the commits, for as long as the server runs."""
+async def _recover_again(what: str, recover: Recover) -> None:
+    """Complete what nobody asked for again after the first commit, for as long as we run."""
     while True:
         await asyncio.sleep(RECOVER_EVERY_S)
         try:
-            recovered = await selling.recover(age_s=RECOVER_EVERY_S)
+            recovered = await recover(age_s=RECOVER_EVERY_S)
         except SlotmeterError as error:
-            LOG.error("sales still wait for their tokens: %s", error.message)  # noqa: TRY400  expected
+            LOG.error("%s still wait for their digits: %s", what, error.message)  # noqa: TRY400  expected
         else:
-            _say_recovered(recovered, "that nobody asked for again")
+            _say_recovered(recovered, f"{what} that nobody asked for again")
 
 
 def _say_recovered(recovered: Recovered, which: str) -> None:
     if recovered.completed:
-        LOG.info("completed %s sales %s", recovered.completed, which)
+        LOG.info("completed %s %s", recovered.completed, which)
     if recovered.voided:
         LOG.warning(
-            "voided %s sales %s: their tokens are refused for good; the events sale_voided say why",
+            "voided %s %s: they are refused for good; the events sale_voided and token_voided say "
+            "why",
             recovered.voided,
             which,
         )

@@ -29,6 +29,7 @@ class CodingOffice:
     campaigns: Campaigns
     sets: CampaignSets
     swaps: MeterSwaps
+    tokens: SoleTokens
 
     @classmethod
     def of(
@@ -66,4 +67,5 @@ class CodingOffice:
             campaigns=campaigns,
             sets=CampaignSets(uow, safe, clock, campaigns, replacements),
             swaps=MeterSwaps(uow, clock, tokens),
+            tokens=tokens,
         )

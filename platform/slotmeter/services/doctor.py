@@ -7,11 +7,11 @@ repair is an act of the audit. History is never repaired: only what can be compu
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slotmeter.errors import Unavailable
-from slotmeter.ports import Changes, Clock, NewId, Read, Row, SqlValue, Step, UnitOfWork, Update
+from slotmeter.ports import Changes, Clock, NewId, Read, Row, Step, UnitOfWork, Update
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.selling import Recovered
 from slotmeter.units import epoch_us
@@ -60,14 +60,23 @@ class Doctor:
         clock: our time.
         origin: who asked; recorded with each repair.
         recover: completes the sales between their commits.
+        recover_tokens: completes the tokens that no sale makes.
     """
 
-    def __init__(self, uow: UnitOfWork, clock: Clock, origin: Origin, recover: Recover) -> None:
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        clock: Clock,
+        origin: Origin,
+        recover: Recover,
+        recover_tokens: Recover,
+    ) -> None:
         """Join the parts."""
         self._uow = uow
         self._clock = clock
         self._origin = origin
         self._recover = recover
+        self._recover_tokens = recover_tokens
 
     async def examine(self, *, repair: bool, serving: bool = False) -> list[Finding]:
         """Look for everything; return one finding for each, also where nothing is wrong.
@@ -79,28 +88,47 @@ class Doctor:
         """
         now_us = epoch_us(self._clock.now())
         return [
-            await self._sales(repair=repair and not serving, now_us=now_us),
+            *await self._between(repair=repair and not serving, now_us=now_us),
             await self._sums("doctor_reserved", "reserved", repair=repair and not serving),
             await self._sums("doctor_balances", "balance", repair=repair),
             *await self._waiting(now_us),
         ]
 
-    async def _sales(self, *, repair: bool, now_us: int) -> Finding:
-        count: dict[str, SqlValue] = {"before_us": now_us}
-        rows = await self._uow.read([Read("doctor_pending", count)])
-        found = int(rows["doctor_pending"][0]["count"])
-        sentence = "every sale is whole: both commits, or voided"
-        if not found or not repair:
+    async def _between(self, *, repair: bool, now_us: int) -> list[Finding]:
+        """Look for what is between two commits."""
+        return [
+            await self._unmade(
+                Finding("sales_between_commits", "every sale is whole: both commits, or voided", 0),
+                Read("doctor_pending", {"before_us": now_us}),
+                self._recover if repair else None,
+            ),
+            await self._unmade(
+                Finding(
+                    "tokens_between_commits",
+                    "every token that manages a meter or replaces another is made, or given up",
+                    0,
+                ),
+                Read("sole_waiting_count", {"before_us": now_us}),
+                self._recover_tokens if repair else None,
+            ),
+        ]
+
+    async def _unmade(self, sought: Finding, read: Read, recover: Recover | None) -> Finding:
+        found = await self._count(read)
+        if not found or recover is None:
             told = "a server that starts completes them" if found else ""
-            return Finding("sales_between_commits", sentence, found, 0, told)
+            return replace(sought, found=found, detail=told)
         try:
-            done = await self._recover()
+            done = await recover()
         except Unavailable as error:
-            rows = await self._uow.read([Read("doctor_pending", count)])
-            left = int(rows["doctor_pending"][0]["count"])
-            return Finding("sales_between_commits", sentence, found, found - left, error.message)
+            left = await self._count(read)
+            return replace(sought, found=found, repaired=found - left, detail=error.message)
         told = f"{done.completed} completed, {done.voided} voided"
-        return Finding("sales_between_commits", sentence, found, found, told)
+        return replace(sought, found=found, repaired=found, detail=told)
+
+    async def _count(self, read: Read) -> int:
+        rows = await self._uow.read([read])
+        return int(rows[read.statement][0]["count"])
 
     async def _sums(self, statement: str, what: str, *, repair: bool) -> Finding:
         sentence = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from slotmeter.errors import Conflict
+from slotmeter.errors import Conflict, NotFound, Refused, SlotmeterError, Unavailable
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -26,15 +26,19 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.events import compact_json
+from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.key_change_plan import codable
 from slotmeter.services.key_change_steps import NO_TID, deliver_steps
 from slotmeter.services.key_wanted import wanted_of
+from slotmeter.services.selling import KEY_MISSING, REFUSED_FOR_GOOD, Recovered
 from slotmeter.services.tid_allocator import TidAllocator, stored_parameters
 from slotmeter.units import epoch_us
 from slotmeter.vending.sts import KEPT_TIDS, TokenRequest, check_issuable, minute_1993_of_us
 
 __all__ = ["Making", "SoleTokens", "coding_now", "keyed_meter", "sole_reads"]
+
+RECOVER_BATCH: Final = 500
+VOID: Final = "void"
 
 
 def coding_now(meter: Row) -> tuple[str, str]:
@@ -184,38 +188,101 @@ class SoleTokens:
             principal_id: who wants it.
 
         Raises:
-            NotFound, Refused, Unavailable: the security module does not make it now.
+            Refused: ``token_cannot_be_made``: it was given up, or no token can be made for this
+                meter as things are.
+            Unavailable: the security module does not make it now.
         """
         read = Read("key_token", {"utility_id": utility_id, "id": token_id}, "token")
         token = (await self._uow.read([read]))["token"][0]
         if token["digits"] is not None:
             return self._safe.open(token["digits"])
-        made = await self._security.issue(
-            token["key_id"],
-            stored_parameters(token["parameters"]),
-            TokenRequest.from_dict(json.loads(token["request"])),
-        )
+        if token["state"] == VOID:
+            raise Refused(REFUSED_FOR_GOOD, "this token was given up; its event says why")
+        return await self._make(utility_id, number, token, why, principal_id)
+
+    async def recover(self, *, age_s: int = 0) -> Recovered:
+        """End every reserved token that a crash left unmade.
+
+        One that the security module refuses for good is given up if it carries nothing; one that
+        stands for something that was paid for waits until it can be made, and so does any whose
+        vending key is missing.
+
+        Args:
+            age_s: leave alone what was reserved less than this many seconds ago; whoever asked for
+                it may be getting it at this moment.
+
+        Raises:
+            Unavailable: ``recovery_incomplete``: some tokens could not be made.
+        """
+        made, voided, after_id, failed = 0, 0, 0, list[SlotmeterError]()
+        before_us = epoch_us(self._clock.now()) - age_s * 1_000_000
+        while True:
+            params: dict[str, SqlValue] = {
+                "after_id": after_id,
+                "before_us": before_us,
+                "limit": RECOVER_BATCH,
+            }
+            rows = (await self._uow.read([Read("sole_waiting", params, "tokens")]))["tokens"]
+            if not rows:
+                break
+            for row in rows:
+                after_id = row["id"]
+                try:
+                    await self._make(
+                        row["utility_id"], row["meter"], row, f"{row['purpose']}, completed", None
+                    )
+                except SlotmeterError as error:
+                    if await self._given_up(row, error):
+                        voided += 1
+                    else:
+                        failed.append(error)
+                else:
+                    made += 1
+        if failed:
+            raise Unavailable(
+                "recovery_incomplete",
+                f"{len(failed)} tokens without a sale wait, {made} were made, {voided} given up; "
+                f"the first: {failed[0].message}",
+            )
+        return Recovered(made, voided)
+
+    async def _make(
+        self, utility_id: int, number: str, token: Row, why: str, principal_id: int | None
+    ) -> str:
+        try:
+            made = await self._security.issue(
+                token["key_id"],
+                stored_parameters(token["parameters"]),
+                TokenRequest.from_dict(json.loads(token["request"])),
+            )
+        except (Refused, NotFound) as error:
+            raise Refused(
+                REFUSED_FOR_GOOD,
+                f"no token can be made for this meter: {error.message}",
+                field="meter",
+                details={"cause": error.code},
+            ) from error
         sealed = self._safe.seal(made.digits)
         now_us = epoch_us(self._clock.now())
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
             meter = rows["meter"][0]
             issue: dict[str, SqlValue] = {
-                "token_id": token_id,
+                "of_token": token["id"],
                 "new_digits": sealed.text,
                 "new_index": sealed.index,
                 "at_us": now_us,
             }
             sent = deliver_steps(
                 meter,
-                [token_id],
+                [token["id"]],
                 why,
                 pending=(),
                 principal_id=principal_id,
                 now_us=now_us,
                 new_id=new_id,
             )
-            return Changes(meter, [Update("token_issue", issue), *sent])
+            return Changes(meter, [Update("sole_issue", issue), *sent])
 
         try:
             meter = await self._uow.run(
@@ -226,3 +293,29 @@ class SoleTokens:
         if meter["device_id"] is not None:
             self._on_queued(meter["device_id"])
         return made.digits
+
+    async def _given_up(self, token: Row, error: SlotmeterError) -> bool:
+        """Give up a token that an error ends for good; say whether it is."""
+        if not isinstance(error, Refused) or error.code != REFUSED_FOR_GOOD:
+            return False
+        if token["amount"] or error.details.get("cause") == KEY_MISSING:
+            return False  # it is owed; or a server started without its keys
+        event = Event(
+            utility_id=token["utility_id"],
+            at_us=epoch_us(self._clock.now()),
+            kind="token_voided",
+            severity="warning",
+            text=f"A token to manage the meter ({token['purpose']}) was given up: {error.message}",
+            meter_id=token["meter_id"],
+            data={"purpose": token["purpose"], "code": error.details.get("cause")},
+        )
+
+        def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
+            void = Update("sole_void", {"of_token": token["id"]})
+            return Changes(None, [void, event_step(event, new_id)])
+
+        try:
+            await self._uow.run([], decide)
+        except Conflict:
+            return False  # it was made beside us
+        return True

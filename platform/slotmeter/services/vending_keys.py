@@ -42,6 +42,7 @@ CONFIRM: Final = "confirm"
 COMPONENTS: Final = "components"
 _USES: Final = {
     "vending_key_pending": "pending sales",
+    "vending_key_waiting": "tokens that wait to be made",
     "vending_key_meters": "meters",
     "vending_key_changes": "key changes",
     "vending_key_groups": "supply groups",
@@ -293,7 +294,7 @@ class VendingKeys:
         Raises:
             NotFound: ``vending_key_unknown``.
             Conflict: ``vending_key_retired``, or ``vending_key_in_use``: sales wait for their
-                tokens, meters are coded with it, or change to or from it.
+                tokens or others for theirs, meters are coded with it, or change to or from it.
         """
         principal, now_us = caller.principal, epoch_us(self._clock.now())
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, null, or_, select, update
+from sqlalchemy import and_, bindparam, func, literal_column, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["READS", "UPDATES"]
+__all__ = ["READS", "UPDATES", "WAITING"]
 
 _t = METADATA.tables
 _meter = _t["meter"]
@@ -25,6 +25,10 @@ _replacement = _t["key_replacement"]
 _principal = _t["principal"]
 _group = _t["supply_group"]
 _end_principal = _principal.alias("end_principal")
+
+# Said in words, since a parameter would not be seen to be what the index of a part is for.
+WAITING = and_(_token.c.state == literal_column("'reserved'"), _token.c.sale_row_id.is_(None))
+"""Tokens that no sale makes and that are not made yet."""
 
 
 def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -164,8 +168,37 @@ READS: dict[str, Select[Any]] = {
         or_(_token.c.parameters == bindparam("parameters"), _token.c.purpose == "key_change"),
     ),
     "key_token": select(
-        _token.c.id, _token.c.key_id, _token.c.parameters, _token.c.request, _token.c.digits
+        _token.c.id,
+        _token.c.key_id,
+        _token.c.parameters,
+        _token.c.request,
+        _token.c.digits,
+        _token.c.state,
     ).where(_token.c.utility_id == bindparam("utility_id"), _token.c.id == bindparam("id")),
+    # Tokens that no sale makes, between their two commits.
+    "sole_waiting": select(
+        _token.c.id,
+        _token.c.utility_id,
+        _token.c.meter_id,
+        _token.c.purpose,
+        _token.c.key_id,
+        _token.c.parameters,
+        _token.c.request,
+        _token.c.amount,
+        _meter.c.number.label("meter"),
+    )
+    .select_from(_token)
+    .join(_meter, _meter.c.id == _token.c.meter_id)
+    .where(
+        WAITING,
+        _token.c.id > bindparam("after_id"),
+        _token.c.created_us <= bindparam("before_us"),
+    )
+    .order_by(_token.c.id)
+    .limit(bindparam("limit")),
+    "sole_waiting_count": select(func.count(_token.c.id).label("count")).where(
+        WAITING, _token.c.created_us <= bindparam("before_us")
+    ),
     "key_replaced": select(_replacement.c.new_token_id).where(
         _replacement.c.old_token_id == bindparam("old_token_id")
     ),
@@ -175,6 +208,17 @@ READS: dict[str, Select[Any]] = {
 }
 
 UPDATES: dict[str, UpdateBase] = {
+    "sole_issue": update(_token)
+    .where(_token.c.id == bindparam("of_token"), _token.c.state == "reserved")
+    .values(
+        digits=bindparam("new_digits"),
+        digits_index=bindparam("new_index"),
+        state="issued",
+        issued_us=bindparam("at_us"),
+    ),
+    "sole_void": update(_token)
+    .where(_token.c.id == bindparam("of_token"), _token.c.state == "reserved")
+    .values(state="void"),
     "key_meter_want": update(_meter)
     .where(
         _meter.c.id == bindparam("of_meter"),

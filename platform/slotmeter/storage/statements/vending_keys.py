@@ -9,6 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.storage.schema import METADATA
+from slotmeter.storage.statements.key_changes import WAITING
 
 __all__ = ["READS", "UPDATES"]
 
@@ -79,6 +80,9 @@ READS: dict[str, Select[Any]] = {
     .select_from(_token)
     .join(_sale, _sale.c.id == _token.c.sale_row_id)
     .where(_sale.c.state == "pending", _token.c.key_id == bindparam("name")),
+    "vending_key_waiting": select(func.count(_token.c.id).label("count")).where(
+        WAITING, _token.c.key_id == bindparam("name")
+    ),
     "vending_key_meters": select(func.count().label("count")).where(
         _meter.c.key_id == bindparam("name"), _meter.c.state != "removed"
     ),
