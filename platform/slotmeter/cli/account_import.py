@@ -13,10 +13,20 @@ from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE
 from slotmeter.errors import ConfigError
 
 if TYPE_CHECKING:
+    from slotmeter.cli.data_folder import OpenFolder
+    from slotmeter.ports import Caller
     from slotmeter.services.account_file import FileDone
     from slotmeter.services.csv_table import RowProblem
+    from slotmeter.services.import_jobs import FileJob
 
-__all__ = ["add_import_options", "content_of", "import_result", "progress_line"]
+__all__ = [
+    "add_import_options",
+    "content_of",
+    "import_result",
+    "job_of",
+    "progress_line",
+    "say_resumed",
+]
 
 PROBLEMS_SHOWN_MAX = 200
 PROGRESS_ROWS = 500
@@ -51,6 +61,31 @@ def progress_line(doing: str) -> Callable[[int], None]:
             print(f"\r\033[K{doing} {done:,} rows", end="", file=sys.stderr, flush=True)
 
     return show
+
+
+def job_of(
+    folder: OpenFolder, caller: Caller, kind: str, options: argparse.Namespace
+) -> FileJob | None:
+    """Return what keeps how far the file is; None where nothing will be written."""
+    from slotmeter.services.access import Origin
+    from slotmeter.services.import_jobs import FileJob, ImportJobs
+
+    if options.check_only:
+        return None
+    jobs = ImportJobs(folder.database, folder.clock, caller.principal.utility_id)
+    return FileJob(
+        jobs,
+        Origin.of(caller),
+        kind,
+        options.file.name,
+        reason=options.reason,
+        on_resumed=say_resumed,
+    )
+
+
+def say_resumed(row_done: int) -> None:
+    """Say that a file was begun before."""
+    print(f"going on after row {row_done:,}, where this file stopped", file=sys.stderr)
 
 
 async def import_result(options: argparse.Namespace, run: Callable[[], Awaitable[FileDone]]) -> int:

@@ -14,6 +14,7 @@ from slotmeter.cli.account_import import (
     add_import_options,
     content_of,
     import_result,
+    job_of,
     progress_line,
 )
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
@@ -255,6 +256,7 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, utility: Util
             accept_good=options.accept_good,
             check_only=options.check_only,
             progress=progress_line("done"),
+            job=job_of(folder, caller, "classes", options),
         ),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_OK
-from slotmeter.cli.account_import import content_of, import_result, progress_line
+from slotmeter.cli.account_import import content_of, import_result, job_of, progress_line
 from slotmeter.cli.acting import add_looking_options, caller_of
 from slotmeter.cli.data_folder import open_folder
 from slotmeter.ports import Right
@@ -25,8 +25,8 @@ def register(kinds: Subparsers) -> None:
         "debts",
         help="bring in debts of accounts",
         description="Check every row of a file of debts, name each bad one with its reason, and "
-        "write nothing unless all are good. Importing a file again changes nothing. Columns: "
-        "docs/reference/debts.md.",
+        "write nothing unless all are good. Importing a file again changes nothing, and an import "
+        "that was stopped goes on where it was by repeating it. Columns: docs/reference/debts.md.",
     )
     parser.add_argument("file", type=Path, metavar="FILE.csv", nargs="?")
     parser.add_argument("--template", action="store_true", help="print a file to start from")
@@ -75,5 +75,6 @@ async def _import(options: argparse.Namespace) -> int:
                 accept_good=options.accept_good,
                 check_only=options.check_only,
                 progress=progress_line("debts"),
+                job=job_of(folder, caller, "debts", options),
             ),
         )

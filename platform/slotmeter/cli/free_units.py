@@ -16,6 +16,7 @@ from slotmeter.cli.account_import import (
     add_import_options,
     content_of,
     import_result,
+    job_of,
     progress_line,
 )
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
@@ -149,6 +150,7 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, _utility: Uti
             accept_good=options.accept_good,
             check_only=options.check_only,
             progress=progress_line("done"),
+            job=job_of(folder, caller, "free_units", options),
         ),
     )
 

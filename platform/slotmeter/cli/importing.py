@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, debt_importing, import_history
+from slotmeter.cli.account_import import content_of, say_resumed
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
-from slotmeter.errors import ConfigError, Refused
+from slotmeter.errors import Refused
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
@@ -73,16 +74,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _import(options: argparse.Namespace) -> int:
-    content = _content(options.file)
+    content = content_of(options.file)
     async with open_folder(options.data) as folder:
         return await _import_into(options, folder, content)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError("file_unreadable", f"{path} cannot be read: {error.strerror}") from error
 
 
 async def _import_into(options: argparse.Namespace, folder: OpenFolder, content: bytes) -> int:
@@ -104,7 +98,7 @@ async def _import_into(options: argparse.Namespace, folder: OpenFolder, content:
     row_done = 0 if begun is None else begun.row_done
     rows = [row for row in file.rows if row.row > row_done]
     if begun is not None:
-        print(f"going on after row {row_done:,}, where this file stopped", file=sys.stderr)
+        say_resumed(row_done)
     async with folder.keys() as keys:
         importing = MeterImport(
             folder.database, folder.clock, utility, keys=keys, drivers=load_drivers()

@@ -1,12 +1,13 @@
 """Files that say something of accounts, as classes and registrations: all rows checked, then done.
 
-Nothing is written unless all rows are good, or the good ones are asked for. A file that was cut
-short is finished by giving it again: what is there already is counted and left alone.
+Nothing is written unless all rows are good, or the good ones are asked for. An import that was
+stopped goes on by giving the file again; what is there already is counted and left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -17,9 +18,11 @@ from slotmeter.services.account_lookup import account_read, start_of_day_us
 from slotmeter.services.classes import Classes
 from slotmeter.services.csv_table import Column, RowProblem, table_rows
 from slotmeter.services.free_units import FreeUnitsOffice, NewRegistration, check_registration
+from slotmeter.services.import_jobs import FileJob
 from slotmeter.units import instant
 
 __all__ = [
+    "BATCH_ROWS",
     "CLASS_COLUMNS",
     "FILE_ROWS_MAX",
     "FREE_COLUMNS",
@@ -31,6 +34,8 @@ __all__ = [
 
 FILE_ROWS_MAX: Final = 500_000
 CHECK_ROWS: Final = 200
+BATCH_ROWS: Final = 100
+"""Rows that are written at once, each in its own unit of work, before they are noted as done."""
 
 CLASS_COLUMNS: Final = (
     Column("account", "Account number.", "C-1001", True),
@@ -112,10 +117,19 @@ class AccountFile:
         accept_good: bool = False,
         check_only: bool = False,
         progress: Progress = lambda _done: None,
+        job: FileJob | None = None,
     ) -> FileDone:
         """Check every row, then write those that may be written.
 
+        Args:
+            content: the file.
+            accept_good: write the good rows although others are bad.
+            check_only: write nothing.
+            progress: called with the number of rows checked, then written.
+            job: keeps how far the file is; rows that it has done are neither checked nor written.
+
         Raises:
+            Conflict: ``changed_meanwhile``: somebody else imports the same file.
             Refused: the file as a whole cannot be read (``file_*``).
         """
         good: list[FileRow] = []
@@ -130,21 +144,31 @@ class AccountFile:
                 good.append(found)
             else:
                 problems += found
-        good, unknown = await self._known(good, progress)
+        row_done = 0 if job is None else await job.row_done(content, read)
+        good, unknown = await self._known([row for row in good if row.row > row_done], progress)
         problems += unknown
         written = there = 0
         if not check_only and (accept_good or not problems):
-            for at, row in enumerate(good, start=1):
-                try:
-                    if await self._write(row):
-                        written += 1
-                    else:
-                        there += 1
-                except SlotmeterError as error:
-                    problems.append(_problem(row.row, error))
-                progress(at)
+            begun = None if job is None else await job.begin(content, read)
+            for batch in _batches(good):
+                done = await asyncio.gather(*(self._written(row) for row in batch))
+                added, known = done.count(True), done.count(False)
+                written, there = written + added, there + known
+                problems += [each for each in done if isinstance(each, RowProblem)]
+                if job is not None and begun is not None:
+                    begun = await job.advance(begun, batch[-1].row, added, known)
+                progress(written + there)
+            if job is not None and begun is not None:
+                await job.end(begun, problems)
         problems.sort(key=lambda each: each.row)
         return FileDone(read, written, there, tuple(problems))
+
+    async def _written(self, row: FileRow) -> bool | RowProblem:
+        """Write a row; say whether it was new, or what is wrong with it."""
+        try:
+            return await self._write(row)
+        except SlotmeterError as error:
+            return _problem(row.row, error)
 
     def _parsed(
         self, number: int, values: Mapping[str, str] | RowProblem
@@ -292,6 +316,19 @@ def free_file(
         write=write,
         template_hint="slotmeter free-units template",
     )
+
+
+def _batches(rows: Sequence[FileRow]) -> Iterator[Sequence[FileRow]]:
+    """Yield rows that may be written at once: no account is twice in a batch."""
+    batch: dict[str, FileRow] = {}
+    for row in rows:
+        account = row.values["account"]
+        if account in batch or len(batch) == BATCH_ROWS:
+            yield [*batch.values()]
+            batch = {}
+        batch[account] = row
+    if batch:
+        yield [*batch.values()]
 
 
 def _problem(row: int, error: SlotmeterError) -> RowProblem:

@@ -21,6 +21,7 @@ from slotmeter.services.debt_terms import (
     PlanWish,
     check_new_debt,
 )
+from slotmeter.services.import_jobs import FileJob, ImportJob
 from slotmeter.units import epoch_us
 from slotmeter.vending.debts import EMERGENCY_CREDIT
 
@@ -119,10 +120,20 @@ class DebtImport:
         accept_good: bool = False,
         check_only: bool = False,
         progress: Progress = lambda _done: None,
+        job: FileJob | None = None,
     ) -> FileDone:
         """Check every row; write all if all are good, or the good ones if they are asked for.
 
+        Args:
+            content: the file.
+            reason: for the acts.
+            accept_good: write the good rows although others are bad.
+            check_only: write nothing.
+            progress: called with the number of rows checked, then written.
+            job: keeps how far the file is; rows that it has done are neither checked nor written.
+
         Raises:
+            Conflict: ``changed_meanwhile``: somebody else imports the same file.
             Refused: the file as a whole cannot be read (``file_*``).
         """
         rows: list[_DebtRow] = []
@@ -138,19 +149,30 @@ class DebtImport:
                 rows.append(found)
             else:
                 problems += found
-        checked = await self._in_batches(rows, reason, progress, write=False)
+        row_done = 0 if job is None else await job.row_done(content, read)
+        rows = [row for row in rows if row.row > row_done]
+        checked = await self._in_batches(rows, reason, progress)
         problems += checked.problems
         done = _Batch(already_there=checked.already_there)
         if not check_only and (accept_good or not problems):
             bad = {each.row for each in problems}
             good = [row for row in rows if row.row not in bad]
-            done = await self._in_batches(good, reason, progress, write=True)
+            begun = None if job is None else await job.begin(content, read)
+            done = await self._in_batches(good, reason, progress, write=True, job=begun)
             problems += done.problems
+            if job is not None and begun is not None:
+                await job.end(begun, problems)
         problems.sort(key=lambda each: each.row)
         return FileDone(read, done.written, done.already_there, tuple(problems))
 
     async def _in_batches(
-        self, rows: Sequence[_DebtRow], reason: str, progress: Progress, *, write: bool
+        self,
+        rows: Sequence[_DebtRow],
+        reason: str,
+        progress: Progress,
+        *,
+        write: bool = False,
+        job: ImportJob | None = None,
     ) -> _Batch:
         total = _Batch()
         for start in range(0, len(rows), BATCH_ROWS):
@@ -159,7 +181,8 @@ class DebtImport:
             for row in batch:
                 reads += add_debt_reads(row.terms, self._books, row.key)
             if write:
-                done = await self._write(batch, reads, reason)
+                done = await self._write(batch, reads, reason, job)
+                job = None if job is None else job.at(batch[-1].row)
             else:
                 done = self._decided(batch, await self._uow.read(reads), _no_id, reason)
             total.written += done.written
@@ -168,9 +191,14 @@ class DebtImport:
             progress(start + len(batch))
         return total
 
-    async def _write(self, batch: Sequence[_DebtRow], reads: Sequence[Read], reason: str) -> _Batch:
+    async def _write(
+        self, batch: Sequence[_DebtRow], reads: Sequence[Read], reason: str, job: ImportJob | None
+    ) -> _Batch:
         def decide(rows: Rows, new_id: NewId) -> Changes[_Batch]:
             done = self._decided(batch, rows, new_id, reason)
+            if job is not None:
+                row, there = batch[-1].row, done.already_there
+                done.steps.append(job.advance(row, done.written, there, self._now_us))
             return Changes(done, done.steps)
 
         return await self._uow.run(reads, decide)

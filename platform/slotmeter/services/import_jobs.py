@@ -8,7 +8,7 @@ that write its rows, so that a crash leaves both or neither.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,7 +30,7 @@ from slotmeter.services.access import Origin
 from slotmeter.services.csv_table import RowProblem
 from slotmeter.units import epoch_us
 
-__all__ = ["FileToImport", "ImportJob", "ImportJobs"]
+__all__ = ["FileJob", "FileToImport", "ImportJob", "ImportJobs"]
 
 PROBLEMS_AT_ONCE: Final = 500
 ID_MAX: Final = 2**63 - 1
@@ -38,7 +38,10 @@ ID_MAX: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class FileToImport:
-    """A file and what it is: ``kind`` is meters; ``rows`` counts all, also bad ones."""
+    """A file and what it is; ``rows`` counts all, also bad ones.
+
+    ``kind`` is ``meters``, ``debts``, ``free_units`` or ``classes``.
+    """
 
     kind: str
     name: str
@@ -129,6 +132,23 @@ class ImportJobs:
 
         return await self._uow.run([self._read_of(file)], decide)
 
+    async def advance(self, job: ImportJob, row: int, added: int, there: int) -> ImportJob:
+        """Note rows as done after they were written; return the job from there on.
+
+        For rows that know themselves whether they are there already: what was written and not noted
+        when a process ended is found so by the next.
+
+        Raises:
+            Conflict: ``changed_meanwhile``: somebody else imports the same file.
+        """
+        step = job.advance(row, added, there, epoch_us(self._clock.now()))
+
+        def decide(_rows: Rows, _new_id: NewId) -> Changes[None]:
+            return Changes(None, [step])
+
+        await self._uow.run([], decide)
+        return job.at(row)
+
     async def end(self, job: ImportJob, problems: Sequence[RowProblem]) -> None:
         """Note that nothing of a file is left, and everything that was wrong with it."""
         at_us = epoch_us(self._clock.now())
@@ -203,3 +223,54 @@ class ImportJobs:
                 "reason": problem.reason,
             },
         )
+
+
+class FileJob:
+    """The job of one file while it is brought in.
+
+    Args:
+        jobs: of the utility.
+        origin: who imports.
+        kind: as in :class:`FileToImport`.
+        name: of the file.
+        reason: for the job.
+        on_resumed: called with the last row that was done, if the file was begun before.
+    """
+
+    def __init__(
+        self,
+        jobs: ImportJobs,
+        origin: Origin,
+        kind: str,
+        name: str,
+        *,
+        reason: str,
+        on_resumed: Callable[[int], None] = lambda _row: None,
+    ) -> None:
+        """Hold what the job is of."""
+        self._jobs = jobs
+        self._origin = origin
+        self._of = (kind, name)
+        self._reason = reason
+        self._on_resumed = on_resumed
+
+    async def row_done(self, content: bytes, rows: int) -> int:
+        """Return up to which row a file is done already; 0 for one that nobody has begun."""
+        begun = await self._jobs.unfinished(FileToImport(*self._of, content, rows))
+        if begun is None:
+            return 0
+        self._on_resumed(begun.row_done)
+        return begun.row_done
+
+    async def begin(self, content: bytes, rows: int) -> ImportJob:
+        """Begin, or go on."""
+        file = FileToImport(*self._of, content, rows)
+        return await self._jobs.begin(self._origin, file, reason=self._reason)
+
+    async def end(self, job: ImportJob, problems: Sequence[RowProblem]) -> None:
+        """Note that nothing is left; see :meth:`ImportJobs.end`."""
+        await self._jobs.end(job, problems)
+
+    async def advance(self, job: ImportJob, row: int, added: int, there: int) -> ImportJob:
+        """Note rows as done that were written by units of work of their own."""
+        return await self._jobs.advance(job, row, added, there)
