@@ -21,12 +21,13 @@ from slotmeter.ports import SealedDigits
 from slotmeter.runtime.audit_verify import verify_audit
 from slotmeter.runtime.generate import generate
 from slotmeter.runtime.generate_plan import Plan, vending_key
-from slotmeter.runtime.generate_sales import Past
+from slotmeter.runtime.generate_sales import CHECK_EVERY, Past
 from slotmeter.runtime.generate_setup import prepare
 from slotmeter.runtime.repricing import verify_sales
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.storage.audit_sqlite import SqliteAuditReader
 from slotmeter.storage.bulk import BulkFile, TableRows
+from slotmeter.storage.bulk_moulds import Mould, Rows
 from slotmeter.storage.data_files import DATABASE_FILE
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.vending.sts import KeyParameters, Register, ResultCode, StsMeter, derive_decoder_key
@@ -121,6 +122,13 @@ async def test_households_are_found_by_their_words(folder: Path) -> None:
     assert found == [(METERS,)]
 
 
+def test_the_indexes_are_those_of_a_new_database(folder: Path, tmp_path: Path) -> None:
+    main(["init", "--data", str(tmp_path), "--utility-name", "G", "--no-dashboards"])
+    sql = "SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') ORDER BY name"
+
+    assert rows_of(folder, sql) == rows_of(tmp_path, sql)
+
+
 def test_a_folder_with_a_database_is_left_alone(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,9 +154,10 @@ class Prepared:
     path: Path
     plan: Plan
 
-    def past(self, share: int = 0, shares: int = 1) -> Past:
+    def past(self, share: int = 0, shares: int = 1, *, check_every: int = CHECK_EVERY) -> Past:
         with BulkFile(self.path) as file:
-            return Past(self.plan, share, shares, sample_safe(), (file.layout, 1))
+            seal = (file.layout, 1)
+        return Past(self.plan, share, shares, sample_safe(), seal, check_every=check_every)
 
 
 async def plan_of(folder: Path) -> Plan:
@@ -188,6 +197,28 @@ def test_two_shares_make_the_rows_that_one_makes(prepared: Prepared) -> None:
     split = all_rows([part for share in shares for part in share.slices()])
 
     assert split == whole
+
+
+def test_every_sale_that_a_form_makes_is_the_one_that_would_be_decided(prepared: Prepared) -> None:
+    past = prepared.past(check_every=1)
+
+    sales = all_rows(list(past.slices()))["sale"]
+
+    assert len(sales) == SALES
+
+
+def test_a_form_that_makes_another_sale_is_found(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = Mould.fill
+
+    def wrong(self: Mould, own: tuple[Any, ...], group_seq: int, into: Rows) -> None:
+        fill(self, own, group_seq + 1, into)
+
+    monkeypatch.setattr(Mould, "fill", wrong)
+
+    with pytest.raises(AssertionError, match="audit_entry"):
+        list(prepared.past(check_every=1).slices())
 
 
 def test_what_is_debited_is_credited(prepared: Prepared) -> None:

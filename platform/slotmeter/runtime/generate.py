@@ -18,6 +18,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any, Final, Self
 
+import msgspec
+
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Insert, SqlValue, TokenSafe
 from slotmeter.runtime.generate_households import HouseholdTable, Progress, household_tables
@@ -81,6 +83,8 @@ def generate(
             moved.update(seller.moved())
         file.add_to_balances(moved)
         file.count_on(plan.utility_id, next_id=plan.next_id, next_receipt=plan.sales + 1)
+        for made, indexes in file.make_indexes():
+            progress("indexes", made, indexes)
         progress("writing to the disk", 0, 0)
         file.finish()
 
@@ -188,8 +192,8 @@ class _Beside:
         self._answers.cancel_join_thread()
 
     def next_slice(self) -> list[TableRows]:
-        rows: list[TableRows] = self._next()
-        return rows
+        parts: list[Any] = msgspec.msgpack.decode(self._next())
+        return [TableRows(table, tuple(columns), values) for table, columns, values in parts]
 
     def moved(self) -> Moved:
         moved: Moved = self._next()
@@ -216,7 +220,11 @@ def _sell(past: Past, answers: Any) -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         for rows in past.slices():
-            answers.put(("slice", rows))
+            answers.put(("slice", _packed(rows)))
         answers.put(("moved", dict(past.moved)))
     except Exception:  # noqa: BLE001  the process that waits for this one must hear of it
         answers.put(("failed", traceback.format_exc()))
+
+
+def _packed(parts: Sequence[TableRows]) -> bytes:
+    return msgspec.msgpack.encode([(part.table, part.columns, part.values) for part in parts])

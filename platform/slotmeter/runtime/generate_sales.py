@@ -1,99 +1,94 @@
-"""The past of a generated utility: sold by the same code that sells, with its rows kept in bulk.
+"""The past of a generated utility: every sale with all that it leaves, in the order of time.
 
-Each sale is decided by ``SaleBegin`` and ``issue_sale`` as at a till; only what they read comes
-from memory, where the past of the household is, and tokens are made many at a time.
+A sale that differs from an earlier one only in who, where and when is made by its form; the first
+of each form, and now and then another as a check, is decided by the code that sells. Tokens are
+made many at a time.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import Any, Final
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import starmap
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from slotmeter.ports import (
-    Caller,
-    From,
-    Insert,
-    Principal,
-    Read,
-    Reads,
-    Row,
-    Rows,
-    Step,
-    Then,
-    TokenSafe,
-)
+from slotmeter.ports import Row, TokenSafe
+from slotmeter.runtime.generate_forms import Form, Forms
 from slotmeter.runtime.generate_households import parameters_text
-from slotmeter.runtime.generate_people import Household, household
+from slotmeter.runtime.generate_people import household
 from slotmeter.runtime.generate_plan import (
-    HOUSEHOLD,
     IDS_PER_SALE,
+    ROUND_DAYS,
     Plan,
     Schedule,
     schedule,
     vending_key,
 )
-from slotmeter.services.access import rights_of
-from slotmeter.services.sale_begin import SaleBegin, SellRequest
-from slotmeter.services.sale_issue import Begun, Made, issue_sale
+from slotmeter.runtime.generate_till import (
+    ISSUED_AFTER_US,
+    NOTHING_BOUGHT,
+    Bought,
+    Customer,
+    Question,
+    Sold,
+    Till,
+)
+from slotmeter.services.buyer import month_start_us
+from slotmeter.services.sale_begin import ONE_LANE, SellRequest, request_hash
+from slotmeter.services.sale_issue import Made
 from slotmeter.services.tid_allocator import stored_parameters
 from slotmeter.storage.bulk import BulkRows, TableRows
+from slotmeter.storage.bulk_moulds import Rows
 from slotmeter.storage.seal.unit_seal import Layout
-from slotmeter.storage.statements import catalogue
-from slotmeter.units import Money
-from slotmeter.vending.sts import derive_decoder_key
+from slotmeter.units import DAY_US, Money
+from slotmeter.vending.pricing.chosen import local_day
+from slotmeter.vending.sts import derive_decoder_key, minute_1993_of_us
 from slotmeter.vending.sts.batch import issue_credit_batch
 
-__all__ = ["SLICE_SALES", "Past"]
+__all__ = ["CHECK_EVERY", "SLICE_SALES", "Past"]
 
 SLICE_SALES: Final = 4_096
 """Sales of all households that are decided before their tokens are made, together."""
 
-FILLED: Final = frozenset(
-    {
-        *HOUSEHOLD,
-        *("utility", "branch", "principal", "tariff", "tariff_version", "supply_group"),
-        *("sale", "token", "charge", "journal", "posting", "ledger_account", "sequence", "act"),
-    }
-)
-"""Tables that have rows: a read of them must be answered."""
-
-FROM_TABLE: Final = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
-
-LEDGER: Final = "ledger_account"
-ISSUED_AFTER_US: Final = 40_000
-KEPT_US: Final = 40 * 86_400 * 1_000_000
-"""A household remembers its purchases of so long: more than a month, less than two rounds."""
+CHECK_EVERY: Final = 1_009
+"""One in so many sales that a form made is decided as well, and compared."""
 
 
-@cache
-def _reads_rows(statement: str) -> bool:
-    """Tell whether a read may find something in a generated utility."""
-    text = str(catalogue().reads[statement].compile())
-    return not FILLED.isdisjoint(FROM_TABLE.findall(text))
+class _Drawn(NamedTuple):
+    """One sale of the schedule."""
 
-
-@dataclass(slots=True)
-class _Memory:
-    """What the database would know of a household's purchases."""
-
-    sales: list[Row] = field(default_factory=list)
-    charges: list[Row] = field(default_factory=list)
-    tid_minute: int = 0
+    number: int
+    at_us: int
+    household: int
+    seller: int
+    tender_minor: int
+    rnd: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
-    """A sale after its first commit."""
+class _Wanted:
+    """One token, as the batch makes it."""
 
-    begun: Begun
-    now_us: int
-    new_id: Callable[[], int]
+    key: int
+    tid: int
+    rnd: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Formed:
+    """A sale that its form makes: what it has of its own but for the token."""
+
+    form: Form
+    own: tuple[Any, ...]
+    wanted: _Wanted
+    question: Question | None
 
 
 class Past:
@@ -105,22 +100,38 @@ class Past:
         shares: into how many shares they are split.
         safe: seals the tokens.
         seal: what of the rows is sealed, and the number of the first group for it.
+        check_every: one in so many sales is decided although there is a form of it; 1 for all.
     """
 
     def __init__(
-        self, plan: Plan, share: int, shares: int, safe: TokenSafe, seal: tuple[Layout, int]
+        self,
+        plan: Plan,
+        share: int,
+        shares: int,
+        safe: TokenSafe,
+        seal: tuple[Layout, int],
+        *,
+        check_every: int = CHECK_EVERY,
     ) -> None:
         """Hold the plan."""
         self._plan = plan
         self._safe = safe
-        self._rows = BulkRows(seal[0])
-        self._group_seq = seal[1]
+        self._layout, self._group_seq = seal
+        self._rows = BulkRows(self._layout)
+        self._till = Till(plan, self._rows)
         self._share = share
         self._shares = shares
-        self._memories: dict[int, _Memory] = {}
-        self._key = vending_key(plan.seed).key
-        self._callers = tuple(self._caller(at) for at in range(len(plan.sellers)))
-        self._unknown = dict.fromkeys(catalogue().reads["meter_for_sale"].selected_columns.keys())
+        self._check_every = check_every
+        self._vending_key = vending_key(plan.seed).key
+        self._forms = Forms(plan, self._layout)
+        self._form_of: dict[tuple[int, int, int], Form | None] = {}
+        self._own_moved: Counter[int] = Counter()
+        self._sellers = tuple(self._seller(at) for at in range(len(plan.sellers)))
+        # What every household has bought in its last month with a purchase, as a number.
+        self._histories: list[Bought] = [NOTHING_BOUGHT]
+        self._history_of: dict[Bought, int] = {NOTHING_BOUGHT: 0}
+        self._month_starts = _month_starts(plan)
+        self._month = 0
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -128,236 +139,236 @@ class Past:
 
     def slices(self) -> Iterator[list[TableRows]]:
         """Yield the rows of each slice of time; every share has the same slices."""
-        mine = self._schedule.household % self._shares == self._share
+        households, drawn = self._plan.meters, self._schedule
+        self._bought = array("i", bytes(4 * households))
+        self._tid_minutes = array("i", bytes(4 * households))
+        self._keys = array("Q", bytes(8 * households))
+        mine = drawn.household % self._shares == self._share
         for start in range(0, self._plan.sales, SLICE_SALES):
             end = min(start + SLICE_SALES, self._plan.sales)
             numbers = start + np.flatnonzero(mine[start:end])
-            self._sell([int(number) for number in numbers])
+            columns = (
+                *(drawn.at_us, drawn.household, drawn.seller, drawn.tender_minor, drawn.rnd),
+            )
+            sales = zip(
+                numbers.tolist(), *(each[numbers].tolist() for each in columns), strict=True
+            )
+            yield self._sell(starmap(_Drawn, sales))
             self._group_seq += 1
-            yield self._rows.hand_over()
 
     @property
     def moved(self) -> Mapping[int, int]:
         """What each ledger account was debited with in all, by id; minor units."""
-        return self._rows.moved
+        moved = Counter(self._own_moved)
+        moved.update(self._rows.moved)
+        for form in self._form_of.values():
+            if form is not None:
+                moved.update({at: each * form.mould.used for at, each in form.mould.moved.items()})
+        return moved
 
-    def _sell(self, numbers: Sequence[int]) -> None:
-        begun = [self._begin(number) for number in numbers]
-        tokens = [token for sale in begun for token in sale.begun.tokens]
-        digits = iter(self._digits(tokens))
+    def _sell(self, sales: Iterable[_Drawn]) -> list[TableRows]:
+        begun: list[_Formed | Sold] = []
+        wanted: list[_Wanted] = []
+        for drawn in sales:
+            sale = self._begin(drawn)
+            begun.append(sale)
+            wanted += self._wanted(sale)
+        digits = iter(_digits(wanted))
+        made: Rows = {}
         for sale in begun:
-            made = [self._made(token, next(digits)) for token in sale.begun.tokens]
-            rows = self._answer(sale.begun.reads(), {"ledger_accounts": self._ledger_accounts})
-            issued = issue_sale(sale.begun, made, rows, sale.new_id, now_us=sale.now_us)
-            self._take(issued.steps, sale.new_id, sale.now_us)
-
-    def _begin(self, number: int) -> _Begun:
-        plan, drawn = self._plan, self._schedule
-        index, at_us = int(drawn.household[number]), int(drawn.at_us[number])
-        caller = self._callers[int(drawn.seller[number])]
-        who = household(index)
-        tender = Money(int(drawn.tender_minor[number]), plan.currency)
-        begin = SaleBegin(
-            caller,
-            SellRequest(f"generated-{number + 1:09d}", who.meter, str(tender)),
-            now_us=at_us,
-            rnd=int(drawn.rnd[number]),
-        )
-        ids = iter(range(self._first_id(number), self._first_id(number + 1)))
-        memory = self._memories.setdefault(index, _Memory())
-        rows = self._answer(begin.reads(), self._answers(index, who, number, memory))
-        changes = begin.decide(rows, ids.__next__)
-        self._take(changes.steps, ids.__next__, at_us)
-        _remember(memory, changes.result.sale, changes.result.tokens)
-        memory.charges += [
-            step.row
-            for step in changes.steps
-            if isinstance(step, Insert) and step.table == "charge"
-        ]
-        return _Begun(changes.result, at_us + ISSUED_AFTER_US, ids.__next__)
-
-    def _made(self, token: Row, digits: str) -> Made:
-        sealed = self._safe.seal(digits)
-        return Made({**token, "digits": digits}, token_class=0, subclass=0, sealed=sealed)
-
-    def _first_id(self, number: int) -> int:
-        return self._plan.first_sale_id + number * IDS_PER_SALE
-
-    def _digits(self, tokens: Sequence[Row]) -> list[str]:
-        """Make the tokens of a slice together."""
-        keys = [
-            int.from_bytes(
-                derive_decoder_key(self._key, stored_parameters(token["parameters"])).key
-            )
-            for token in tokens
-        ]
-        requests = [_request(token) for token in tokens]
-        batch = issue_credit_batch(
-            np.array(keys, dtype=np.uint64),
-            subclass=0,
-            tids=np.array([token["tid"] for token in tokens], dtype=np.int64),
-            rnds=np.array([request["rnd"] for request in requests], dtype=np.int64),
-            units=np.array([request["value"] for request in requests], dtype=np.int64),
-        )
-        return [text.decode("ascii") for text in batch.digits.tolist()]
-
-    # --- what a sale reads ----------------------------------------------------------------------
-
-    @staticmethod
-    def _answer(
-        reads: Reads, answers: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Row]]]
-    ) -> Rows:
-        """Make reads from memory; what a new utility does not have gives no rows."""
-        rows: dict[str, Sequence[Row]] = {}
-        waiting = list(reads)
-        while waiting:
-            read = waiting.pop(0)
-            if isinstance(read, Then):
-                waiting[:0] = read.of(rows)
-                continue
-            key = read.key or read.statement
-            if read.statement in answers:
-                rows[key] = answers[read.statement](_params(read, rows))
-            elif _reads_rows(read.statement):
-                raise AssertionError(f"a sale reads what is not kept here: {read.statement}")
+            if isinstance(sale, Sold):
+                self._issue(sale, digits)
             else:
-                rows[key] = ()
-        return rows
+                self._fill(sale, next(digits), made)
+        formed = [TableRows(table, columns, rows) for (table, columns), rows in made.items()]
+        return formed + self._rows.hand_over()
 
-    def _answers(
-        self, index: int, who: Household, number: int, memory: _Memory
-    ) -> dict[str, Callable[[Mapping[str, Any]], Sequence[Row]]]:
-        seller = self._plan.sellers[int(self._schedule.seller[number])]
-
-        def nothing(_params: Mapping[str, Any]) -> Sequence[Row]:
-            return ()
-
-        def window(params: Mapping[str, Any]) -> Sequence[Row]:
-            kept = [sale for sale in memory.sales if sale["sold_us"] >= params["from_us"]]
-            names = ("counted_units", "lifeline_units", "tender_minor")
-            return [{name: sum(sale[name] for sale in kept) for name in names}]
-
-        def charges(params: Mapping[str, Any]) -> Sequence[Row]:
-            from_period = params["from_period"]
-            return [charge for charge in memory.charges if charge["period"] >= from_period]
-
-        def tids(params: Mapping[str, Any]) -> Sequence[Row]:
-            is_later = memory.tid_minute >= params["from_minute"]
-            return [{"tid_minute": memory.tid_minute}] if is_later else ()
-
-        return {
-            "sale_by_principal": nothing,
-            "tokens_of_sale": nothing,
-            "debts_of_sale": nothing,
-            "meter_for_sale": lambda _params: [self._meter(index, who)],
-            "tariff_in_force": lambda _params: [self._tariff],
-            "branch": lambda _params: [{"code": seller.branch_code, "name": seller.branch_name}],
-            "sold_in_window": window,
-            "charges_of_point": charges,
-            "kept_tids": tids,
-            "till_of_branch": lambda _params: [self._account(f"till:{seller.branch_code}")],
-            "sequence": lambda _params: [{"next_value": number + 1}],
-        }
-
-    @cached_property
-    def _tariff(self) -> Row:
-        plan = self._plan
-        return {
-            "tariff_version_id": plan.tariff_version_id,
-            "version": 1,
-            "body": plan.tariff_body,
-            "valid_from_us": plan.tariff_since_us,
-            "first_valid_from_us": plan.tariff_since_us,
-        }
-
-    def _meter(self, index: int, who: Household) -> Row:
-        plan = self._plan
-        return {
-            **self._unknown,
-            "meter_id": plan.household_id(index, 3),
-            "number": who.meter,
-            "commodity": "electricity",
-            "credit_mode": "meter",
-            "transfer": "units",
-            "parameters": parameters_text(who.meter),
-            "key_id": plan.key_id,
-            "state": "active",
-            "supply_point_id": plan.household_id(index, 2),
-            "supply_point_since_us": plan.tariff_since_us,
-            "tariff_id": plan.tariff_id,
-            "area": who.area,
-            "account_id": plan.household_id(index, 1),
-            "account_number": who.number,
-            "currency": plan.currency,
-            "customer_number": who.number,
-            "customer_name": who.name,
-            "customer_address": who.address,
-            "utility_name": plan.utility_name,
-            "utility_address": plan.utility_address,
-            "tax_number": plan.tax_number,
-            "advance_minor": 0,
-        }
-
-    def _ledger_accounts(self, params: Mapping[str, Any]) -> Sequence[Row]:
-        known = self._plan.accounts
-        codes = [code for name, code in params.items() if name != "utility_id" and code in known]
-        return [self._account(code) for code in codes]
-
-    def _account(self, code: str) -> Row:
-        return {
-            "id": self._plan.accounts[code],
-            "code": code,
-            "balance_minor": 0,
-            "reserved_minor": 0,
-            "limit_minor": None,
-        }
-
-    def _caller(self, at: int) -> Caller:
-        plan, seller = self._plan, self._plan.sellers[at]
-        principal = Principal(
-            id=seller.principal_id,
-            utility_id=plan.utility_id,
-            branch_id=seller.branch_id,
-            name=seller.name,
-            kind="person",
-            rights=rights_of(["vendor"]),
-            currency=plan.currency,
-            time_zone=plan.time_zone,
-        )
-        return Caller(principal, None, f"192.0.2.{at + 1}", "generated", seller.name)
-
-    def _take(self, steps: Sequence[Step], new_id: Callable[[], int], at_us: int) -> None:
-        others = self._rows.take(steps, new_id, at_us, self._group_seq)
-        unknown = [step.statement for step in others if step.statement != "sequence_next"]
-        # Each share would open an account of its own.
-        unknown += [
-            step.table for step in steps if isinstance(step, Insert) and step.table == LEDGER
-        ]
-        if unknown:
-            raise AssertionError(f"a generated sale changes what is not kept here: {unknown}")
-
-
-def _request(token: Row) -> Row:
-    request: Row = json.loads(token["request"])
-    return request
-
-
-def _remember(memory: _Memory, sale: Row, tokens: Sequence[Row]) -> None:
-    since_us = sale["sold_us"] - KEPT_US
-    memory.sales = [each for each in memory.sales if each["sold_us"] >= since_us]
-    names = ("sold_us", "counted_units", "lifeline_units", "tender_minor")
-    memory.sales.append({name: sale[name] for name in names})
-    memory.charges = memory.charges[-2:]
-    for token in tokens:
-        memory.tid_minute = token["tid_minute"]
-
-
-def _params(read: Read, rows: Rows) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for name, value in read.params.items():
-        if isinstance(value, From):
-            found = rows[value.read]
-            params[name] = found[0][value.column] if found else None
+    def _begin(self, drawn: _Drawn) -> _Formed | Sold:
+        while drawn.at_us >= self._month_starts[self._month + 1]:
+            self._month += 1
+        index = drawn.household
+        history = self._bought[index]
+        if self._histories[history].month != self._month:
+            history = 0
+        key = (drawn.tender_minor, history, self._month)
+        if key in self._form_of:
+            form = self._form_of[key]
         else:
-            params[name] = value
-    return params
+            form = self._form_of[key] = self._forms.of(self._question(drawn))
+        if form is not None:
+            return self._formed(drawn, form)
+        sold = self._till.begin(self._question(drawn), self._group_seq)
+        self._bought[index] = self._history(sold.bought)
+        for token in sold.begun.tokens:
+            self._tid_minutes[index] = token["tid_minute"]
+        return sold
+
+    def _history(self, bought: Bought) -> int:
+        """Return the number of what a household has bought."""
+        if bought not in self._history_of:
+            self._history_of[bought] = len(self._histories)
+            self._histories.append(bought)
+        return self._history_of[bought]
+
+    def _issue(self, sold: Sold, digits: Iterator[str]) -> None:
+        made = [
+            Made(
+                {**token, "digits": (clear := next(digits))},
+                token_class=0,
+                subclass=0,
+                sealed=self._safe.seal(clear),
+            )
+            for token in sold.begun.tokens
+        ]
+        self._till.issue(sold, made, self._group_seq)
+
+    # --- by a form ------------------------------------------------------------------------------
+
+    def _formed(self, drawn: _Drawn, form: Form) -> _Formed:
+        number, at_us, index, seller, tender_minor, rnd = drawn
+        plan = self._plan
+        question = self._question(drawn) if number % self._check_every == 0 else None
+        who = household(index)
+        parameters = parameters_text(who.meter)
+        minute, before = minute_1993_of_us(at_us), self._tid_minutes[index]
+        if before >= minute:
+            minute = ONE_LANE.next(at_us, [before], stored_parameters(parameters)).minute
+        self._tid_minutes[index] = minute
+        self._bought[index] = self._history(form.bought)
+        first_id = plan.first_sale_id + number * IDS_PER_SALE
+        customer_id = plan.household_id(index, 0)
+        sale_id = _sale_id(number)
+        request = SellRequest(sale_id, who.meter, "")
+        tid = minute + form.tid_less_minute
+        own = (
+            *range(first_id, first_id + IDS_PER_SALE),
+            *(at_us, at_us + ISSUED_AFTER_US),
+            *(who.meter, parameters, who.name, who.address, who.number),
+            *(customer_id + 1, customer_id + 2, customer_id + 3),
+            *self._sellers[seller],
+            *(sale_id, f"R{number + 1:08d}"),
+            request_hash(request, Money(tender_minor, plan.currency)),
+            *(minute, tid, rnd),
+        )
+        return _Formed(
+            form, own, _Wanted(self._key(index, parameters), tid, rnd, form.value), question
+        )
+
+    def _fill(self, sale: _Formed, digits: str, into: Rows) -> None:
+        sealed = self._safe.seal(digits)
+        own = (*sale.own, sealed.text, sealed.index)
+        mould = sale.form.mould
+        mould.fill(own, self._group_seq, into)
+        for place, minor in mould.moved_own:
+            self._own_moved[own[place]] += minor
+        if sale.question is not None:
+            self._check(sale.question, sale.form, own, digits)
+
+    def _check(self, question: Question, form: Form, own: tuple[Any, ...], digits: str) -> None:
+        """Decide a sale that a form made as well.
+
+        Raises:
+            AssertionError: it left something else.
+        """
+        formed: Rows = {}
+        form.mould.fill(own, self._group_seq, formed)
+        form.mould.used -= 1
+        rows = BulkRows(self._layout)
+        till = Till(self._plan, rows)
+        sold = till.begin(question, self._group_seq)
+        [token] = sold.begun.tokens
+        row = {**token, "digits": digits}
+        made = Made(row, token_class=0, subclass=0, sealed=self._safe.seal(digits))
+        till.issue(sold, [made], self._group_seq)
+        decided = {(part.table, part.columns): part.values for part in rows.hand_over()}
+        if formed != decided or form.bought != sold.bought:
+            parts = sorted(
+                table
+                for table, columns in formed.keys() | decided.keys()
+                if formed.get((table, columns)) != decided.get((table, columns))
+            )
+            raise AssertionError(f"a form makes another sale than is decided; see {parts}")
+
+    # --- what a sale consists of ----------------------------------------------------------------
+
+    def _question(self, drawn: _Drawn) -> Question:
+        plan, index = self._plan, drawn.household
+        who = household(index)
+        seller = plan.sellers[drawn.seller]
+        return Question(
+            Customer(
+                who,
+                plan.household_id(index, 1),
+                plan.household_id(index, 2),
+                plan.household_id(index, 3),
+                parameters_text(who.meter),
+            ),
+            seller,
+            till_id=plan.accounts[f"till:{seller.branch_code}"],
+            address=_address(drawn.seller),
+            sale_id=_sale_id(drawn.number),
+            receipt=drawn.number + 1,
+            first_id=plan.first_sale_id + drawn.number * IDS_PER_SALE,
+            at_us=drawn.at_us,
+            month=(self._month, self._month_starts[self._month]),
+            tender_minor=drawn.tender_minor,
+            rnd=drawn.rnd,
+            tid_minute=self._tid_minutes[index],
+            bought=self._histories[self._bought[index]],
+        )
+
+    def _seller(self, at: int) -> tuple[Any, ...]:
+        """Return what a sale has of its seller; see ``OWN``."""
+        seller = self._plan.sellers[at]
+        till_id = self._plan.accounts[f"till:{seller.branch_code}"]
+        return (
+            *(seller.principal_id, seller.branch_id, till_id),
+            *(seller.name, seller.branch_code, seller.branch_name, _address(at)),
+        )
+
+    def _key(self, index: int, parameters: str) -> int:
+        """Return the decoder key of a household's meter."""
+        key = self._keys[index]
+        if not key:
+            derived = derive_decoder_key(self._vending_key, stored_parameters(parameters))
+            key = self._keys[index] = int.from_bytes(derived.key)
+        return key
+
+    def _wanted(self, sale: _Formed | Sold) -> list[_Wanted]:
+        """Return the tokens of a sale as the batch makes them."""
+        if isinstance(sale, _Formed):
+            return [sale.wanted]
+        wanted = []
+        for token in sale.begun.tokens:
+            request: Row = json.loads(token["request"])
+            derived = derive_decoder_key(self._vending_key, stored_parameters(token["parameters"]))
+            key = int.from_bytes(derived.key)
+            wanted.append(_Wanted(key, token["tid"], request["rnd"], request["value"]))
+        return wanted
+
+
+def _address(seller: int) -> str:
+    return f"192.0.2.{seller + 1}"
+
+
+def _sale_id(number: int) -> str:
+    return f"generated-{number + 1:09d}"
+
+
+def _month_starts(plan: Plan) -> list[int]:
+    """Return when each local month with a sale begins, and one more."""
+    days = range(plan.start_us, plan.end_us + 2 * ROUND_DAYS * DAY_US, DAY_US)
+    zone = plan.time_zone
+    return sorted({month_start_us(local_day(at_us, zone), 0, zone) for at_us in days})
+
+
+def _digits(wanted: Sequence[_Wanted]) -> list[str]:
+    """Make the tokens of a slice together."""
+    batch = issue_credit_batch(
+        np.array([each.key for each in wanted], dtype=np.uint64),
+        subclass=0,
+        tids=np.array([each.tid for each in wanted], dtype=np.int64),
+        rnds=np.array([each.rnd for each in wanted], dtype=np.int64),
+        units=np.array([each.value for each in wanted], dtype=np.int64),
+    )
+    return [text.decode("ascii") for text in batch.digits.tolist()]
