@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from slotmeter import __version__
 from slotmeter.errors import ConfigError, Refused, SlotmeterError
+from slotmeter.security.core_dumps import forbid_core_dumps
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; the process's own by default.
     """
+    forbid_core_dumps()  # before any file with a key in it is read
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parser = _parser(arguments)
