@@ -18,6 +18,8 @@ from slotmeter_drivers.slotmeter_virtual import DRIVER
 from slotmeter_nbiot.push_meter import decode_commands, encode_report
 from slotmeter_rules import RULES
 
+pytestmark = pytest.mark.both_databases
+
 WIRE = Wire(DRIVER, RULES.credit_control, encode_report, decode_commands)
 NEW_KEY = KeyWish(key_id="krn-2")
 

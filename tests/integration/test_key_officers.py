@@ -25,6 +25,8 @@ from slotmeter.testing.small_utility import KEY_ID
 from slotmeter.units import epoch_us
 from slotmeter.vending.sts import vending_key_check_value
 
+pytestmark = pytest.mark.both_databases
+
 FACTS = KeyFacts("600727-2", "600727", 2, 2, "04", 2014, 255)
 ONE, OTHER = bytes(range(20)), bytes(range(100, 120))
 WHOLE = bytes(a ^ b for a, b in zip(ONE, OTHER, strict=True))
@@ -233,8 +235,8 @@ async def test_an_alarm_tells_30_days_ahead_that_a_key_ends_and_again_each_week(
         told.append(await watch.check())
 
     assert told == [0, 1, 0, 1, 1, 0, 1, 0]
-    rows = shop.rows_of("SELECT kind, severity FROM event WHERE kind LIKE 'vending_key%'")
-    assert {(row["kind"], row["severity"]) for row in rows} == {("vending_key_expires", "alarm")}
+    alarms = shop.column("SELECT kind FROM event WHERE severity = 'alarm'")
+    assert alarms == ["vending_key_expires"] * 4
 
 
 async def test_a_key_that_has_ended_is_told_of_for_as_long_as_meters_need_it(
@@ -249,6 +251,32 @@ async def test_a_key_that_has_ended_is_told_of_for_as_long_as_meters_need_it(
     assert await watch.check() == 1
     assert watch.expiring == 1
     assert shop.column("SELECT kind FROM event WHERE severity = 'alarm'") == ["vending_key_expired"]
+
+
+async def test_one_alarm_is_open_from_30_days_ahead_until_the_key_is_needed_no_more(
+    shop: Shop, vault: Vault
+) -> None:
+    end = await _key_with_30_days(shop, vault)
+    watch = KeyWatch(shop.database, shop.clock, Bus())
+    meter = await shop.utility.add_meter("electricity")
+    alarms = "SELECT kind, severity, subject, cleared_us FROM alarm ORDER BY id"
+    seen = []
+
+    for days in (31, 29.9, 22, 1, -1):
+        shop.clock.set(end - timedelta(days=days))
+        await watch.check()
+        seen.append([(row["kind"], row["subject"]) for row in shop.rows_of(alarms)])
+    still_open = shop.rows_of(alarms)[0]["cleared_us"]
+    shop.sql("UPDATE meter SET state = 'removed' WHERE id = ?", meter.id)
+    await watch.check()
+    await watch.check()
+
+    raised = [("vending_key_expires", f"vending_key:{KEY_ID}")]
+    assert seen == [[], raised, raised, raised, raised]
+    assert still_open is None
+    assert [row["cleared_us"] for row in shop.rows_of(alarms)] == [epoch_us(shop.clock.now())]
+    cleared = "SELECT count(*) FROM event WHERE kind = 'vending_key_expires_cleared'"
+    assert shop.column(cleared) == [1]
 
 
 # --- retiring -----------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from slotmeter.vending.sts.meter import StsMeter
 from slotmeter.vending.sts.meter_state import MeterConfig
 from slotmeter.vending.sts.results import ResultCode
 
+pytestmark = pytest.mark.both_databases
+
 NEW = meter_number(900)
 
 

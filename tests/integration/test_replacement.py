@@ -18,6 +18,8 @@ from slotmeter.services.sale_views import SaleView
 from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.testing.small_utility import SmallMeter
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[DebtOffice]:

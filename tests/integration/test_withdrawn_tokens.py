@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,8 @@ from slotmeter.devices.frames import TokenEntry
 from slotmeter.testing.device_side import DeviceTown, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
+
+pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
@@ -29,8 +29,7 @@ async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
 
 def withdraw(town: DeviceTown) -> None:
     """Do to the token what taking its sale back does."""
-    with closing(sqlite3.connect(town.path)) as connection, connection:
-        connection.execute("UPDATE token SET state = 'withdrawn'")
+    town.behind.rows("UPDATE token SET state = 'withdrawn'")
 
 
 async def test_a_withdrawn_token_that_is_typed_raises_an_alarm(

@@ -10,6 +10,8 @@ import pytest
 from slotmeter.testing.device_side import DeviceTown, device_town
 from slotmeter_rules import RULES
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:

@@ -214,7 +214,8 @@ class Alarm(Out):
     """A condition that somebody should look at."""
 
     id: int
-    meter: str
+    meter: str | None = Field(description="Null for an alarm that is not of a meter.")
+    subject: str | None = Field(description="What it is of then, as `vending_key:GAS-2`.")
     kind: str
     severity: str
     text: str

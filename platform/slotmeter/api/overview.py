@@ -82,6 +82,7 @@ def _alarm(row: Row) -> Alarm:
     return Alarm(
         id=row["id"],
         meter=row["meter"],
+        subject=row["subject"],
         kind=row["kind"],
         severity=row["severity"],
         text=row["text"],

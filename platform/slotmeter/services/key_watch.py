@@ -6,17 +6,29 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from slotmeter.ports import Changes, Clock, NewId, Read, Row, Rows, Step, UnitOfWork, Update
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    Insert,
+    NewId,
+    Read,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    UnitOfWork,
+    Update,
+)
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.key_dates import WARN_DAYS, days_left, key_expires_us
-from slotmeter.units import DAY_US, epoch_us
+from slotmeter.units import DAY_US, epoch_us, instant
 
 __all__ = ["CHECK_EVERY_S", "KEY_EXPIRED", "KEY_EXPIRES", "KeyWatch"]
 
 KEY_EXPIRES: Final = "vending_key_expires"
 KEY_EXPIRED: Final = "vending_key_expired"
-"""Kinds of the events; their severity is alarm."""
+"""Kinds of the events; their severity is alarm. The first is the kind of the alarm as well."""
 
 CHECK_EVERY_S: Final = 3_600.0
 """Also when a server starts."""
@@ -29,7 +41,9 @@ class KeyWatch:
     """Looks at the active vending keys; run :meth:`run` as a task.
 
     A key that ends within 30 days is told of at once, again each week, and each day of its last
-    week. One that has ended is told of each day for as long as meters are coded with it.
+    week. One that has ended is told of each day for as long as meters are coded with it. Beside
+    these events one alarm is open all the time, and cleared when the key is retired or needed no
+    more.
     """
 
     def __init__(self, uow: UnitOfWork, clock: Clock, bus: Bus) -> None:
@@ -61,9 +75,36 @@ class KeyWatch:
         told = 0
         for row in in_use:
             told += await self._tell(row, now_us)
-        if told:
+        changed = await self._set_alarms(in_use, now_us)
+        if told or changed:
             self._bus.publish(EventsRecorded())
         return told
+
+    async def _set_alarms(self, in_use: Sequence[Row], now_us: int) -> bool:
+        """Raise the alarms that are due and clear those that are not; say whether any was."""
+        reads = [
+            Read("vending_key_alarms", {"kind": KEY_EXPIRES}, "alarms"),
+            Read("registry_utilities", {}, "utilities"),
+        ]
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[bool]:
+            due = {
+                (utility_id, _subject(row)): row
+                for row in in_use
+                for utility_id in _utilities(row, rows["utilities"])
+            }
+            is_open = {(row["utility_id"], row["subject"]) for row in rows["alarms"]}
+            steps: list[Step] = [
+                Insert("alarm", _alarm(due[key], key, new_id(), now_us))
+                for key in sorted(due.keys() - is_open)
+            ]
+            for row in rows["alarms"]:
+                if (row["utility_id"], row["subject"]) not in due:
+                    steps += _clear_steps(row, new_id, now_us)
+            return Changes(bool(steps), steps)
+
+        rows = await self._uow.read(reads)
+        return bool(decide(rows, lambda: 0).steps) and await self._uow.run(reads, decide)
 
     async def _has_meters(self, row: Row) -> bool:
         rows = await self._uow.read([Read("vending_key_meters", {"name": row["name"]}, "meters")])
@@ -103,9 +144,50 @@ def _utilities(key: Row, utilities: Sequence[Row]) -> list[int]:
     return [row["id"] for row in utilities]
 
 
+def _subject(key: Row) -> str:
+    return f"vending_key:{key['name']}"
+
+
+def _alarm(key: Row, of: tuple[int, str], alarm_id: int, now_us: int) -> dict[str, SqlValue]:
+    utility_id, subject = of
+    ends = instant(key_expires_us(key["base_date"], key["ken"]))
+    return {
+        "id": alarm_id,
+        "utility_id": utility_id,
+        "meter_id": None,
+        "kind": KEY_EXPIRES,
+        "severity": "alarm",
+        "text": f"{_named(key)} ends {ends:%Y-%m-%d %H:%M} UTC; change its meters to a newer key",
+        "raised_us": now_us,
+        "cleared_us": None,
+        "subject": subject,
+    }
+
+
+def _clear_steps(alarm: Row, new_id: NewId, now_us: int) -> list[Step]:
+    name = alarm["subject"].partition(":")[2]
+    clear: dict[str, SqlValue] = {
+        "of_utility": alarm["utility_id"],
+        "of_alarm": alarm["id"],
+        "to_cleared_us": now_us,
+    }
+    event = Event(
+        utility_id=alarm["utility_id"],
+        at_us=now_us,
+        kind=f"{KEY_EXPIRES}_cleared",
+        text=f"Nothing needs the vending key {name} that was to end",
+        data={"key": name},
+    )
+    return [Update("ingest_alarm_clear", clear), event_step(event, new_id)]
+
+
+def _named(key: Row) -> str:
+    return f"The vending key {key['name']} (supply group {key['sgc']}, revision {key['krn']})"
+
+
 def _event(row: Row, utility_id: int, now_us: int) -> Event:
     left = _left(row, now_us)
-    name = f"The vending key {row['name']} (supply group {row['sgc']}, revision {row['krn']})"
+    name = _named(row)
     text = f"{name} ends in {left} days; change its meters to a newer key"
     if left < 0:
         text = f"{name} has ended: nothing is sold to its meters until their keys are changed"

@@ -199,9 +199,10 @@ _ALARM = (
         _alarm.c.text,
         _alarm.c.raised_us,
         _alarm.c.cleared_us,
+        _alarm.c.subject,
         _meter.c.number.label("meter"),
     )
-    .join(_meter, _meter.c.id == _alarm.c.meter_id)
+    .outerjoin(_meter, _meter.c.id == _alarm.c.meter_id)
     .where(_alarm.c.utility_id == bindparam("utility_id"))
 )
 

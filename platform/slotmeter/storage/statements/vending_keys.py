@@ -14,6 +14,7 @@ from slotmeter.storage.statements.key_changes import WAITING
 __all__ = ["READS", "UPDATES"]
 
 _t = METADATA.tables
+_alarm = _t["alarm"]
 _key = _t["vault_key"]
 _change = _t["key_change"]
 _component = _t["vault_component"]
@@ -75,6 +76,11 @@ READS: dict[str, Select[Any]] = {
     )
     .where(_key.c.kind == "vending", _key.c.state == "active")
     .order_by(_key.c.id),
+    "vending_key_alarms": select(_alarm.c.id, _alarm.c.utility_id, _alarm.c.subject).where(
+        _alarm.c.meter_id.is_(None),
+        _alarm.c.kind == bindparam("kind"),
+        _alarm.c.cleared_us.is_(None),
+    ),
     "vault_key_named": select(_key.c.id, _key.c.state).where(_key.c.name == bindparam("name")),
     "vending_key_pending": select(func.count().label("count"))
     .select_from(_token)
