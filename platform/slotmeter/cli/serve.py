@@ -39,6 +39,7 @@ TRIED = frozenset(
         "database_not_durable",
         "database_unusable",
         "port_in_use",
+        "restore_unfinished",
     }
 )
 """Errors of the place, not of the settings: the start was tried and failed (exit code 1)."""

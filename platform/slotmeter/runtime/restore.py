@@ -108,17 +108,21 @@ async def restore_backup(
         last_floor: what another restore of the last day printed as its floor, or 0.
 
     Raises:
-        Refused: ``data_folder_not_empty``, ``database_not_empty``, ``no_room``,
-            ``database_differs`` or what :func:`check_backup` raises; nothing was changed.
-        SlotmeterError: what came back cannot be used; the folder is as it was.
+        Refused: ``data_folder_not_empty``, ``database_not_empty``, ``restore_of_another``,
+            ``no_room``, ``database_differs`` or what :func:`check_backup` raises; nothing was
+            changed.
+        SlotmeterError: what came back cannot be used; the folder is as it was. A database on
+            PostgreSQL is not used by anybody until a restore of the same backup is through.
     """
     manifest = check_backup(source, progress)
     _check_target(manifest, config)
     is_postgres = manifest.database == "postgresql"
+    is_loaded = False
     if is_postgres:
-        from slotmeter.storage.postgres_dumps import check_empty, load_postgres
+        from slotmeter.storage.postgres_dumps import load_postgres
+        from slotmeter.storage.postgres_restoring import begin_restore, end_restore
 
-        await check_empty(config.database)
+        is_loaded = await begin_restore(config.database, _digest_in(manifest, DUMP_FILE))
     folder = config.data.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     staging = folder / STAGING_FOLDER
@@ -130,7 +134,8 @@ async def restore_backup(
             if name != DUMP_FILE and not (folder / name).exists():
                 await asyncio.to_thread(copy_file, source / name, staging / name, progress)
         if is_postgres:
-            await load_postgres(config.database, source / DUMP_FILE)
+            if not is_loaded:
+                await load_postgres(config.database, source / DUMP_FILE)
             staged = config
         else:
             damage = await asyncio.to_thread(damage_of, staging / DATABASE_FILE)
@@ -144,6 +149,8 @@ async def restore_backup(
         # The database last: a server finds either none, or one that knows what it is.
         for path in sorted(staging.iterdir(), key=lambda path: path.name == DATABASE_FILE):
             path.rename(folder / path.name)
+        if is_postgres:
+            await end_restore(config.database)
         return restored
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -166,7 +173,7 @@ async def mark_and_check(
         last_floor: as of :func:`restore_backup`.
         manifest: of the backup that it came from; None if other means brought it back.
     """
-    database: AnyDatabase = await open_database(config)
+    database: AnyDatabase = await open_database(config, restoring=manifest is not None)
     try:
         came_from = "other means" if manifest is None else f"the backup of {manifest.made}"
         # Before anything can be sold: a copy that lacks its floor could give a token twice.
@@ -182,7 +189,11 @@ async def mark_and_check(
 
 def _check_target(manifest: Manifest, config: Config) -> None:
     folder = config.data.folder
-    there = [name for name in (DATABASE_FILE, READINGS_FILE) if (folder / name).exists()]
+    there = [
+        name
+        for name in (DATABASE_FILE, READINGS_FILE)
+        if (folder / name).exists() and not _is_in_place(folder / name, manifest)
+    ]
     if there:
         raise Refused(
             "data_folder_not_empty",
@@ -210,6 +221,20 @@ def _check_target(manifest: Manifest, config: Config) -> None:
             f"{free_bytes(standing) / 2**20:,.0f} MiB left",
             field="data",
         )
+
+
+def _digest_in(manifest: Manifest, name: str) -> str:
+    """Return the digest that a manifest names for a file; empty when it does not name the file."""
+    file = manifest.file(name)
+    return "" if file is None else file.sha256
+
+
+def _is_in_place(path: Path, manifest: Manifest) -> bool:
+    """Tell whether a restore that was cut off has put a file in place: the readings, before all
+    that PostgreSQL has was done."""
+    if path.name != READINGS_FILE or manifest.database != "postgresql":
+        return False
+    return digest_of(path, lambda *_told: None).sha256 == _digest_in(manifest, path.name)
 
 
 def settings_of(source: Path, folder: Path) -> Config:

@@ -42,8 +42,12 @@ def is_there(config: Config) -> bool:
     return bool(config.database.url) or (config.data.folder / DATABASE_FILE).exists()
 
 
-async def open_database(config: Config) -> AnyDatabase:
+async def open_database(config: Config, *, restoring: bool = False) -> AnyDatabase:
     """Open the database, bring its tables up to date, and make it if there is none.
+
+    Args:
+        config: names it.
+        restoring: we are the restore that fills it; nobody else may open one that is not done.
 
     Raises:
         ConfigError: why it cannot be used here.
@@ -54,6 +58,7 @@ async def open_database(config: Config) -> AnyDatabase:
         return await Database.open(path)
     try:
         from slotmeter.storage.postgres_database import PostgresDatabase
+        from slotmeter.storage.postgres_restoring import refuse_unfinished
     except ModuleNotFoundError as error:
         raise ConfigError(
             "postgresql_not_installed",
@@ -61,6 +66,8 @@ async def open_database(config: Config) -> AnyDatabase:
             "slotmeter[postgresql]",
             field="database.url",
         ) from error
+    if not restoring:
+        await refuse_unfinished(config.database)
     return await PostgresDatabase.open(config.database)
 
 

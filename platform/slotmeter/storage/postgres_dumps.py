@@ -12,7 +12,8 @@ from typing import Any, Final
 import asyncpg
 
 from slotmeter.config import DatabaseConfig
-from slotmeter.errors import ConfigError, Refused, Unavailable
+from slotmeter.errors import ConfigError, Unavailable
+from slotmeter.storage.postgres_restoring import refuse_unfinished
 from slotmeter.storage.postgres_session import (
     FAILURES,
     connect,
@@ -22,7 +23,7 @@ from slotmeter.storage.postgres_session import (
 )
 from slotmeter.storage.snapshots import FIGURES
 
-__all__ = ["check_empty", "dump_postgres", "load_postgres"]
+__all__ = ["dump_postgres", "load_postgres"]
 
 LINES_SAID: Final = 3
 
@@ -38,9 +39,11 @@ async def dump_postgres(
         What is in it: revision, newest group of the audit (0 and "" for none), and figures.
 
     Raises:
-        ConfigError: ``program_missing``: pg_dump is not installed; ``database_unusable``.
+        ConfigError: ``program_missing``: pg_dump is not installed; ``database_unusable``;
+            ``restore_unfinished``.
         Unavailable: ``backup_failed``, with what pg_dump said.
     """
+    await refuse_unfinished(config)
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = await _connected(config)
     try:
@@ -87,34 +90,8 @@ async def _figures(
     return str(revision), int(seq), bytes(found).hex(), counts
 
 
-async def check_empty(config: DatabaseConfig) -> None:
-    """See that a database can be reached and has no tables, before anything is read into it.
-
-    Raises:
-        ConfigError: ``database_unusable``.
-        Refused: ``database_not_empty``.
-    """
-    connection = await _connected(config)
-    try:
-        count = await connection.fetchval(
-            "SELECT count(*) FROM pg_tables "
-            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        )
-    except FAILURES as error:
-        raise unusable(config, error) from error
-    finally:
-        connection.terminate()
-    if count:
-        raise Refused(
-            "database_not_empty",
-            f"{place_of(config.url)} has {count} tables already; make an empty database and name "
-            "it in slotmeter.toml of the new folder",
-            field="database.url",
-        )
-
-
 async def load_postgres(config: DatabaseConfig, source: Path) -> None:
-    """Read a dump into an empty database, whole or not at all.
+    """Read a dump into a database that has nothing but the mark of a restore, whole or not at all.
 
     Raises:
         ConfigError: ``program_missing``.
