@@ -207,6 +207,18 @@ class DebtsConfig(_Section):
     )
 
 
+class AuditConfig(_Section):
+    """``[audit]``: checkpoints that the server makes by itself."""
+
+    checkpoint_every_h: int = Field(
+        default=24, ge=0, le=8_760, description="Hours between two checkpoints; 0 for none."
+    )
+    checkpoint_folder: FilePath = Field(
+        default=Path("checkpoints"),
+        description="Folder that they are written to; taken from the data folder.",
+    )
+
+
 class ProcessConfig(_Section):
     """``[process]``: how the server uses the machine."""
 
@@ -278,6 +290,7 @@ class Config(_Section):
     sts: StsConfig = StsConfig()
     vault: VaultConfig = VaultConfig()
     debts: DebtsConfig = DebtsConfig()
+    audit: AuditConfig = AuditConfig()
     limits: LimitsConfig = LimitsConfig()
     process: ProcessConfig = ProcessConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)

@@ -50,7 +50,8 @@ def _add_verify(actions: Subparsers) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="a checkpoint exported before: the chain must still go through it; may be repeated",
+        help="a checkpoint exported before, or a folder of them: the chain must still go through "
+        "it; may be repeated",
     )
     verifying.add_argument(
         "--chain", action="store_true", help="check only the chain, not the rows: much faster"
@@ -121,7 +122,9 @@ def _verify(options: argparse.Namespace) -> int:
     from slotmeter.runtime.audit_verify import verify_audit
     from slotmeter.storage.opening import long_looks
 
-    brought = [_read_checkpoint(file) for file in options.checkpoint]
+    brought = [
+        _read_checkpoint(file) for given in options.checkpoint for file in _checkpoint_files(given)
+    ]
     verdict = verify_audit(
         reader_of(long_looks(config_of(options.data))),
         checkpoints=brought,
@@ -138,6 +141,18 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _progress(entries: int) -> None:
     print(f"\r{entries:,} entries", end="", file=sys.stderr)
+
+
+def _checkpoint_files(given: Path) -> list[Path]:
+    """Return a file, or the checkpoints in a folder."""
+    if not given.is_dir():
+        return [given]
+    from slotmeter.runtime.checkpoint_folder import PATTERN
+
+    files = sorted(given.glob(PATTERN))
+    if not files:
+        raise Refused("bad_checkpoint", f"there is no {PATTERN} in {given}", field="checkpoint")
+    return files
 
 
 def _read_checkpoint(file: Path) -> Checkpoint:

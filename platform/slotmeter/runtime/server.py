@@ -26,7 +26,12 @@ from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
 from slotmeter.runtime.replica_metrics import ReplicaMetrics
-from slotmeter.runtime.vault_tasks import follow_keys, seal_old_tokens, watched_keys
+from slotmeter.runtime.vault_tasks import (
+    follow_keys,
+    keep_checkpoints,
+    seal_old_tokens,
+    watched_keys,
+)
 from slotmeter.security.site_tables import open_vault
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
@@ -190,6 +195,7 @@ class Runtime:
         if self.role is Role.ALL:
             watch = watched_keys(KeyWatch(database, self.clock, bus), board)
             self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
+            keep_checkpoints(self.config, tasks, database, vault, self.clock, board)
             await self._start_devices(devices)
         await self._start_consoles(await self._listen(services))
 

@@ -7,13 +7,24 @@ import logging
 from typing import Final
 
 from slotmeter.api.metrics import MetricsBoard
+from slotmeter.config import Config
 from slotmeter.errors import SlotmeterError
-from slotmeter.ports import UnitOfWork
+from slotmeter.ports import Clock, UnitOfWork
+from slotmeter.runtime.checkpoint_folder import CheckpointFolder
 from slotmeter.security.vault import Vault
+from slotmeter.services.audit_schedule import CheckpointSchedule
 from slotmeter.services.key_watch import KeyWatch
+from slotmeter.services.metrics import CheckpointMetrics
+from slotmeter.services.tasks import TaskOwner
 from slotmeter.services.token_secrecy import SealOldTokens
 
-__all__ = ["REFRESH_EVERY_S", "follow_keys", "seal_old_tokens", "watched_keys"]
+__all__ = [
+    "REFRESH_EVERY_S",
+    "follow_keys",
+    "keep_checkpoints",
+    "seal_old_tokens",
+    "watched_keys",
+]
 
 REFRESH_EVERY_S: Final = 30
 """A key that another process retired makes no token after this time."""
@@ -47,6 +58,29 @@ async def follow_keys(vault: Vault) -> None:
             await vault.security.refresh()
         except SlotmeterError as error:
             LOG.warning("the vault could not be read again: %s", error.message)
+
+
+def keep_checkpoints(
+    config: Config,
+    tasks: TaskOwner,
+    uow: UnitOfWork,
+    vault: Vault,
+    clock: Clock,
+    board: MetricsBoard,
+) -> None:
+    """Let checkpoints of the audit be signed as the site's configuration says."""
+    if not config.audit.checkpoint_every_h:
+        return
+    folder = CheckpointFolder(config.data.folder / config.audit.checkpoint_folder)
+    schedule = CheckpointSchedule(
+        uow,
+        vault.signer,
+        clock,
+        CheckpointMetrics(board.registry),
+        folder.keep,
+        every_h=config.audit.checkpoint_every_h,
+    )
+    tasks.keep("checkpoints", schedule.run)
 
 
 def watched_keys(watch: KeyWatch, board: MetricsBoard) -> KeyWatch:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import Changes, Clock, Insert, NewId, Read, Rows, Signer, UnitOfWork
+from slotmeter.ports import Changes, Clock, Insert, NewId, Read, Row, Rows, Signer, UnitOfWork
 from slotmeter.services.access import Origin, act_row
 from slotmeter.units import epoch_us, iso_utc
 
@@ -47,6 +47,11 @@ class Checkpoint:
     def message(self) -> bytes:
         """What is signed."""
         return _message(self.seq, self.hash, self.at_us)
+
+    @classmethod
+    def of_row(cls, row: Row) -> Checkpoint:
+        """Read a row of ``audit_checkpoint``."""
+        return cls(row["seq"], row["hash"], row["at_us"], row["public_key"], row["signature"])
 
     def to_dict(self) -> dict[str, object]:
         """Return it as the JSON document that is exported."""

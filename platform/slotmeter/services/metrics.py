@@ -6,7 +6,7 @@ from datetime import date
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-__all__ = ["DeviceMetrics", "InterestMetrics"]
+__all__ = ["CheckpointMetrics", "DeviceMetrics", "InterestMetrics"]
 
 
 class InterestMetrics:
@@ -33,6 +33,28 @@ class InterestMetrics:
         """Note that a utility's interest is booked through a day."""
         self.debts.inc(debts)
         self.through.labels(utility).set((through - date(1970, 1, 1)).days)
+
+
+class CheckpointMetrics:
+    """What the checkpoints of the audit count; one set per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every counter."""
+        self.made = Counter(
+            "slotmeter_audit_checkpoints",
+            "Checkpoints of the audit that this server signed by its schedule.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "slotmeter_audit_checkpoint_failures",
+            "Checkpoints that could not be signed or kept; they are tried again.",
+            registry=registry,
+        )
+        self.newest = Gauge(
+            "slotmeter_audit_checkpoint_newest_seconds",
+            "When the newest checkpoint that is kept was signed, as seconds since 1970-01-01.",
+            registry=registry,
+        )
 
 
 class DeviceMetrics:

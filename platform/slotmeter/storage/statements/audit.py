@@ -15,6 +15,7 @@ __all__ = ["READS", "UPDATES"]
 _t = METADATA.tables
 _account = _t["account"]
 _branch = _t["branch"]
+_checkpoint = _t["audit_checkpoint"]
 _command = _t["command"]
 _customer = _t["customer"]
 _entry = _t["audit_entry"]
@@ -39,6 +40,15 @@ _author = _principal.alias("author")
 READS: dict[str, Select[Any]] = {
     "audit_newest_group": select(_group.c.seq, _group.c.at_us, _group.c.hash)
     .order_by(_group.c.seq.desc())
+    .limit(1),
+    "audit_newest_checkpoint": select(
+        _checkpoint.c.at_us,
+        _checkpoint.c.seq,
+        _checkpoint.c.hash,
+        _checkpoint.c.public_key,
+        _checkpoint.c.signature,
+    )
+    .order_by(_checkpoint.c.id.desc())
     .limit(1),
     "audit_sale_of_token": select(_sale.c.receipt_number)
     .join(_token, _token.c.sale_row_id == _sale.c.id)
