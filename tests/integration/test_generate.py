@@ -26,8 +26,9 @@ from slotmeter.runtime.generate_setup import prepare
 from slotmeter.runtime.repricing import verify_sales
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.storage.audit_sqlite import SqliteAuditReader
-from slotmeter.storage.bulk import BulkFile, TableRows
+from slotmeter.storage.bulk import TableRows
 from slotmeter.storage.bulk_moulds import Mould, Rows
+from slotmeter.storage.bulk_sqlite import BulkFile
 from slotmeter.storage.data_files import DATABASE_FILE
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.vending.sts import KeyParameters, Register, ResultCode, StsMeter, derive_decoder_key
@@ -257,6 +258,6 @@ def test_what_a_process_could_not_do_is_said(
     monkeypatch.setattr("slotmeter.runtime.generate.ALONE_SALES_MAX", 0)
 
     with pytest.raises(Unavailable, match="the safe is shut") as caught:
-        generate(prepared.path, prepared.plan, ShutSafe())
+        generate(BulkFile(prepared.path), prepared.plan, ShutSafe())
 
     assert caught.value.code == "generator_stopped"

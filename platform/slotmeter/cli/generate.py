@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_OK, main
-from slotmeter.cli.data_folder import add_folder_options, open_folder
+from slotmeter.cli.data_folder import add_folder_options, config_of, open_folder
 from slotmeter.errors import ConfigError
 from slotmeter.storage.data_files import DATABASE_FILE
 
 if TYPE_CHECKING:
     from slotmeter.cli import Subparsers
+    from slotmeter.config import DatabaseConfig
     from slotmeter.ports import TokenSafe
     from slotmeter.runtime.generate_plan import Plan
+    from slotmeter.storage.bulk import BulkTarget
 
 __all__ = ["register"]
 
@@ -48,6 +50,14 @@ def register(subparsers: Subparsers) -> None:
         "--processes", type=int, default=2, metavar="N", help="that decide sales; default 2"
     )
     parser.add_argument("--http-port", default="8480", metavar="PORT", help="default %(default)s")
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="an empty PostgreSQL database instead of a file, as postgresql://user@host:5432/name",
+    )
+    parser.add_argument(
+        "--database-password-file", type=Path, metavar="FILE", help="with the database's password"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_folder_options(parser, utility=False)
     parser.set_defaults(run=_run)
@@ -66,16 +76,56 @@ def _run(options: argparse.Namespace) -> int:
         *("init", "--data", str(folder), "--utility-name", NAME, "--code", "generated"),
         *("--tax-number", "P000000000X", "--address", "1 Trial Road", "--no-dashboards"),
         *("--http-port", options.http_port, "--admin-key-file", str(folder / "admin.key")),
+        *_database_options(options),
     )
     at = ("--data", str(folder))
     _command("user", "add", TILL, "--kind", "service", "--role", "vendor", *at)
     _command("user", "key", TILL, "--key-file", str(folder / f"{TILL}.key"), *at)
     plan, safe = asyncio.run(_prepare(options))
-    database.rename(unfinished)
-    _fill(unfinished, plan, safe, options)
-    unfinished.rename(database)
-    _show(options, plan, time.monotonic() - began_s, database.stat().st_size)
+    settings = config_of(folder).database
+    if settings.url:
+        _fill(_server(settings), plan, safe, options)
+        size_bytes = asyncio.run(_size_bytes(settings))
+    else:
+        database.rename(unfinished)
+        _fill(_file(unfinished), plan, safe, options)
+        unfinished.rename(database)
+        size_bytes = database.stat().st_size
+    _show(options, plan, time.monotonic() - began_s, size_bytes)
     return EXIT_OK
+
+
+def _file(path: Path) -> BulkTarget:
+    from slotmeter.storage.bulk_sqlite import BulkFile
+
+    return BulkFile(path)
+
+
+def _server(settings: DatabaseConfig) -> BulkTarget:
+    from slotmeter.storage.bulk_postgres import BulkServer
+
+    return BulkServer(settings)
+
+
+async def _size_bytes(settings: DatabaseConfig) -> int:
+    from slotmeter.storage.postgres_session import connect
+
+    connection = await connect(settings, writes=False)
+    try:
+        size_bytes: int = await connection.fetchval("SELECT pg_database_size(current_database())")
+    finally:
+        await connection.close()
+    return size_bytes
+
+
+def _database_options(options: argparse.Namespace) -> list[str]:
+    named = {
+        "--database-url": options.database_url,
+        "--database-password-file": options.database_password_file,
+    }
+    return [
+        part for name, value in named.items() if value is not None for part in (name, str(value))
+    ]
 
 
 def _command(*arguments: str) -> None:
@@ -103,7 +153,7 @@ async def _prepare(options: argparse.Namespace) -> tuple[Plan, TokenSafe]:
         return plan, vault.tokens
 
 
-def _fill(path: Path, plan: Plan, safe: TokenSafe, options: argparse.Namespace) -> None:
+def _fill(target: BulkTarget, plan: Plan, safe: TokenSafe, options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -130,7 +180,7 @@ def _fill(path: Path, plan: Plan, safe: TokenSafe, options: argparse.Namespace) 
 
     processes = max(1, min(options.processes, PROCESSES_MAX))
     try:
-        generate(path, plan, safe, processes=processes, progress=show)
+        generate(target, plan, safe, processes=processes, progress=show)
     finally:
         bar.stop()
 

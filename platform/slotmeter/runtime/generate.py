@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
-from pathlib import Path
 from queue import Empty
 from typing import Any, Final, Self
 
@@ -25,7 +24,7 @@ from slotmeter.ports import Insert, SqlValue, TokenSafe
 from slotmeter.runtime.generate_households import HouseholdTable, Progress, household_tables
 from slotmeter.runtime.generate_plan import ENTRY_ROWS, GROUP_ENTRIES, Plan
 from slotmeter.runtime.generate_sales import SLICE_SALES, Past
-from slotmeter.storage.bulk import BulkFile, TableRows
+from slotmeter.storage.bulk import BulkTarget, TableRows
 from slotmeter.storage.seal.unit_seal import SealedEntry, Seals, UnitSeal
 
 __all__ = ["generate"]
@@ -45,7 +44,7 @@ Values = tuple[SqlValue, ...]
 
 
 def generate(
-    path: Path,
+    target: BulkTarget,
     plan: Plan,
     safe: TokenSafe,
     *,
@@ -55,7 +54,7 @@ def generate(
     """Fill a database that has its tables, a utility, its tariff and sellers, and nothing else.
 
     Args:
-        path: the file; worth nothing if this does not return.
+        target: takes the rows; worth nothing if this does not return.
         plan: what to make.
         safe: seals the tokens.
         processes: how many decide sales beside the one that writes. They are forked, so that the
@@ -66,7 +65,7 @@ def generate(
         Unavailable: ``generator_stopped``: a process died.
     """
     shares = 1 if plan.sales <= ALONE_SALES_MAX else max(1, processes)
-    with BulkFile(path) as file, ExitStack() as running:
+    with target as file, ExitStack() as running:
         seal = (file.layout, file.next_group + plan.household_groups)
         pasts = [Past(plan, share, shares, safe, seal) for share in range(shares)]
         sellers: list[_Alone] | list[_Beside] = (
@@ -89,7 +88,7 @@ def generate(
         file.finish()
 
 
-def _write_households(file: BulkFile, plan: Plan, progress: Progress) -> None:
+def _write_households(file: BulkTarget, plan: Plan, progress: Progress) -> None:
     """Write the tables of households, each with the groups of the audit that seal it."""
     ids = iter(range(plan.first_entry_id, plan.first_sale_id))
     seals, at_us = Seals(file.layout), plan.tariff_since_us
@@ -128,7 +127,7 @@ def _seen(values: Iterator[Values], see: Callable[[Sequence[Values]], None]) -> 
         yield from batch
 
 
-def _write_slice(file: BulkFile, parts: Sequence[Sequence[TableRows]]) -> None:
+def _write_slice(file: BulkTarget, parts: Sequence[Sequence[TableRows]]) -> None:
     """Write the sales of a slice, and close the group of the audit that seals them."""
     for rows in _merged(parts):
         file.write(rows.table, rows.columns, rows.values)
