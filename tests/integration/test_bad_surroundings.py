@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -214,12 +215,12 @@ async def test_a_connection_lost_between_the_commits_of_a_sale_loses_nothing(
     units: list[int] = []
 
     async def cut_after_the_first(
-        reads: Reads, decide: Callable[[Rows, NewId], Changes[int]]
+        reads: Reads, decide: Callable[[Rows, NewId], Changes[int]], **more: Any
     ) -> int:
         units.append(1)
         if len(units) == 2:
             shop.sql(WRITERS, "slotmeter")
-        return await run(reads, decide)
+        return await run(reads, decide, **more)
 
     monkeypatch.setattr(shop.database, "run", cut_after_the_first)
     with pytest.raises(Unavailable) as refusal:

@@ -18,6 +18,13 @@ __all__ = ["ReadPool"]
 TRIES: Final = 2
 """A read changes nothing: when its session was lost it is simply made again."""
 
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    OSError,
+)
+
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -42,22 +49,35 @@ class ReadPool:
         """Make reads that see one committed state.
 
         Raises:
-            Unavailable: ``database_unavailable`` or ``database_slow``.
+            Unavailable: ``database_unavailable`` or ``database_slow``; ``database_busy`` when no
+                session became free in the time for one statement.
         """
-        async with self._free:
+        await self._wait_for_a_session()
+        try:
             for _ in range(TRIES - 1):
                 try:
                     return await self._read(reads)
-                except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError):
+                except LOST:
                     self._close_idle()
-                except asyncpg.AdminShutdownError:
-                    self._close_idle()
-                except FAILURES as error:
-                    raise self._said(error) from error
-            try:
-                return await self._read(reads)
-            except FAILURES as error:
-                raise self._said(error) from error
+            return await self._read(reads)
+        except FAILURES as error:
+            raise self._said(error) from error
+        finally:
+            self._free.release()
+
+    async def _wait_for_a_session(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._config.statement_timeout_s):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Unavailable(
+                "database_busy",
+                f"all {max(1, self._config.pool_max - 1)} sessions that read are in use "
+                "(database.pool_max); try again",
+            ) from error
 
     def _said(self, error: BaseException) -> Exception:
         if isinstance(error, asyncpg.QueryCanceledError):

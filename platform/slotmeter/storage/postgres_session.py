@@ -241,6 +241,27 @@ def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+_TROUBLES: Final = (
+    (
+        (asyncpg.TooManyConnectionsError,),
+        "database_connections",
+        "nothing was done: the database server takes no more sessions; raise its max_connections, "
+        "or lower database.pool_max of the processes that use it",
+    ),
+    (
+        (asyncpg.DiskFullError,),
+        "database_full",
+        "nothing was written: the disk of the database server is full; make room and try again",
+    ),
+    (
+        (asyncpg.ReadOnlySQLTransactionError, asyncpg.TargetServerAttributeNotMatched),
+        "database_read_only",
+        "nothing was written: no server of database.url can be written; try again",
+    ),
+)
+"""What is wrong with the server, its code, and what callers are told."""
+
+
 def meaning_of(error: BaseException) -> SlotmeterError:
     """Translate what the driver raised for one unit of work, or one read."""
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate == GUARD_STATE:
@@ -251,16 +272,7 @@ def meaning_of(error: BaseException) -> SlotmeterError:
         error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError
     ):
         return Refused("text_unusable", "expected text without NUL characters, got one")
-    if isinstance(error, asyncpg.DiskFullError):
-        return Unavailable(
-            "database_full",
-            "nothing was written: the disk of the database server is full; make room and try again",
-        )
-    if isinstance(
-        error, asyncpg.ReadOnlySQLTransactionError | asyncpg.TargetServerAttributeNotMatched
-    ):
-        return Unavailable(
-            "database_read_only",
-            "nothing was written: no server of database.url can be written; try again",
-        )
+    for kinds, code, said in _TROUBLES:
+        if isinstance(error, kinds):
+            return Unavailable(code, said)
     return Unavailable("database_unavailable", f"nothing was done: {_said(error)}; try again")

@@ -25,7 +25,7 @@ import asyncpg
 
 from slotmeter.testing.site import free_ports
 
-__all__ = ["PROGRAMS", "PostgresServer", "find_programs", "waited_for"]
+__all__ = ["PROGRAMS", "PostgresServer", "find_programs", "server_user", "waited_for"]
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class PostgresServer:
         self._follows = follows
         self._programs = programs
         self._settings = dict(settings or {}) if durable else NOT_DURABLE | dict(settings or {})
-        self._user = _other_user()
+        self._user = server_user()
         place = None if durable else _in_memory()
         self._folder = Path(tempfile.mkdtemp(prefix="slotmeter-postgres-", dir=place))
         self._process: subprocess.Popen[bytes] | None = None
@@ -192,7 +192,7 @@ class PostgresServer:
         if self._user:
             shutil.chown(self._folder, self._user["user"], self._user["group"])
         data = self._folder / "data"
-        command = (
+        command: list[str | Path] = (
             [
                 self._programs / "initdb",
                 *("-D", data, "-U", USER, "--auth=trust", "--no-sync"),
@@ -268,7 +268,7 @@ def _in_memory() -> Path | None:
     return MEMORY if has_room else None
 
 
-def _other_user() -> dict[str, Any]:
+def server_user() -> dict[str, Any]:
     """Return who runs the programs: ourselves, unless that is root, whom they refuse."""
     if os.getuid() != 0:
         return {}
