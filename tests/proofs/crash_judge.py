@@ -14,7 +14,7 @@ from slotmeter.ports import TokenSafe
 from slotmeter.runtime.audit_readers import reader_of
 from slotmeter.runtime.audit_verify import AuditVerdict, verify_audit
 from slotmeter.storage.seal.chain import read_layouts
-from slotmeter.storage.seal.walk import inserted_ids
+from slotmeter.storage.seal.items import inserted_ids
 from slotmeter.testing.databases import Behind
 
 __all__ = ["Found", "Judge", "Sealed"]

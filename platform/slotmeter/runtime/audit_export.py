@@ -9,7 +9,7 @@ from typing import Any, Final
 from slotmeter.errors import NotFound
 from slotmeter.runtime.audit_verify import OpenReader
 from slotmeter.storage.seal.chain import read_layouts
-from slotmeter.storage.seal.walk import read_items
+from slotmeter.storage.seal.items import read_items
 from slotmeter.units import iso_utc
 
 __all__ = ["entries_of", "groups_of"]

@@ -19,8 +19,9 @@ from typing import Any, Final
 from slotmeter.security.signing import verify_signature
 from slotmeter.services.audit_checkpoints import Checkpoint as SignedCheckpoint
 from slotmeter.storage.seal.chain import ChainCheck, check_checkpoint, read_layouts
+from slotmeter.storage.seal.items import inserted_ids
 from slotmeter.storage.seal.reader import AuditReader, Break, Checkpoint, Group
-from slotmeter.storage.seal.walk import RowWalk, inserted_ids, unknown_rows
+from slotmeter.storage.seal.walk import RowWalk, unknown_rows
 
 __all__ = ["AuditVerdict", "NamedBreak", "OpenReader", "verify_audit"]
 

@@ -10,50 +10,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import accumulate, islice
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-import msgspec
 import numpy as np
 
+from slotmeter.storage.seal.gather import Chunk, Finals, Gatherer
+from slotmeter.storage.seal.items import CRC_BYTES, Item, KnownFace, faces_of, items_of
 from slotmeter.storage.seal.reader import AuditReader, Break, Entry
 from slotmeter.storage.seal.unit_seal import DIGEST_BYTES, Kind, Layout, encode_row
 
-__all__ = ["ReadItem", "RowWalk", "inserted_ids", "read_items", "unknown_rows"]
+__all__ = ["RowWalk", "unknown_rows"]
 
 SPAN_PER_ROW_MAX: Final = 200
 """Rows are read as one span of ids while the span has at most so many ids for each of them."""
 
+SPAN_MAX: Final = 200_000
+"""A span of so many ids is read whatever is in it."""
+
 UNKNOWN_ROWS_MAX: Final = 20
 """At most so many rows of one table that no entry knows are named."""
 
-CRC_BYTES: Final = 4
+ID_MAX: Final = 2**63 - 1
 
-_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
+FIXARRAY_MAX, ARRAY16_MAX = 15, 65_535
+"""How many rows MessagePack counts in 1 and in 3 bytes; more take 5."""
 
-Item = tuple[int, Sequence[int], bytes]
-"""A face and a kind of change, the ids, and their marks."""
-
-
-class ReadItem(NamedTuple):
-    """What an entry says of some rows, in words."""
-
-    kind: str
-    table: str
-    face: str
-    ids: Sequence[int]
-
-
-class _Face(NamedTuple):
-    name: str
-    table: str
-    columns: tuple[str, ...]
-    final: bool
-    first: bool
+Rows = list[tuple[Any, ...]]
 
 
 class _Shared(NamedTuple):
@@ -62,65 +48,6 @@ class _Shared(NamedTuple):
     entry_id: int
     digest: bytes
     items: list[Item]
-
-
-_SharedRows = tuple[bytes, list[tuple[int, int]], int, bytes]
-"""Of one entry: the digest of its rows of final faces, face and count of these, id, content."""
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """What some entries say, newest first.
-
-    Args:
-        shared: entries that inserted rows of final faces.
-        oldest: for each final face the first entry that has it, and its ids as they are coded.
-        newest: the last one.
-        changing: rows of changing faces to compare: their digest and their entry.
-        absent: rows that were removed, and by which entry.
-    """
-
-    shared: list[_SharedRows] = field(default_factory=list)
-    oldest: dict[int, tuple[int, int | list[int]]] = field(default_factory=dict)
-    newest: dict[int, tuple[int, int | list[int]]] = field(default_factory=dict)
-    changing: dict[int, dict[int, tuple[bytes, int]]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-    absent: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
-
-
-def _faces_of(layouts: Iterable[Layout]) -> dict[int, _Face]:
-    """Return all faces by their code: in whichever layouts a code is, it stands for the same."""
-    return {
-        table.code_of(at, Kind.INSERT): _Face(
-            face.name, table.name, ("id", *face.columns), face.final, at == 0
-        )
-        for layout in layouts
-        for table in layout.tables.values()
-        for at, face in enumerate(table.faces)
-    }
-
-
-def _items_of(entry_id: int, packed: bytes) -> tuple[bytes, list[Item]]:
-    """Return the digest of final rows, and the items; empty if they cannot be read.
-
-    The chain names an entry whose content was changed.
-    """
-    try:
-        digest, *values = _decode(packed)
-        found = [
-            (code, _ids_of(entry_id, deltas), marks)
-            for code, deltas, marks in zip(values[::3], values[1::3], values[2::3], strict=True)
-        ]
-    except (msgspec.DecodeError, TypeError, ValueError, IndexError):
-        return b"", []
-    return digest, found
-
-
-def _ids_of(entry_id: int, deltas: int | list[int]) -> Sequence[int]:
-    if isinstance(deltas, int):
-        return (entry_id - deltas,)
-    return list(accumulate((entry_id - deltas[0], *deltas[1:])))
 
 
 class RowWalk:
@@ -134,8 +61,8 @@ class RowWalk:
     def __init__(self, reader: AuditReader, layouts: Mapping[int, Layout]) -> None:
         """Start with nothing seen."""
         self._reader = reader
-        self._faces = _faces_of(layouts.values())
-        self._codes = {base | kind: face for base, face in self._faces.items() for kind in Kind}
+        self._faces = faces_of(layouts.values())
+        self._gatherer = Gatherer(self._faces)
         self._bases: dict[str, list[int]] = defaultdict(list)
         for base, face in self._faces.items():
             self._bases[face.table].append(base)
@@ -151,53 +78,29 @@ class RowWalk:
 
     def skim(self, entries: Sequence[Entry]) -> None:
         """Go past entries that somebody else checks, newest first."""
-        for entry_id, _at_us, _layout, _group, packed, _hash in entries:
-            for code, ids, _marks in _items_of(entry_id, packed)[1]:
-                base, kind = code & ~3, code & 3
-                face = self._faces.get(base)
-                if face is None or face.final:
-                    continue
-                if kind == Kind.DELETE:
-                    self._removed[base].update(ids)
-                if kind in {Kind.UPDATE, Kind.DELETE}:
-                    self._changed[base].update(ids)
-                else:
-                    self._changed[base].difference_update(ids)
-                    self._removed[base].difference_update(ids)
+        chunk = self._gatherer.chunk(entries)
+        for base in chunk.changing:
+            self._remember(base, chunk)
 
     def check(self, entries: Sequence[Entry]) -> Iterator[Break]:
         """Compare the rows of entries, newest first, with the database."""
-        chunk = _Chunk()
-        codes, counts = self._codes, defaultdict[int, int](int)
-        oldest, newest = chunk.oldest, chunk.newest
-        for entry_id, _at_us, _layout, _group, packed, _hash in entries:
-            shared: list[tuple[int, int]] = []
-            try:
-                values = iter(_decode(packed))
-                digest = next(values)
-                for code, deltas, marks in zip(values, values, values, strict=True):
-                    face = codes.get(code)
-                    if face is None:
-                        continue  # of a layout that cannot be read, which is named
-                    if face.final:
-                        base, count = code & ~3, len(marks) // CRC_BYTES
-                        shared.append((base, count))
-                        oldest[base] = (entry_id, deltas)
-                        if code not in counts:
-                            newest.setdefault(base, (entry_id, deltas))
-                        counts[code] += count
-                    else:
-                        counts[code] += self._take(entry_id, face, code, deltas, marks, chunk)
-                if shared:
-                    chunk.shared.append((digest, shared, entry_id, packed))
-            except (msgspec.DecodeError, TypeError, ValueError, StopIteration):
-                continue  # the chain names an entry whose content was changed
-        for code, count in counts.items():
-            face = codes[code]
+        chunk = self._gatherer.chunk(entries)
+        wanted: dict[int, dict[int, bytes]] = {}
+        for base in chunk.changing:
+            latest = chunk.latest(base)
+            for row_id in self._changed[base].intersection(latest):
+                del latest[row_id]
+            if latest:
+                wanted[base] = latest
+            back = self._remember(base, chunk)
+            if self._faces[base].first:
+                self._made[self._faces[base].table] -= back
+        for code, count in chunk.counts.items():
+            face = self._faces[code & ~3]
             self.rows += count
             if face.first and code & 3 in {Kind.INSERT, Kind.ADOPT}:
                 self._made[face.table] += count
-        yield from self._compare(chunk)
+        yield from self._compare(chunk, wanted)
 
     def never_made(self) -> Iterator[Break]:
         """Yield rows that entries changed though none inserted them; asked at the oldest entry."""
@@ -206,124 +109,103 @@ class RowWalk:
                 problem = "entries changed it, but the one that made it is not there"
                 yield Break(None, self._faces[base].table, row_id, problem)
 
-    def _take(
-        self,
-        entry_id: int,
-        face: _Face,
-        code: int,
-        deltas: int | list[int],
-        marks: bytes,
-        chunk: _Chunk,
-    ) -> int:
-        """Note rows of a changing face; return how many."""
-        if isinstance(deltas, int):
-            self._take_one(entry_id, face, code, entry_id - deltas, marks, chunk)
-            return 1
-        ids = _ids_of(entry_id, deltas)
-        for at, row_id in enumerate(ids):
-            mark = marks[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES]
-            self._take_one(entry_id, face, code, row_id, mark, chunk)
-        return len(ids)
-
-    def _take_one(
-        self, entry_id: int, face: _Face, code: int, row_id: int, mark: bytes, chunk: _Chunk
-    ) -> None:
-        """Note a row of a changing face; one that a newer entry changed is not compared."""
-        base, kind = code & ~3, code & 3
-        changed = self._changed[base]
-        if kind == Kind.UPDATE:
-            if row_id not in changed:
-                changed.add(row_id)
-                chunk.changing[base][row_id] = (mark, entry_id)
-        elif kind == Kind.DELETE:
-            changed.add(row_id)
-            self._removed[base].add(row_id)
-            chunk.absent[base][row_id] = entry_id
-        elif row_id not in changed:
-            chunk.changing[base][row_id] = (mark, entry_id)
-        else:
-            changed.discard(row_id)
-            if row_id in self._removed[base]:
-                self._removed[base].discard(row_id)
-                self._made[face.table] -= face.first
+    def _remember(self, base: int, chunk: Chunk) -> int:
+        """Keep which rows of a changing face were changed; return how many that go were made."""
+        changed, removed = self._changed[base], self._removed[base]
+        inserted, gone = chunk.inserted.get(base, {}), chunk.removed.get(base, set())
+        changed |= chunk.updated(base)
+        changed |= gone
+        changed.difference_update(inserted)
+        removed |= gone
+        before = len(removed)
+        removed.difference_update(inserted)
+        return before - len(removed)
 
     # --- against the database ---------------------------------------------------------------------
 
-    def _compare(self, chunk: _Chunk) -> Iterator[Break]:
-        encoded: dict[int, list[bytes]] = {}
+    def _compare(self, chunk: Chunk, wanted: dict[int, dict[int, bytes]]) -> Iterator[Break]:
+        rows: dict[int, Rows] = {}
         spans: dict[str, tuple[int, int]] = {}
-        for base, end in chunk.oldest.items():
-            first, last = _ids_of(*end)[0], _ids_of(*chunk.newest[base])[-1]
+        for base, (first, last) in chunk.spans.items():
             table = self._faces[base].table
             known = spans.get(table, (first, last))
             spans[table] = min(known[0], first), max(known[1], last)
-        for table, span in spans.items():
-            yield from self._read_span(table, span, chunk, encoded)
-        if not _all_as_written(chunk.shared, encoded):
+        blame = _Blame(chunk, self._faces)
+        for table, (first, last) in spans.items():
+            bases = [each for each in self._bases[table] if each in chunk.spans or each in wanted]
+            if last - first <= self._span_max(bases, chunk):
+                rows |= self._read_faces(table, bases, (first, last))
+        for base in [base for base in rows if not self._faces[base].final]:
+            yield from self._compare_rows(base, rows.pop(base), wanted[base], blame)
+        if not _all_as_written(chunk.shared, rows):
             yield from self._name_shared(chunk)
-        for base, wanted in chunk.changing.items():
-            yield from self._compare_left(base, wanted)
-        for base, gone in chunk.absent.items():
+        for base, left in wanted.items():
+            yield from self._compare_left(base, left, blame)
+        for base, gone in chunk.removed.items():
             for row in self._read(base, gone):
                 if row[0] in gone:
-                    problem = "it was removed before"
-                    yield Break(gone[row[0]], self._faces[base].table, row[0], problem)
+                    entry_id = blame.entry_of(base, row[0])
+                    yield Break(entry_id, self._faces[base].table, row[0], "it was removed before")
 
-    def _read_span(
-        self,
-        table: str,
-        span: tuple[int, int],
-        chunk: _Chunk,
-        encoded: dict[int, list[bytes]],
-    ) -> Iterator[Break]:
-        """Read the rows that entries of a chunk inserted into a table, all their faces at once."""
-        bases = [
-            base for base in self._bases[table] if base in chunk.oldest or chunk.changing.get(base)
-        ]
+    def _span_max(self, bases: Sequence[int], chunk: Chunk) -> int:
+        """Return how many ids the rows of these faces may span, to be read at once."""
+        count = max(
+            sum(chunk.counts.get(base | kind, 0) for kind in (Kind.INSERT, Kind.ADOPT))
+            for base in bases
+        )
+        return max(SPAN_MAX, SPAN_PER_ROW_MAX * count)
+
+    def _read_faces(
+        self, table: str, bases: Sequence[int], span: tuple[int, int]
+    ) -> dict[int, Rows]:
+        """Read the rows of a span of ids, some of their faces at once."""
         columns = [column for base in bases for column in self._faces[base].columns]
         rows = self._reader.rows_between(table, columns, *span)
+        if len(bases) == 1:
+            return {bases[0]: list(rows)}
+        found: dict[int, Rows] = {}
         start = 0
         for base in bases:
-            face = self._faces[base]
-            end = start + len(face.columns)
-            parts = rows if len(bases) == 1 else map(itemgetter(slice(start, end)), rows)
+            end = start + len(self._faces[base].columns)
+            found[base] = list(map(itemgetter(slice(start, end)), rows))
             start = end
-            if face.final:
-                encoded[base] = list(map(encode_row, parts))
-            else:
-                yield from self._compare_rows(base, parts, chunk.changing[base])
+        return found
 
     def _compare_rows(
-        self, base: int, rows: Iterable[tuple[Any, ...]], wanted: dict[int, tuple[bytes, int]]
+        self, base: int, rows: Iterable[tuple[Any, ...]], wanted: dict[int, bytes], blame: _Blame
     ) -> Iterator[Break]:
         """Compare rows of a changing face; what was compared is wanted no more."""
-        take = wanted.pop
+        take, encode, digest_of = wanted.pop, encode_row, sha256
         for row in rows:
-            found = take(row[0], None)
-            if found is not None and sha256(encode_row(row)).digest()[:DIGEST_BYTES] != found[0]:
+            mark = take(row[0], None)
+            if mark is not None and digest_of(encode(row)).digest()[:DIGEST_BYTES] != mark:
                 face = self._faces[base]
-                yield Break(found[1], face.table, row[0], _differs(face))
+                yield Break(blame.entry_of(base, row[0]), face.table, row[0], _differs(face))
 
-    def _compare_left(self, base: int, wanted: dict[int, tuple[bytes, int]]) -> Iterator[Break]:
+    def _compare_left(self, base: int, wanted: dict[int, bytes], blame: _Blame) -> Iterator[Break]:
         """Compare rows of a changing face that were inserted before this chunk."""
         if not wanted:
             return
-        yield from self._compare_rows(base, self._read(base, list(wanted)), wanted)
-        for row_id, (_digest, entry_id) in wanted.items():
+        yield from self._compare_rows(base, self._read(base, list(wanted)), wanted, blame)
+        for row_id in wanted:
+            entry_id = blame.entry_of(base, row_id)
             yield Break(entry_id, self._faces[base].table, row_id, "it is not there any more")
 
     def _read(self, base: int, wanted: Iterable[int]) -> Iterable[tuple[Any, ...]]:
         """Return the wanted rows of a face, and perhaps others."""
-        face, ids = self._faces[base], sorted(wanted)
+        face, ids = self._faces[base], sorted(each for each in wanted if 0 <= each <= ID_MAX)
+        if not ids:
+            return ()
         if ids[-1] - ids[0] <= SPAN_PER_ROW_MAX * len(ids):
             return self._reader.rows_between(face.table, face.columns, ids[0], ids[-1])
         return self._reader.rows_of(face.table, face.columns, ids)
 
-    def _name_shared(self, chunk: _Chunk) -> Iterator[Break]:
+    def _name_shared(self, chunk: Chunk) -> Iterator[Break]:
         """Look at each entry by its ids and name the rows of final faces that are at fault."""
         entries = [
-            _Shared(entry_id, digest, self._finals(entry_id, packed))
-            for digest, _shared, entry_id, packed in chunk.shared
+            _Shared(entry[0], digest, self._finals(entry))
+            for entry, (digest, finals) in zip(chunk.entries, chunk.shared, strict=True)
+            if finals
         ]
         ids: dict[int, list[int]] = defaultdict(list)
         for each in entries:
@@ -340,11 +222,11 @@ class RowWalk:
             if sha256(b"".join(found_rows)).digest()[:DIGEST_BYTES] != each.digest:
                 yield from self._name_rows(each, rows)
 
-    def _finals(self, entry_id: int, packed: bytes) -> list[Item]:
+    def _finals(self, entry: Entry) -> list[Item]:
         return [
             (code & ~3, ids, marks)
-            for code, ids, marks in _items_of(entry_id, packed)[1]
-            if code in self._codes and self._codes[code].final
+            for code, ids, marks in items_of(entry[0], entry[4])[1]
+            if code & ~3 in self._faces and self._faces[code & ~3].final
         ]
 
     def _name_rows(
@@ -363,54 +245,63 @@ class RowWalk:
                 elif crc32(encoded).to_bytes(CRC_BYTES, "big") != mark:
                     named = True
                     yield Break(shared.entry_id, face.table, row_id, _differs(face))
-        if not named:
+        if not named and shared.items:
             base, ids, _marks = shared.items[0]
             problem = "it, or another row of this entry, is not what was written"
             yield Break(shared.entry_id, self._faces[base].table, ids[0], problem)
 
 
-def _all_as_written(shared: Sequence[_SharedRows], encoded: Mapping[int, list[bytes]]) -> bool:
+class _Blame:
+    """Finds which entry of a chunk spoke last of a row of a changing face."""
+
+    def __init__(self, chunk: Chunk, faces: Mapping[int, KnownFace]) -> None:
+        self._chunk = chunk
+        self._faces = faces
+        self._entries: dict[tuple[int, int], int] | None = None
+
+    def entry_of(self, base: int, row_id: int) -> int | None:
+        if self._entries is None:
+            self._entries = {
+                (code & ~3, each): entry[0]
+                for entry in reversed(self._chunk.entries)
+                for code, ids, _marks in items_of(entry[0], entry[4])[1]
+                if code & ~3 in self._faces and not self._faces[code & ~3].final
+                for each in ids
+            }
+        return self._entries.get((base, row_id))
+
+
+def _all_as_written(shared: Sequence[tuple[bytes, Finals]], rows: Mapping[int, Rows]) -> bool:
     """Tell whether rows, taken in the order of their ids, give the digests of all entries.
 
     The digest covers the ids, so nothing else has to be compared. Entries that did not insert in
     the order of their ids need to be looked at one by one.
     """
-    rest = {base: iter(rows) for base, rows in encoded.items()}
-    for digest, parts, _entry_id, _packed in reversed(shared):
-        rows: list[bytes] = []
-        for base, count in parts:
-            rows += islice(rest[base], count)
-        if sha256(b"".join(rows)).digest()[:DIGEST_BYTES] != digest:
-            return False
-    return all(next(rows, None) is None for rows in rest.values())
+    rest = {base: iter(found) for base, found in rows.items()}
+    try:
+        for digest, finals in reversed(shared):
+            if not finals:
+                continue
+            taken: Rows = []
+            for base, count in finals:
+                taken += islice(rest[base], count)
+            if _digest_of_rows(taken) != digest:
+                return False
+    except KeyError:  # rows too far apart to be read at once
+        return False
+    return all(next(found, None) is None for found in rest.values())
 
 
-def _differs(face: _Face) -> str:
+def _digest_of_rows(rows: Rows) -> bytes:
+    """Return the digest of rows one after the other: encoded at once, without their count."""
+    encoded = encode_row(rows)
+    start = 1 if len(rows) <= FIXARRAY_MAX else 3 if len(rows) <= ARRAY16_MAX else 5
+    return sha256(memoryview(encoded)[start:]).digest()[:DIGEST_BYTES]
+
+
+def _differs(face: KnownFace) -> str:
     names = ", ".join(face.columns[1:])
     return f"it is not what was written (one of {names})"
-
-
-def read_items(entry: Entry, layouts: Mapping[int, Layout]) -> list[ReadItem]:
-    """Return what an entry says, in words; nothing if it cannot be read."""
-    faces = _faces_of(layouts.values())
-    return [
-        ReadItem(Kind(code & 3).name.lower(), face.table, face.name, ids)
-        for code, ids, _marks in _items_of(entry[0], entry[4])[1]
-        if (face := faces.get(code & ~3)) is not None
-    ]
-
-
-def inserted_ids(
-    entries: Iterable[Sequence[Entry]], layouts: Mapping[int, Layout], table: str
-) -> Iterator[int]:
-    """Yield the id of every row of a table that an entry inserted."""
-    faces = _faces_of(layouts.values())
-    bases = {base for base, face in faces.items() if face.table == table and face.first}
-    for chunk in entries:
-        for entry in chunk:
-            for code, ids, _marks in _items_of(entry[0], entry[4])[1]:
-                if code & ~3 in bases and code & 3 in {Kind.INSERT, Kind.ADOPT}:
-                    yield from ids
 
 
 def unknown_rows(reader: AuditReader, table: str, known: Iterable[int]) -> Iterator[Break]:
