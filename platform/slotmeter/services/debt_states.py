@@ -42,6 +42,7 @@ def debt_states(rows: Rows, at_us: int, time_zone: str) -> tuple[DebtState, ...]
 def close_steps(debt_ids: Sequence[int]) -> list[Update]:
     """Return what closes debts at zero; it stands after the postings that repay them.
 
-    The unit fails when a debt went below zero or was cancelled meanwhile.
+    No debt is cancelled while a sale that repays it is pending, and the database refuses to take
+    one below zero.
     """
-    return [Update("debt_take", {"debt_id": debt_id}) for debt_id in debt_ids]
+    return [Update("debt_take", {"debt_id": debt_id}, rows=None) for debt_id in debt_ids]

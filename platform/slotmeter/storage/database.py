@@ -1,8 +1,9 @@
 """The embedded database: one writer thread with group commit, readers beside it.
 
-Units of work queue for the writer. It takes all that wait, runs each under its own savepoint,
-commits once (``synchronous=FULL``) and only then releases the answers, so that one sync carries
-many sales and no answer leaves before its sync. A unit that fails undoes itself alone.
+Units of work queue for the writer. It takes all that wait, runs one after the other, commits once
+(``synchronous=FULL``) and only then releases the answers, so that one sync carries many sales and
+no answer leaves before its sync. When a unit cannot write what it decided, which is rare, the whole
+batch is taken back and run again, each unit under a savepoint: it then undoes itself alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.sqlite_ids import Ids
 from slotmeter.storage.sqlite_seal import Chain, open_layout
-from slotmeter.storage.sqlite_unit import connect, make_reads, meaning_of, run_unit
+from slotmeter.storage.sqlite_unit import (
+    connect,
+    make_reads,
+    meaning_of,
+    run_unit,
+    write_unit,
+)
 
 __all__ = ["BATCH_UNITS_MAX", "QUEUE_READS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
 
@@ -245,21 +252,64 @@ class Database:
 
     def _write_batch(self, batch: list[_Job]) -> None:
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self._ids.begin()
-            self._chain.begin()
-            for job in batch:
-                self._run(job)
-            self._chain.store()
-            self._ids.store()
-            self._writer.execute("COMMIT")
+            if not self._write_together(batch):
+                self._begin()
+                for job in batch:
+                    self._run_apart(job)
+                self._commit()
         except sqlite3.Error as error:
             self._give_up(batch, error)
             return
         self._units += len(batch)
         self._commits += 1
 
-    def _run(self, job: _Job) -> None:
+    def _begin(self) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._ids.begin()
+        self._chain.begin()
+
+    def _commit(self) -> None:
+        self._chain.store()
+        self._ids.store()
+        self._writer.execute("COMMIT")
+
+    def _write_together(self, batch: list[_Job]) -> bool:
+        """Run a batch without savepoints; say whether all could write what they decided.
+
+        If one could not, nothing was written.
+        """
+        self._begin()
+        for job in batch:
+            changes = self._decided(job)
+            if changes is None or not changes.steps:
+                continue
+            try:
+                write_unit(
+                    self._writer, self._statements, changes.steps, self._ids.take, self._chain
+                )
+            except sqlite3.Error:
+                raise
+            except Exception:  # noqa: BLE001  it comes again when the unit runs apart
+                self._writer.execute("ROLLBACK")
+                return False
+        self._commit()
+        return True
+
+    def _decided(self, job: _Job) -> Changes[Any] | None:
+        """Ask a unit what it changes; None when it refuses, and has written nothing."""
+        try:
+            rows = make_reads(self._writer, self._statements, job.reads)
+            changes = job.decide(rows, self._ids.take)
+        except sqlite3.Error:
+            raise
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+            return None
+        job.result = changes.result
+        return changes
+
+    def _run_apart(self, job: _Job) -> None:
+        job.result = job.error = None
         try:
             job.result = run_unit(
                 self._writer,

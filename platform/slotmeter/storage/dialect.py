@@ -43,22 +43,41 @@ class Compiled:
     the interpreter away and takes it back to do so.
 
     Args:
-        text: SQL with ``?`` parameters.
-        pick: takes the parameters, in the order of the text, out of those that have names.
-        constants: parameters that the statement brings itself.
+        text: SQL with ``?`` parameters; values that the statement brings itself stand in it.
+        values: takes the parameters, in the order of the text, out of those that have names.
         columns: names of the result's columns; empty for updates.
         touch: what an update returns for the seals of its rows; None if it touches none.
     """
 
     text: str
-    pick: Pick
-    constants: Mapping[str, SqlValue]
+    values: Pick
     columns: tuple[str, ...]
     touch: Touch | None = None
 
-    def values(self, given: Mapping[str, SqlValue]) -> Values:
-        """Join the caller's parameters with the statement's own, in the order of the text."""
-        return self.pick({**self.constants, **given} if self.constants else given)
+
+def _literal(value: SqlValue) -> str:
+    """Write a value as SQLite reads it."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    return str(int(value or 0))
+
+
+def _written_out(
+    text: str, names: Sequence[str], constants: Mapping[str, SqlValue]
+) -> tuple[str, list[str]]:
+    """Put a statement's own values into its text; return it with the names that are left.
+
+    They need not be handed over each time, and SQLite sees by them that an index of a part of a
+    table will do.
+    """
+    parts = text.split("?")
+    if len(parts) != len(names) + 1:
+        raise ValueError(f"a question mark that is no parameter: {text}")
+    left = [name for name in names if name not in constants]
+    marks = [_literal(constants[name]) if name in constants else "?" for name in names]
+    return "".join([part + mark for part, mark in zip(parts, [*marks, ""], strict=True)]), left
 
 
 def _compile(
@@ -72,7 +91,8 @@ def _compile(
     if "POSTCOMPILE" in text:
         raise ValueError(f"an expanding parameter cannot be compiled once: {text}")
     constants = {name: value for name, value in compiled.params.items() if value is not None}
-    return Compiled(text, _picker(compiled.positiontup or ()), constants, columns, touch)
+    text, names = _written_out(text, compiled.positiontup or (), constants)
+    return Compiled(text, _picker(names), columns, touch)
 
 
 class Statements:
@@ -101,8 +121,8 @@ class Statements:
         returning, touch = sealed_update(statement, layout)
         return _compile(returning, self._dialect, (), touch)
 
-    def insert(self, table: str, row: Mapping[str, SqlValue]) -> tuple[str, Values]:
-        """Return the insert for a table and just these columns, and its values."""
+    def insert(self, table: str, row: Mapping[str, SqlValue]) -> tuple[str, Pick]:
+        """Return the insert for a table and just these columns, and what takes its values."""
         key = (table, *row)
         found = self._inserts.get(key)
         if found is None:
@@ -112,5 +132,4 @@ class Statements:
                 raise KeyError(f"table {table} has no columns {unknown}")
             compiled = target.insert().compile(dialect=self._dialect, column_keys=list(row))
             found = self._inserts[key] = (str(compiled), _picker(compiled.positiontup or ()))
-        text, pick = found
-        return text, pick(row)
+        return found

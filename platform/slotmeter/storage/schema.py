@@ -248,7 +248,7 @@ sale = Table(
     Index(None, "meter_id", "sold_us"),
     Index(None, "supply_point_id", "sold_us"),
     Index(None, "principal_id", "sold_us"),
-    Index(None, "state"),
+    part_index("ix_sale_state", "account_id", where="state = 'pending'"),
 )
 
 token = Table(

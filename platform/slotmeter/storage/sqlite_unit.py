@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from slotmeter.errors import ConfigError, Conflict, Unavailable
 from slotmeter.ports import (
@@ -20,12 +20,13 @@ from slotmeter.ports import (
     SqlValue,
     Step,
     Then,
+    Update,
 )
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.seal.unit_seal import UnitSeal
 from slotmeter.storage.sqlite_seal import Chain
 
-__all__ = ["connect", "make_reads", "meaning_of", "run_unit"]
+__all__ = ["connect", "make_reads", "meaning_of", "run_unit", "write_unit"]
 
 T = TypeVar("T")
 
@@ -105,15 +106,62 @@ def _make_reads(
         rows[key] = [dict(zip(columns, row, strict=True)) for row in result]
 
 
-def _write(
-    connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step], seal: UnitSeal
+def _run_of(steps: Sequence[Step], at: int) -> int:
+    """Return where the run of like steps ends that begins at one: one statement for all of them."""
+    first = steps[at]
+    end = at + 1
+    if isinstance(first, Insert):
+        table, columns = first.table, first.row.keys()
+        while end < len(steps):
+            step = steps[end]
+            if not isinstance(step, Insert) or step.table != table or step.row.keys() != columns:
+                break
+            end += 1
+        return end
+    while end < len(steps):
+        step = steps[end]
+        if isinstance(step, Insert) or step.statement != first.statement or step.rows != first.rows:
+            break
+        end += 1
+    return end
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    statements: Statements,
+    steps: Sequence[Insert],
+    seal: UnitSeal,
 ) -> None:
+    """Add rows of one table that have the same columns."""
+    table = steps[0].table
+    text, pick = statements.insert(table, steps[0].row)
+    if len(steps) == 1:
+        connection.execute(text, pick(steps[0].row))
+    else:
+        connection.executemany(text, [pick(step.row) for step in steps])
     for step in steps:
-        if isinstance(step, Insert):
-            connection.execute(*statements.insert(step.table, step.row))
-            seal.inserted(step.table, step.row)
-            continue
-        compiled = statements.updates[step.statement]
+        seal.inserted(table, step.row)
+
+
+def _update(
+    connection: sqlite3.Connection,
+    statements: Statements,
+    steps: Sequence[Update],
+    seal: UnitSeal,
+) -> None:
+    """Make updates that differ in their parameters only.
+
+    Raises:
+        Conflict: ``changed_meanwhile``.
+    """
+    first = steps[0]
+    compiled = statements.updates[first.statement]
+    if compiled.touch is None and len(steps) > 1:
+        values = [compiled.values(step.params) for step in steps]
+        changed = connection.executemany(compiled.text, values).rowcount
+        _check_rows(first, changed, len(steps))
+        return
+    for step in steps:
         result = connection.execute(compiled.text, compiled.values(step.params))
         if compiled.touch is None:
             changed = result.rowcount
@@ -121,11 +169,54 @@ def _write(
             returned = result.fetchall()
             changed = len(returned)
             seal.touched(compiled.touch, returned)
-        if step.rows is not None and changed != step.rows:
-            raise Conflict(
-                "changed_meanwhile",
-                f"{step.statement} met {changed} rows instead of {step.rows}; try again",
-            )
+        _check_rows(step, changed, 1)
+
+
+def _check_rows(step: Update, changed: int, times: int) -> None:
+    if step.rows is not None and changed != step.rows * times:
+        raise Conflict(
+            "changed_meanwhile",
+            f"{step.statement} met {changed} rows instead of {step.rows * times}; try again",
+        )
+
+
+def _write(
+    connection: sqlite3.Connection, statements: Statements, steps: Sequence[Step], seal: UnitSeal
+) -> None:
+    at = 0
+    while at < len(steps):
+        end = _run_of(steps, at)
+        run: Any = steps[at:end]
+        make: Any = _insert if isinstance(steps[at], Insert) else _update
+        make(connection, statements, run, seal)
+        at = end
+
+
+def write_unit(
+    connection: sqlite3.Connection,
+    statements: Statements,
+    steps: Sequence[Step],
+    new_id: NewId,
+    chain: Chain,
+) -> None:
+    """Write what a unit decided, and its entry of the audit.
+
+    When this raises, a part may be written: whoever calls it takes that back.
+
+    Raises:
+        Conflict: ``changed_meanwhile`` from a guard or a unique key.
+    """
+    try:
+        seal = chain.unit()
+        _write(connection, statements, steps, seal)
+        entry = seal.entry(new_id, chain.at_us, chain.seq)
+        if entry is not None:
+            text, pick = statements.insert(entry.step.table, entry.step.row)
+            connection.execute(text, pick(entry.step.row))
+    except sqlite3.IntegrityError as error:
+        raise Conflict("changed_meanwhile", f"a row is there already: {error}") from error
+    if entry is not None:
+        chain.add(entry)
 
 
 def run_unit(
@@ -149,20 +240,11 @@ def run_unit(
         return changes.result
     connection.execute("SAVEPOINT unit")
     try:
-        seal = chain.unit()
-        _write(connection, statements, changes.steps, seal)
-        entry = seal.entry(new_id, chain.at_us, chain.seq)
-        if entry is not None:
-            connection.execute(*statements.insert(entry.step.table, entry.step.row))
-    except sqlite3.IntegrityError as error:
-        _undo(connection)
-        raise Conflict("changed_meanwhile", f"a row is there already: {error}") from error
+        write_unit(connection, statements, changes.steps, new_id, chain)
     except BaseException:
         _undo(connection)
         raise
     connection.execute("RELEASE unit")
-    if entry is not None:
-        chain.add(entry)
     return changes.result
 
 

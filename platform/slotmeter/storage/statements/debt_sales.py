@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
@@ -29,7 +29,12 @@ OPEN: ColumnElement[bool] = or_(debt.c.state == "open", debt.c.state == "suspend
 PENDING = (
     select(func.coalesce(func.sum(taken.c.minor), 0))
     .join(sale, sale.c.id == taken.c.sale_row_id)
-    .where(taken.c.debt_id == debt.c.id, sale.c.state == "pending")
+    .where(
+        taken.c.debt_id == debt.c.id,
+        # By the few sales that are pending, not by all that ever repaid the debt.
+        sale.c.account_id == debt.c.account_id,
+        sale.c.state == "pending",
+    )
     .correlate(debt)
     .scalar_subquery()
 )
@@ -78,8 +83,8 @@ READS: dict[str, Select[Any]] = {
 }
 
 UPDATES: dict[str, UpdateBase] = {
-    # After the postings: closes at zero, and meets no row when a debt went below.
+    # After the postings: only a debt at zero is written, which hardly ever happens.
     "debt_take": update(debt)
-    .where(debt.c.id == bindparam("debt_id"), OPEN, BALANCE >= 0)
-    .values(state=case((BALANCE == 0, literal("closed")), else_=debt.c.state)),
+    .where(debt.c.id == bindparam("debt_id"), OPEN, BALANCE == 0)
+    .values(state="closed"),
 }

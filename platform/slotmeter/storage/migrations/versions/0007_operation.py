@@ -13,6 +13,9 @@ depends_on = None
 WAITING = sa.text("state = 'reserved' AND sale_row_id IS NULL")
 """Tokens that no sale makes, between their two commits: mostly none."""
 
+PENDING = sa.text("state = 'pending'")
+"""Sales between their two commits: as few as requests in work. PostgreSQL began with this index."""
+
 
 def upgrade() -> None:
     """Apply."""
@@ -24,10 +27,16 @@ def upgrade() -> None:
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     )
+    if op.get_bind().dialect.name == "sqlite":
+        op.drop_index(op.f("ix_sale_state"), table_name="sale")
+        op.create_index(op.f("ix_sale_state"), "sale", ["account_id"], sqlite_where=PENDING)
 
 
 def downgrade() -> None:
     """Undo."""
+    if op.get_bind().dialect.name == "sqlite":
+        op.drop_index(op.f("ix_sale_state"), table_name="sale")
+        op.create_index(op.f("ix_sale_state"), "sale", ["state"])
     op.drop_index(op.f("ix_token_waiting"), table_name="token")
     op.execute("DELETE FROM alarm WHERE meter_id IS NULL")
     with op.batch_alter_table("alarm") as batch:
