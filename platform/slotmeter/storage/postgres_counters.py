@@ -2,7 +2,8 @@
 
 Every sale takes the next receipt number and moves the same few ledger accounts. Units that go
 together are read before any of them writes, so that what those before them moved is added to the
-rows they read; and a row that all of them move is written once for all.
+rows they read; and a row that all of them move is written once for all. A unit with an update that
+looks at a balance moves the accounts by itself, before it looks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ __all__ = ["FOLLOWED", "Counters"]
 FOLLOWED: Final = frozenset({"ledger_accounts", "sequence", "till_of_branch"})
 """Reads that show a counter. Units that have ``Apart`` look at counters by no others."""
 
+LOOKING: Final = frozenset({"debt_cancel", "debt_reopen", "debt_take"})
+"""Updates that look at balances of ledger accounts."""
+
 _MOVES: Final = {"ledger_add": "balance_minor", "ledger_reserve": "reserved_minor"}
 
 
@@ -26,6 +30,7 @@ class Counters:
     def __init__(self) -> None:
         """Start with nothing moved."""
         self._moved: dict[str, dict[int, int]] = {statement: {} for statement in _MOVES}
+        self._written: dict[str, dict[int, int]] = {statement: {} for statement in _MOVES}
         self._taken: dict[tuple[SqlValue, SqlValue], tuple[int, int]] = {}
 
     def correct(self, reads: Reads, rows: Rows) -> None:
@@ -49,19 +54,27 @@ class Counters:
 
     def _correct_account(self, row: dict[str, Any]) -> None:
         for statement, column in _MOVES.items():
-            row[column] += self._moved[statement].get(row["id"], 0)
+            moved = (self._moved[statement], self._written[statement])
+            row[column] += sum(each.get(row["id"], 0) for each in moved)
 
     def take(self, steps: Sequence[Step]) -> list[Step]:
         """Note what steps move; return those that are still to be written."""
-        return [step for step in steps if not (isinstance(step, Update) and self._follows(step))]
+        updates = [step for step in steps if isinstance(step, Update)]
+        looks = any(step.statement in LOOKING for step in updates)
+        return [
+            step
+            for step in steps
+            if not isinstance(step, Update) or not self._follows(step, looks=looks)
+        ]
 
-    def _follows(self, step: Update) -> bool:
+    def _follows(self, step: Update, *, looks: bool) -> bool:
+        """Note what an update moves, and tell whether that is all it needs."""
         params: Mapping[str, Any] = step.params
-        if step.statement in self._moved:
-            of_account = self._moved[step.statement]
+        if step.statement in _MOVES:
+            of_account = (self._written if looks else self._moved)[step.statement]
             account_id = params["ledger_account_id"]
             of_account[account_id] = of_account.get(account_id, 0) + params["amount"]
-            return True
+            return not looks
         if step.statement != "sequence_next":
             return False
         of, value = (params["of_utility_id"], params["of_name"]), params["expected"]
@@ -70,6 +83,21 @@ class Counters:
             raise RuntimeError(f"the sequence {of[1]} is at {following}, not at {value}")
         self._taken[of] = first, following + 1
         return True
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be written yet."""
+        return bool(self._taken) or any(self._moved.values())
+
+    def clear(self) -> None:
+        """Start anew: everything is written."""
+        self._taken.clear()
+        for of_account in (*self._moved.values(), *self._written.values()):
+            of_account.clear()
+
+    def round_written(self) -> None:
+        """Forget what units wrote by themselves: from now on it is read."""
+        for of_account in self._written.values():
+            of_account.clear()
 
     def steps(self) -> list[Step]:
         """Return what moves the counters in the database."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
@@ -22,18 +22,19 @@ import asyncpg
 
 from slotmeter.config import DatabaseConfig
 from slotmeter.errors import SlotmeterError, Unavailable
-from slotmeter.ports import Apart, Changes, NewId, Reads, Rows, Step
+from slotmeter.ports import Apart, Changes, NewId, Reads, Rows
 from slotmeter.storage.database import (
     BATCH_UNITS_MAX,
     QUEUE_READS_MAX,
     QUEUE_UNITS_MAX,
     DatabaseStats,
 )
+from slotmeter.storage.postgres_batch import Batch, Job
 from slotmeter.storage.postgres_chain import Chain, open_layout
 from slotmeter.storage.postgres_counters import Counters
 from slotmeter.storage.postgres_migrate import bring_up_to_date, check_revision
 from slotmeter.storage.postgres_pool import ReadPool
-from slotmeter.storage.postgres_reads import ReadRuns, make_reads, make_reads_together
+from slotmeter.storage.postgres_reads import ReadRuns
 from slotmeter.storage.postgres_session import (
     FAILURES,
     Durability,
@@ -74,24 +75,6 @@ class _NotTogetherError(Exception):
     """Units that went together failed in a way that does not say which of them did."""
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    reads: Reads
-    decide: Callable[[Rows, NewId], Changes[Any]]
-    apart: Apart | None
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-
-    def settle(self) -> None:
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
-
 @dataclass(slots=True)
 class _Writer:
     """The writer's session.
@@ -124,7 +107,7 @@ class PostgresDatabase:
         self._writes = PostgresWrites(layout)
         self._runs = ReadRuns()
         self._chain = Chain(layout)
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._writer: _Writer | None = None
         self._pool = ReadPool(config, self._runs)
@@ -194,7 +177,7 @@ class PostgresDatabase:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
         self._waiting += 1
-        self._jobs.append(_Job(reads, decide, apart, future))
+        self._jobs.append(Job(reads, decide, apart, future))
         self._wake.set()
         return await future
 
@@ -234,15 +217,21 @@ class PostgresDatabase:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), BATCH_UNITS_MAX))]
+            batch: list[Job] = []
+            self._join(batch)
             try:
-                await self._write_batch(batch)
+                await self._write_batch(batch, may_join=True)
             except BaseException as error:  # noqa: BLE001  a writer that dies must say so
                 self._break(batch, error)
                 return
             self._settle(batch)
 
-    def _break(self, batch: list[_Job], error: BaseException) -> None:
+    def _join(self, batch: list[Job]) -> None:
+        """Let units that wait join a batch."""
+        while self._jobs and len(batch) < BATCH_UNITS_MAX:
+            batch.append(self._jobs.popleft())
+
+    def _break(self, batch: list[Job], error: BaseException) -> None:
         """Fail everything that waits; nothing is taken any more."""
         self._broken = error
         for job in (*batch, *self._jobs):
@@ -250,12 +239,12 @@ class PostgresDatabase:
         self._settle([*batch, *self._jobs])
         self._jobs.clear()
 
-    def _settle(self, jobs: Sequence[_Job]) -> None:
+    def _settle(self, jobs: Sequence[Job]) -> None:
         self._waiting -= len(jobs)
         for job in jobs:
             job.settle()
 
-    async def _write_batch(self, batch: list[_Job]) -> None:
+    async def _write_batch(self, batch: list[Job], *, may_join: bool = False) -> None:
         try:
             writer = await self._open_writer()
         except SlotmeterError as error:
@@ -265,7 +254,7 @@ class PostgresDatabase:
             _give_up(batch, meaning_of(error))
             return
         try:
-            await self._transact(writer, batch)
+            await self._transact(writer, batch, may_join=may_join)
         except (*FAILURES, _NotTogetherError) as error:
             await self._after(writer, batch, error)
         else:
@@ -294,21 +283,20 @@ class PostgresDatabase:
         if writer is not None:
             writer.connection.terminate()
 
-    async def _transact(self, writer: _Writer, batch: Sequence[_Job]) -> None:
+    async def _transact(self, writer: _Writer, batch: list[Job], *, may_join: bool) -> None:
         writer.committing = False
         if writer.units >= writer.plan_again_at:
             writer.plan_again_at *= 4
             await writer.connection.execute("DISCARD PLANS")
         await writer.connection.execute(BEGIN)
         await self._chain.begin(writer.connection)
+        if may_join:  # while another process was writing, more have come
+            self._join(batch)
         counters = Counters()
-        together = [job for job in batch if job.apart is not None and len(batch) > 1]
-        for job in batch:
-            if job not in together:
-                await self._run(writer, job)
         try:
-            while together:
-                together = await self._run_together(writer, together, counters)
+            await Batch(writer.connection, self._runs, writer.writes, self._chain).run(
+                batch, counters
+            )
         except (*FAILURES, asyncio.CancelledError):
             raise
         except Exception as error:  # the writer goes on, with one unit after another
@@ -322,61 +310,9 @@ class PostgresDatabase:
         await writer.connection.execute(f"{self._chain.counter} {wake} COMMIT")
         writer.writes.committed()
 
-    async def _run(self, writer: _Writer, job: _Job) -> None:
-        try:
-            rows = await make_reads(writer.connection, self._runs, job.reads)
-            steps = self._decide(job, rows)
-            if steps:
-                self._chain.seal(steps, await writer.writes.write(steps))
-        except (*FAILURES, asyncio.CancelledError):
-            raise
-        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
-            job.error = error
-
-    async def _run_together(
-        self, writer: _Writer, jobs: Sequence[_Job], counters: Counters
-    ) -> list[_Job]:
-        """Run units that touch nothing in common; return those that must wait for the next round.
-
-        All are read, then each is decided, then all are written.
-        """
-        found = await make_reads_together(
-            writer.connection, self._runs, [job.reads for job in jobs]
-        )
-        touched: set[Hashable] = set()
-        left: list[_Job] = []
-        decided: list[Sequence[Step]] = []
-        writing: list[Sequence[Step]] = []
-        for job, rows in zip(jobs, found, strict=True):
-            touches = set(job.apart(rows) if job.apart else ())
-            if touches & touched:
-                left.append(job)
-                continue
-            touched |= touches
-            counters.correct(job.reads, rows)
-            steps = self._decide(job, rows)
-            if steps:
-                decided.append(steps)
-                writing.append(counters.take(steps))
-        written = await writer.writes.write_together(writing)
-        for steps, changed in zip(decided, written, strict=True):
-            self._chain.seal(steps, changed)
-        return left
-
-    def _decide(self, job: _Job, rows: Rows) -> Sequence[Step]:
-        """Let a unit decide; return what it writes, which is nothing if it failed."""
-        job.result = job.error = None
-        try:
-            changes = job.decide(rows, self._chain.take)
-        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
-            job.error = error
-            return ()
-        job.result = changes.result
-        return changes.steps
-
     # --- what can go wrong ----------------------------------------------------------------------
 
-    async def _after(self, writer: _Writer, batch: list[_Job], error: BaseException) -> None:
+    async def _after(self, writer: _Writer, batch: list[Job], error: BaseException) -> None:
         if is_lost(writer.connection, error):
             self._drop_writer()
             LOG.warning("the way to PostgreSQL was lost: %s", error)
@@ -400,7 +336,7 @@ class PostgresDatabase:
         else:
             writer.writes.rolled_back()
 
-    async def _learn(self, batch: list[_Job], error: BaseException) -> None:
+    async def _learn(self, batch: list[Job], error: BaseException) -> None:
         """Ask a new session what became of a commit whose answer never came."""
         until_s = asyncio.get_running_loop().time() + RECONNECT_S
         while asyncio.get_running_loop().time() < until_s:
@@ -437,7 +373,7 @@ class PostgresDatabase:
         return bool(status == "committed")
 
 
-def _give_up(batch: Sequence[_Job], error: SlotmeterError) -> None:
+def _give_up(batch: Sequence[Job], error: SlotmeterError) -> None:
     for job in batch:
         if not isinstance(job.error, SlotmeterError):
             job.error = error

@@ -1,0 +1,182 @@
+"""The units of one transaction on PostgreSQL: one after another, or together.
+
+Units that say what they touch (``Apart``), and touch nothing in common, are read at once, decided
+one by one and written at once; that is the same as one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import chain, takewhile
+from typing import Any, Final
+
+import asyncpg
+
+from slotmeter.ports import Apart, Changes, NewId, Read, Reads, Rows, Step
+from slotmeter.storage.postgres_chain import Chain
+from slotmeter.storage.postgres_counters import Counters
+from slotmeter.storage.postgres_reads import ReadRuns, make_reads, make_reads_together
+from slotmeter.storage.postgres_session import FAILURES
+from slotmeter.storage.postgres_writes import UnitWrites
+
+__all__ = ["Batch", "Job"]
+
+HALVED_UNITS_MIN: Final = 4
+"""Fewer units that go together are not split."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A unit of work on its way.
+
+    Args:
+        reads: what it reads.
+        decide: see ``ports.UnitOfWork``.
+        apart: what lets it go together with others.
+        future: of who waits for it.
+        result: once it is decided.
+        error: what it ended with instead.
+    """
+
+    reads: Reads
+    decide: Callable[[Rows, NewId], Changes[Any]]
+    apart: Apart | None
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Tell who waits how it ended; nobody may wait any more."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+_Decided = tuple[Sequence[Step], Sequence[Step]]
+"""The steps of a unit, and those of them that are written with it."""
+
+
+class Batch:
+    """Runs units in a transaction that has begun.
+
+    Args:
+        connection: of the writer.
+        runs: compiled reads.
+        writes: the writer's functions.
+        chain: gives ids, and seals what is written.
+    """
+
+    def __init__(
+        self, connection: asyncpg.Connection[Any], runs: ReadRuns, writes: UnitWrites, chain: Chain
+    ) -> None:
+        """Hold them."""
+        self._connection = connection
+        self._runs = runs
+        self._writes = writes
+        self._chain = chain
+
+    async def run(self, batch: Sequence[Job], counters: Counters) -> None:
+        """Run units: those that came first and go together, then all that do not, then the rest."""
+        first = list(takewhile(_goes_together, batch)) if len(batch) > 1 else []
+        later = batch[len(first) :]
+        alone = [job for job in later if len(batch) == 1 or not _goes_together(job)]
+        rest = [job for job in later if job not in alone]
+        while first:
+            first = await self._run_together(first, counters)
+        if alone and counters:
+            await self._writes.write(counters.steps())
+            counters.clear()
+        for job in alone:
+            await self._run(job)
+        while rest:
+            rest = await self._run_together(rest, counters)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            rows = await make_reads(self._connection, self._runs, job.reads)
+            steps = self._decide(job, rows)
+            if steps:
+                self._chain.seal(steps, await self._writes.write(steps))
+        except (*FAILURES, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+
+    async def _run_together(self, jobs: Sequence[Job], counters: Counters) -> list[Job]:
+        """Run units that touch nothing in common; return those that must wait for the next round.
+
+        All are read before any is written. While the server is busy with one half of them, the
+        other half is decided.
+        """
+        halves = _halves(jobs)
+        touched: set[Hashable] = set()
+        left: list[Job] = []
+        decided: list[_Decided] = []
+        busy = asyncio.create_task(self._read_half(halves[0]))
+        try:
+            for at, half in enumerate(halves):
+                found = await busy
+                if at + 1 < len(halves):
+                    busy = asyncio.create_task(self._read_half(halves[at + 1]))
+                elif decided:
+                    busy = asyncio.create_task(self._write_half(decided))
+                    decided = []
+                await asyncio.sleep(0)  # so that the server has it before more is decided
+                for job, rows in zip(half, found, strict=True):
+                    touches = set(job.apart(rows) if job.apart else ())
+                    if touches & touched:
+                        left.append(job)
+                        continue
+                    touched |= touches
+                    counters.correct(job.reads, rows)
+                    steps = self._decide(job, rows)
+                    decided.append((steps, counters.take(steps)))
+        finally:
+            await asyncio.wait([busy])
+        await busy
+        await self._write_half(decided)
+        counters.round_written()
+        return left
+
+    async def _read_half(self, half: Sequence[Job]) -> list[Rows]:
+        return await make_reads_together(self._connection, self._runs, [job.reads for job in half])
+
+    async def _write_half(self, decided: Sequence[_Decided]) -> list[Rows]:
+        written = await self._writes.write_together([writing for _, writing in decided])
+        for (steps, _), changed in zip(decided, written, strict=True):
+            if steps:
+                self._chain.seal(steps, changed)
+        return []
+
+    def _decide(self, job: Job, rows: Rows) -> Sequence[Step]:
+        """Let a unit decide; return what it writes, which is nothing if it failed."""
+        job.result = job.error = None
+        try:
+            changes = job.decide(rows, self._chain.take)
+        except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
+            job.error = error
+            return ()
+        job.result = changes.result
+        return changes.steps
+
+
+def _goes_together(job: Job) -> bool:
+    return job.apart is not None
+
+
+def _halves(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Split units into two halves, those of one kind side by side; a few are left together."""
+    kinds: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        kind = tuple(read.statement for read in job.reads if isinstance(read, Read))
+        kinds.setdefault(kind, []).append(job)
+    sorted_out = list(chain.from_iterable(kinds.values()))
+    if len(sorted_out) < HALVED_UNITS_MIN:
+        return [sorted_out]
+    middle = (len(sorted_out) + 1) // 2
+    return [sorted_out[:middle], sorted_out[middle:]]
