@@ -123,6 +123,27 @@ async def test_households_are_found_by_their_words(folder: Path) -> None:
     assert found == [(METERS,)]
 
 
+def test_one_household_in_twenty_repays_two_debts(folder: Path) -> None:
+    owing = "SELECT count(DISTINCT account_id), count(*) FROM debt"
+    taking = "SELECT count(DISTINCT sale_row_id), count(DISTINCT debt_id) FROM debt_taken"
+
+    assert rows_of(folder, owing) == [(2, 4)]
+    [(sales, debts)] = rows_of(folder, taking)
+    assert sales >= SALES // METERS
+    assert debts == 4
+
+
+def test_a_debt_that_was_repaid_is_closed_and_its_balance_zero(folder: Path) -> None:
+    closed = rows_of(
+        folder,
+        "SELECT balance_minor FROM debt JOIN ledger_account ON ledger_account.id ="
+        " debt.ledger_account_id WHERE state = 'closed'",
+    )
+
+    assert closed
+    assert {balance for (balance,) in closed} == {0}
+
+
 def test_the_indexes_are_those_of_a_new_database(folder: Path, tmp_path: Path) -> None:
     main(["init", "--data", str(tmp_path), "--utility-name", "G", "--no-dashboards"])
     sql = "SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') ORDER BY name"

@@ -11,6 +11,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from operator import itemgetter
@@ -21,10 +22,11 @@ import msgspec
 
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Insert, SqlValue, TokenSafe
+from slotmeter.runtime.generate_debts import debt_slices
 from slotmeter.runtime.generate_households import HouseholdTable, Progress, household_tables
-from slotmeter.runtime.generate_plan import ENTRY_ROWS, GROUP_ENTRIES, Plan
+from slotmeter.runtime.generate_plan import DEBTS_PER_GROUP, ENTRY_ROWS, GROUP_ENTRIES, Plan
 from slotmeter.runtime.generate_sales import SLICE_SALES, Past
-from slotmeter.storage.bulk import BulkTarget, TableRows
+from slotmeter.storage.bulk import BulkRows, BulkTarget, TableRows
 from slotmeter.storage.seal.unit_seal import SealedEntry, Seals, UnitSeal
 
 __all__ = ["generate"]
@@ -39,7 +41,6 @@ GARBAGE_THRESHOLDS: Final = (50_000, 20, 100)
 
 ENTRIES: Final = "audit_entry"
 
-Moved = Mapping[int, int]
 Values = tuple[SqlValue, ...]
 
 
@@ -74,14 +75,17 @@ def generate(
             else [running.enter_context(_Beside(past)) for past in pasts]
         )
         _write_households(file, plan, progress)
+        moved = _write_debts(file, plan, progress)
         for start in range(0, plan.sales, SLICE_SALES):
             _write_slice(file, [seller.next_slice() for seller in sellers])
             progress("sales", min(start + SLICE_SALES, plan.sales), plan.sales)
-        moved: Counter[int] = Counter()
         for seller in sellers:
-            moved.update(seller.moved())
+            done = seller.done()
+            moved.update(done.moved)
+            file.close_debts(done.closed)
         file.add_to_balances(moved)
-        file.count_on(plan.utility_id, next_id=plan.next_id, next_receipt=plan.sales + 1)
+        sequences = {"receipt": plan.sales + 1, "debt": plan.debts + 1}
+        file.count_on(plan.utility_id, plan.next_id, sequences)
         for made, indexes in file.make_indexes():
             progress("indexes", made, indexes)
         progress("writing to the disk", 0, 0)
@@ -127,6 +131,15 @@ def _seen(values: Iterator[Values], see: Callable[[Sequence[Values]], None]) -> 
         yield from batch
 
 
+def _write_debts(file: BulkTarget, plan: Plan, progress: Progress) -> Counter[int]:
+    """Write the debts; return what they debited ledger accounts with, by id."""
+    rows = BulkRows(file.layout)
+    for done, part in enumerate(debt_slices(plan, rows, file.next_group)):
+        progress("debts", done * DEBTS_PER_GROUP, plan.debts)
+        _write_slice(file, [part])
+    return Counter(rows.moved)
+
+
 def _write_slice(file: BulkTarget, parts: Sequence[Sequence[TableRows]]) -> None:
     """Write the sales of a slice, and close the group of the audit that seals them."""
     for rows in _merged(parts):
@@ -156,6 +169,14 @@ def _merged(parts: Sequence[Sequence[TableRows]]) -> Iterator[TableRows]:
         yield rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What is known at the end: see ``Past.moved`` and ``Past.closed``."""
+
+    moved: Mapping[int, int]
+    closed: Sequence[int]
+
+
 class _Alone:
     """Sells to all households in this process."""
 
@@ -166,8 +187,8 @@ class _Alone:
     def next_slice(self) -> list[TableRows]:
         return next(self._slices)
 
-    def moved(self) -> Moved:
-        return self._past.moved
+    def done(self) -> _Done:
+        return _Done(self._past.moved, self._past.closed)
 
 
 class _Beside:
@@ -194,9 +215,9 @@ class _Beside:
         parts: list[Any] = msgspec.msgpack.decode(self._next())
         return [TableRows(table, tuple(columns), values) for table, columns, values in parts]
 
-    def moved(self) -> Moved:
-        moved: Moved = self._next()
-        return moved
+    def done(self) -> _Done:
+        done: _Done = self._next()
+        return done
 
     def _next(self) -> Any:
         while True:
@@ -220,7 +241,7 @@ def _sell(past: Past, answers: Any) -> None:
     try:
         for rows in past.slices():
             answers.put(("slice", _packed(rows)))
-        answers.put(("moved", dict(past.moved)))
+        answers.put(("done", _Done(dict(past.moved), past.closed)))
     except Exception:  # noqa: BLE001  the process that waits for this one must hear of it
         answers.put(("failed", traceback.format_exc()))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from slotmeter.ports import SealedDigits
+from slotmeter.runtime.generate_debts import Owed
 from slotmeter.runtime.generate_households import parameters_text
 from slotmeter.runtime.generate_people import METERS_MAX, Household, household
 from slotmeter.runtime.generate_plan import IDS_PER_SALE, Plan, Seller
@@ -24,7 +25,10 @@ OWN: Final = (
     *("at_us", "issued_us", "meter", "parameters", "name", "address", "number"),
     *("account_id", "supply_point_id", "meter_id"),
     *("principal_id", "branch_id", "till_id", "till", "branch_code", "branch_name", "from"),
-    *("sale_id", "receipt", "request_hash", "tid_minute", "tid", "rnd", "sealed", "index"),
+    *("sale_id", "receipt", "request_hash", "tid_minute", "tid", "rnd"),
+    *("debt_0", "debt_number_0", "debt_ledger_0", "debt_balance_0"),
+    *("debt_1", "debt_number_1", "debt_ledger_1", "debt_balance_1"),
+    *("sealed", "index"),
 )
 """What a sale has of its own, behind the ids of its rows."""
 
@@ -33,6 +37,10 @@ _PLACE: Final = {name: IDS_PER_SALE + at for at, name in enumerate(OWN)}
 _NUMBER: Final = 7_100_000_000_000_000
 """Marks are numbers that no time, amount or id comes near, and characters that nobody's name has.
 """
+
+_BALANCE: Final = 7_300_000_000_000_000
+BALANCE_SPAN: Final = 1_000_000_000
+"""More than any sale repays, minor units."""
 
 _IDS: Final = 7_200_000_000_000_000
 _METER: Final = household(METERS_MAX).meter
@@ -55,12 +63,14 @@ class Form:
         mould: of their rows.
         bought: what the household has bought then.
         value: of the token, in its units.
+        taken: of each open debt, minor units.
         tid_less_minute: what the identifier of a token is less the minute that it stands for.
     """
 
     mould: Mould
     bought: Bought
     value: int
+    taken: tuple[int, ...]
     tid_less_minute: int
 
 
@@ -106,7 +116,12 @@ class Forms:
         )
         request = json.loads(token["request"])
         bought = question.bought.after(question.month[0], sold.begun, sold.steps)
-        return Form(mould, bought, request["value"], token["tid"] - token["tid_minute"])
+        taken = tuple(
+            before.balance_minor - after.balance_minor
+            for before, after in zip(marked.debts, sold.debts, strict=True)
+        )
+        less = token["tid"] - token["tid_minute"]
+        return Form(mould, bought, request["value"], taken, less)
 
 
 def _marked(question: Question) -> Question:
@@ -143,12 +158,31 @@ def _marked(question: Question) -> Question:
         receipt=_number_mark("receipt"),
         first_id=_IDS,
         tid_minute=0,
+        debts=tuple(_marked_debt(owed, at) for at, owed in enumerate(question.debts)),
     )
 
 
+def _marked_debt(owed: Owed, at: int) -> Owed:
+    row = {
+        **owed.row,
+        "id": _number_mark(f"debt_{at}"),
+        "number": _text_mark(f"debt_number_{at}"),
+        "ledger_account_id": _number_mark(f"debt_ledger_{at}"),
+    }
+    return Owed(row, _balance_mark(at))
+
+
+def _balance_mark(at: int) -> int:
+    """Return a balance that no sale repays: what is left of it is less than this and near it."""
+    return _BALANCE + at * 2 * BALANCE_SPAN
+
+
 def _marks(marked: Question, sale: Mapping[str, Any], token: Mapping[str, Any]) -> Marks:
+    debts = range(len(marked.debts))
     names: Sequence[str] = (
         *("account_id", "supply_point_id", "meter_id", "principal_id", "branch_id", "till_id"),
+        *(f"debt_{at}" for at in debts),
+        *(f"debt_ledger_{at}" for at in debts),
     )
     numbers = {_IDS + at: at for at in range(IDS_PER_SALE)}
     numbers |= {_number_mark(name): _PLACE[name] for name in names}
@@ -158,8 +192,10 @@ def _marks(marked: Question, sale: Mapping[str, Any], token: Mapping[str, Any]) 
         token["tid_minute"]: _PLACE["tid_minute"],
         token["tid"]: _PLACE["tid"],
     }
+    texts: tuple[str, ...]
     texts = ("meter", "number", "name", "address", "till", "branch_code", "branch_name", "from")
-    parts = {_text_mark(name): _PLACE[name] for name in (*texts, "sale_id", "sealed", "index")}
+    texts = (*texts, "sale_id", "sealed", "index", *(f"debt_number_{at}" for at in debts))
+    parts = {_text_mark(name): _PLACE[name] for name in texts}
     parts |= {
         marked.customer.parameters: _PLACE["parameters"],
         sale["receipt_number"]: _PLACE["receipt"],
@@ -169,4 +205,5 @@ def _marks(marked: Question, sale: Mapping[str, Any], token: Mapping[str, Any]) 
     request = compact_json({**json.loads(token["request"]), "rnd": rnd, "tid": tid})
     form = request.replace("%", "%%").replace(str(rnd), "%s").replace(str(tid), "%s")
     wholes = {token["request"]: (form, (_PLACE["rnd"], _PLACE["tid"]))}
-    return Marks(numbers, parts, wholes, sums={}, sums_span=0)
+    sums = {_balance_mark(at): _PLACE[f"debt_balance_{at}"] for at in debts}
+    return Marks(numbers, parts, wholes, sums, BALANCE_SPAN)

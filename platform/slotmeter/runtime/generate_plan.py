@@ -27,6 +27,14 @@ OPEN_HOURS: Final = (6, 22)
 IDS_PER_SALE: Final = 64
 """Ids that are set aside for the rows of one sale."""
 
+INDEBTED_EVERY: Final = 20
+"""One household in so many has debts."""
+
+DEBTS_EACH: Final = 2
+IDS_PER_DEBT: Final = 16
+DEBTS_PER_GROUP: Final = 1_000
+"""So many debts share a group of the audit."""
+
 ENTRY_ROWS: Final = 1_000
 GROUP_ENTRIES: Final = 100
 """How rows of households are sealed: so many in an entry, so many of these in a group."""
@@ -106,13 +114,24 @@ class Plan:
 
     @property
     def household_groups(self) -> int:
-        """How many groups of the audit hold these entries."""
-        return len(HOUSEHOLD) * -(-self.entries_per_table // GROUP_ENTRIES)
+        """How many groups of the audit hold these entries and those of debts."""
+        tables = len(HOUSEHOLD) * -(-self.entries_per_table // GROUP_ENTRIES)
+        return tables + -(-self.debts // DEBTS_PER_GROUP)
+
+    @property
+    def debts(self) -> int:
+        """How many debts there are."""
+        return -(-self.meters // INDEBTED_EVERY) * DEBTS_EACH
+
+    @property
+    def first_debt_id(self) -> int:
+        """The first id of the first debt."""
+        return self.first_entry_id + len(HOUSEHOLD) * self.entries_per_table
 
     @property
     def first_sale_id(self) -> int:
         """The first id of the first sale."""
-        return self.first_entry_id + len(HOUSEHOLD) * self.entries_per_table
+        return self.first_debt_id + self.debts * IDS_PER_DEBT
 
     @property
     def next_id(self) -> int:

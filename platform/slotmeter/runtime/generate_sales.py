@@ -19,11 +19,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from slotmeter.ports import Row, TokenSafe
+from slotmeter.runtime.generate_debts import DEBT_KINDS, Owed, debts_of
 from slotmeter.runtime.generate_forms import Form, Forms
 from slotmeter.runtime.generate_households import parameters_text
 from slotmeter.runtime.generate_people import household
 from slotmeter.runtime.generate_plan import (
+    DEBTS_EACH,
     IDS_PER_SALE,
+    INDEBTED_EVERY,
     ROUND_DAYS,
     Plan,
     Schedule,
@@ -69,6 +72,10 @@ class _Drawn(NamedTuple):
     seller: int
     tender_minor: int
     rnd: int
+
+
+OF_A_DEBT: Final = 4
+"""So much a sale has of its own for each debt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,11 @@ class Past:
         self._check_every = check_every
         self._vending_key = vending_key(plan.seed).key
         self._forms = Forms(plan, self._layout)
-        self._form_of: dict[tuple[int, int, int], Form | None] = {}
+        self._form_of: dict[tuple[int, int, int, int], Form | None] = {}
+        # The debts of the households that have any, once they have bought.
+        self._debts: dict[int, tuple[Owed, ...]] = {}
+        self.closed: list[int] = []
+        """Debts that were repaid."""
         self._own_moved: Counter[int] = Counter()
         self._sellers = tuple(self._seller(at) for at in range(len(plan.sellers)))
         # What every household has bought in its last month with a purchase, as a number.
@@ -190,18 +201,31 @@ class Past:
         history = self._bought[index]
         if self._histories[history].month != self._month:
             history = 0
-        key = (drawn.tender_minor, history, self._month)
-        if key in self._form_of:
+        debts = () if index % INDEBTED_EVERY else self._open_debts(index)
+        # A debt that this sale may repay, and so close, makes it like no other.
+        if all(owed.balance_minor > drawn.tender_minor for owed in debts):
+            key = (drawn.tender_minor, history, self._month, _which(debts))
+            if key not in self._form_of:
+                self._form_of[key] = self._forms.of(self._question(drawn))
             form = self._form_of[key]
-        else:
-            form = self._form_of[key] = self._forms.of(self._question(drawn))
-        if form is not None:
-            return self._formed(drawn, form)
+            if form is not None:
+                return self._formed(drawn, form, debts)
         sold = self._till.begin(self._question(drawn), self._group_seq)
         self._bought[index] = self._history(sold.bought)
+        if debts:
+            self._debts[index] = sold.debts
+            self.closed += [owed.row["id"] for owed in sold.debts if not owed.balance_minor]
         for token in sold.begun.tokens:
             self._tid_minutes[index] = token["tid_minute"]
         return sold
+
+    def _open_debts(self, index: int) -> tuple[Owed, ...]:
+        debts = self._debts.get(index)
+        if debts is None:
+            debts = self._debts[index] = debts_of(self._plan, index)
+        if all(owed.balance_minor for owed in debts):
+            return debts
+        return tuple(owed for owed in debts if owed.balance_minor)
 
     def _history(self, bought: Bought) -> int:
         """Return the number of what a household has bought."""
@@ -224,7 +248,7 @@ class Past:
 
     # --- by a form ------------------------------------------------------------------------------
 
-    def _formed(self, drawn: _Drawn, form: Form) -> _Formed:
+    def _formed(self, drawn: _Drawn, form: Form, debts: tuple[Owed, ...]) -> _Formed:
         number, at_us, index, seller, tender_minor, rnd = drawn
         plan = self._plan
         question = self._question(drawn) if number % self._check_every == 0 else None
@@ -249,7 +273,10 @@ class Past:
             *(sale_id, f"R{number + 1:08d}"),
             request_hash(request, Money(tender_minor, plan.currency)),
             *(minute, tid, rnd),
+            *_own_of(debts),
         )
+        if debts:
+            self._debts[index] = tuple(map(Owed.less, debts, form.taken))
         return _Formed(
             form, own, _Wanted(self._key(index, parameters), tid, rnd, form.value), question
         )
@@ -315,6 +342,7 @@ class Past:
             rnd=drawn.rnd,
             tid_minute=self._tid_minutes[index],
             bought=self._histories[self._bought[index]],
+            debts=() if index % INDEBTED_EVERY else self._open_debts(index),
         )
 
     def _seller(self, at: int) -> tuple[Any, ...]:
@@ -345,6 +373,20 @@ class Past:
             key = int.from_bytes(derived.key)
             wanted.append(_Wanted(key, token["tid"], request["rnd"], request["value"]))
         return wanted
+
+
+def _which(debts: Sequence[Owed]) -> int:
+    """Return which debts of a household are open, as bits."""
+    return sum(1 << DEBT_KINDS.index(owed.row["kind"]) for owed in debts)
+
+
+def _own_of(debts: Sequence[Owed]) -> list[Any]:
+    """Return what a sale has of its debts; see ``OWN``."""
+    own: list[Any] = []
+    for owed in debts:
+        row = owed.row
+        own += (row["id"], row["number"], row["ledger_account_id"], owed.balance_minor)
+    return own + [0] * (OF_A_DEBT * (DEBTS_EACH - len(debts)))
 
 
 def _address(seller: int) -> str:

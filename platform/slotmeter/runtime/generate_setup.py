@@ -26,7 +26,7 @@ from slotmeter.services.principals import Principals
 from slotmeter.services.registry import Registry, UtilityInfo, vending_key_id
 from slotmeter.tariff_packs import pack_texts
 from slotmeter.units import epoch_us
-from slotmeter.vending.ledger import Posting, till_account
+from slotmeter.vending.ledger import OPENING, Posting, till_account
 from slotmeter.vending.pricing.engine import price_tender
 from slotmeter.vending.pricing.situation import ChargeState, Situation
 from slotmeter.vending.receipts.assembly import line_dicts
@@ -166,7 +166,7 @@ async def _sellers(
 
 def _codes(tariff: Tariff, time_zone: str) -> set[str]:
     """Return the ledger accounts that sales under a tariff move, beside tills."""
-    codes = {ROUNDING}
+    codes = {ROUNDING, OPENING}
     situation = Situation(0, time_zone, account_number="C1")
     months = tuple(ChargeState(item.code, "2026-01", 0) for item in tariff.fixed_items)
     for tender in TENDERS:

@@ -25,6 +25,7 @@ from slotmeter.ports import (
     Step,
     Then,
 )
+from slotmeter.runtime.generate_debts import Owed
 from slotmeter.runtime.generate_people import Household
 from slotmeter.runtime.generate_plan import HOUSEHOLD, IDS_PER_SALE, Plan, Seller
 from slotmeter.services.access import rights_of
@@ -33,6 +34,7 @@ from slotmeter.services.sale_issue import Begun, Made, issue_sale
 from slotmeter.storage.bulk import BulkRows
 from slotmeter.storage.statements import catalogue
 from slotmeter.units import Money
+from slotmeter.vending.ledger import debt_account
 
 __all__ = ["ISSUED_AFTER_US", "NOTHING_BOUGHT", "Bought", "Customer", "Question", "Sold", "Till"]
 
@@ -40,6 +42,7 @@ FILLED: Final = frozenset(
     {
         *HOUSEHOLD,
         *("utility", "branch", "principal", "tariff", "tariff_version", "supply_group"),
+        *("debt", "debt_taken", "debt_log"),
         *("sale", "token", "charge", "journal", "posting", "ledger_account", "sequence", "act"),
     }
 )
@@ -125,6 +128,7 @@ class Question:
         rnd: 4 random bits.
         tid_minute: of the meter's last token; 0 for none.
         bought: in this month before.
+        debts: that are open, as they are before.
     """
 
     customer: Customer
@@ -140,6 +144,7 @@ class Question:
     rnd: int
     tid_minute: int
     bought: Bought
+    debts: tuple[Owed, ...] = ()
 
     @property
     def issued_us(self) -> int:
@@ -160,6 +165,16 @@ class Sold:
     def bought(self) -> Bought:
         """Return what the household has bought with it."""
         return self.question.bought.after(self.question.month[0], self.begun, self.steps)
+
+    @property
+    def debts(self) -> tuple[Owed, ...]:
+        """Return what is left of the debts."""
+        taken: dict[Any, Any] = {
+            step.row["debt_id"]: step.row["minor"]
+            for step in self.steps
+            if isinstance(step, Insert) and step.table == "debt_taken"
+        }
+        return tuple(owed.less(taken.get(owed.row["id"], 0)) for owed in self.question.debts)
 
 
 class Till:
@@ -196,7 +211,7 @@ class Till:
         ids = iter(range(question.first_id, question.first_id + IDS_PER_SALE))
         rows = _answered(begin.reads(), self._answers(question, seller))
         changes: Changes[Begun] = begin.decide(rows, ids.__next__)
-        self._take(changes.steps, ids.__next__, question.at_us, group_seq)
+        self._take(changes.steps, ids.__next__, question.at_us, group_seq, {})
         return Sold(question, changes.result, changes.steps, ids.__next__)
 
     def issue(self, sold: Sold, made: Sequence[Made], group_seq: int) -> None:
@@ -207,12 +222,18 @@ class Till:
         rows = _answered(sold.begun.reads(), answers)
         issued_us = sold.question.issued_us
         issued = issue_sale(sold.begun, made, rows, sold.new_id, now_us=issued_us)
-        self._take(issued.steps, sold.new_id, issued_us, group_seq)
+        states = {owed.row["id"]: "open" if owed.balance_minor else "closed" for owed in sold.debts}
+        self._take(issued.steps, sold.new_id, issued_us, group_seq, states)
 
     def _take(
-        self, steps: Sequence[Step], new_id: Callable[[], int], at_us: int, group_seq: int
+        self,
+        steps: Sequence[Step],
+        new_id: Callable[[], int],
+        at_us: int,
+        group_seq: int,
+        debt_states: Mapping[int, str],
     ) -> None:
-        others = self._rows.take(steps, new_id, at_us, group_seq)
+        others = self._rows.take(steps, new_id, at_us, group_seq, debt_states=debt_states)
         unknown = [step.statement for step in others if step.statement != "sequence_next"]
         # Each process would open an account of its own.
         unknown += [
@@ -267,7 +288,9 @@ class Till:
             "sale_by_principal": nothing,
             "tokens_of_sale": nothing,
             "debts_of_sale": nothing,
-            "meter_for_sale": lambda _params: [self._meter(question.customer)],
+            "debts_for_sale": lambda _params: [owed.as_read() for owed in question.debts],
+            "debt_repayments_for_sale": nothing,  # only instalments ask
+            "meter_for_sale": lambda _params: [self._meter(question)],
             "tariff_in_force": lambda _params: [self._tariff],
             "branch": lambda _params: [{"code": seller.branch_code, "name": seller.branch_name}],
             "sold_in_window": window,
@@ -277,8 +300,9 @@ class Till:
             "sequence": lambda _params: [{"next_value": question.receipt}],
         }
 
-    def _meter(self, customer: Customer) -> Row:
-        plan, who = self._plan, customer.who
+    def _meter(self, question: Question) -> Row:
+        plan, customer = self._plan, question.customer
+        who = customer.who
         return {
             **self._unknown,
             "meter_id": customer.meter_id,
@@ -295,6 +319,7 @@ class Till:
             "area": who.area,
             "account_id": customer.account_id,
             "account_number": who.number,
+            "indebted_account_id": customer.account_id if question.debts else None,
             "currency": plan.currency,
             "customer_number": who.number,
             "customer_name": who.name,
@@ -307,6 +332,8 @@ class Till:
 
     def _ledger_accounts(self, question: Question, params: Params) -> Sequence[Row]:
         known = {**self._plan.accounts, f"till:{question.seller.branch_code}": question.till_id}
+        for owed in question.debts:
+            known[debt_account(owed.row["number"])] = owed.row["ledger_account_id"]
         codes = [code for name, code in params.items() if name != "utility_id" and code in known]
         return [self._account(known[code], code) for code in codes]
 

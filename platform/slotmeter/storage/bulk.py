@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Protocol, Self
 
 import msgspec
@@ -40,6 +41,7 @@ FOLDED_TABLES: Final = frozenset(table for table, _ in FOLDED.values())
 
 BALANCE: Final = "ledger_add"
 RESERVED: Final = "ledger_reserve"
+REPAID: Final = "debt_take"
 
 Values = tuple[SqlValue, ...]
 
@@ -96,6 +98,9 @@ class _Fold:
         return tuple(row[name] if name in row else self.defaults[name] for name in names)
 
 
+_NO_DEBTS: Final[Mapping[int, str]] = MappingProxyType({})
+
+
 class _OpenSeal(UnitSeal):
     """Tells what it has noted."""
 
@@ -123,13 +128,20 @@ class BulkRows:
         self.moved: Counter[int] = Counter()
         """What each ledger account, by id, was debited with in all; minor units."""
         self._seals = Seals(layout)
+        self._debt_state = layout.updated("debt", ["state"])
         self._folds = {name: _Fold.of(name, layout) for name in FOLDED}
         self._rows: dict[str, list[dict[str, SqlValue]]] = {}
         self._open: dict[tuple[str, SqlValue], dict[str, SqlValue]] = {}
         self._reserved_minor = 0
 
     def take(
-        self, steps: Iterable[Step], new_id: NewId, at_us: int, group_seq: int
+        self,
+        steps: Iterable[Step],
+        new_id: NewId,
+        at_us: int,
+        group_seq: int,
+        *,
+        debt_states: Mapping[int, str] = _NO_DEBTS,
     ) -> list[Update]:
         """Keep what a unit writes; return its updates that only the caller can follow.
 
@@ -138,6 +150,7 @@ class BulkRows:
             new_id: gives the id of its entry in the audit.
             at_us: when the unit is written.
             group_seq: number of the group that it is sealed in.
+            debt_states: what becomes of the debts that it repays, by their ids.
         """
         others: list[Update] = []
         seal = _OpenSeal(self._seals)
@@ -150,6 +163,9 @@ class BulkRows:
             elif step.statement == BALANCE:
                 account: Any = step.params["ledger_account_id"]
                 self.moved[account] += step.params["amount"]  # type: ignore[operator]  # minor
+            elif step.statement == REPAID and self._debt_state is not None:
+                debt_id: Any = step.params["debt_id"]
+                seal.touched(self._debt_state, [(debt_id, debt_states[debt_id])])
             elif step.statement == RESERVED:
                 self._reserved_minor += step.params["amount"]  # type: ignore[operator]  # minor
             else:
@@ -228,8 +244,18 @@ class BulkTarget(Protocol):
         """Add to the balances of ledger accounts, by id; minor units, debit positive."""
         ...
 
-    def count_on(self, utility_id: int, *, next_id: int, next_receipt: int) -> None:
-        """Let ids and receipt numbers go on behind those that were given."""
+    def close_debts(self, debt_ids: Sequence[int]) -> None:
+        """Close debts that were repaid."""
+        ...
+
+    def count_on(self, utility_id: int, next_id: int, sequences: Mapping[str, int]) -> None:
+        """Let ids and numbers go on behind those that were given.
+
+        Args:
+            utility_id: whose.
+            next_id: the first id that is free.
+            sequences: the next number of each, by name.
+        """
         ...
 
     def make_indexes(self) -> Iterator[tuple[int, int]]:

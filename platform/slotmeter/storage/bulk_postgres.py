@@ -59,9 +59,6 @@ UNBALANCED: Final = """
 SELECT journal_id FROM posting GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0 LIMIT 1
 """
 
-COPY_ROWS: Final = 50_000
-"""Rows of one COPY at most: those of households come as a stream."""
-
 
 class BulkServer:
     """A database on PostgreSQL while it is filled: a ``bulk.BulkTarget``.
@@ -165,11 +162,21 @@ class BulkServer:
             list(moved.values()),
         )
 
-    def count_on(self, utility_id: int, *, next_id: int, next_receipt: int) -> None:
-        """Let ids and receipt numbers go on behind those that were given."""
+    def close_debts(self, debt_ids: Sequence[int]) -> None:
+        """Close debts that were repaid."""
+        self._execute(
+            "UPDATE debt SET state = 'closed' FROM unnest($1::BIGINT[]) AS repaid (of) "
+            "WHERE id = of",
+            list(debt_ids),
+        )
+
+    def count_on(self, utility_id: int, next_id: int, sequences: Mapping[str, int]) -> None:
+        """Let ids and numbers go on behind those that were given."""
         self._execute("UPDATE id_block SET next_id = $1 WHERE name = 'id'", next_id)
-        self._execute("DELETE FROM sequence WHERE utility_id = $1 AND name = 'receipt'", utility_id)
-        self._execute("INSERT INTO sequence VALUES ($1, 'receipt', $2)", utility_id, next_receipt)
+        for name, value in sequences.items():
+            delete = "DELETE FROM sequence WHERE utility_id = $1 AND name = $2"
+            self._execute(delete, utility_id, name)
+            self._execute("INSERT INTO sequence VALUES ($1, $2, $3)", utility_id, name, value)
 
     def _execute(self, text: str, *values: Any) -> None:
         self._wait(self._connection.execute(text, *values, timeout=None))

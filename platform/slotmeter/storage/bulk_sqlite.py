@@ -89,12 +89,19 @@ class BulkFile:
             [(minor, account_id) for account_id, minor in moved.items()],
         )
 
-    def count_on(self, utility_id: int, *, next_id: int, next_receipt: int) -> None:
-        """Let ids and receipt numbers go on behind those that were given."""
+    def close_debts(self, debt_ids: Sequence[int]) -> None:
+        """Close debts that were repaid."""
+        self._connection.executemany(
+            "UPDATE debt SET state = 'closed' WHERE id = ?", [(debt_id,) for debt_id in debt_ids]
+        )
+
+    def count_on(self, utility_id: int, next_id: int, sequences: Mapping[str, int]) -> None:
+        """Let ids and numbers go on behind those that were given."""
         execute = self._connection.execute
         execute("UPDATE id_block SET next_id = ? WHERE name = 'id'", (next_id,))
-        execute("DELETE FROM sequence WHERE utility_id = ? AND name = 'receipt'", (utility_id,))
-        execute("INSERT INTO sequence VALUES (?, 'receipt', ?)", (utility_id, next_receipt))
+        for name, value in sequences.items():
+            execute("DELETE FROM sequence WHERE utility_id = ? AND name = ?", (utility_id, name))
+            execute("INSERT INTO sequence VALUES (?, ?, ?)", (utility_id, name, value))
 
     def make_indexes(self) -> Iterator[tuple[int, int]]:
         """Make the indexes again; yield how many are made, and how many there are, as it goes."""
