@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from slotmeter.security.software import SoftwareSecurityModule
 from slotmeter.testing.api_town import ApiTown, Reply
+from slotmeter.testing.small_utility import VENDING_KEY, SmallMeter, meter_number
 
 pytestmark = pytest.mark.both_databases
 
@@ -139,3 +142,144 @@ async def test_a_trace_is_of_a_token_or_of_a_receipt(
     api: ApiTown, sold: dict[str, Any], body: dict[str, Any]
 ) -> None:
     assert (await traced(api, "auditor", **body)).status == 422
+
+
+# --- tokens that no sale made ---------------------------------------------------------------------
+
+SOLE_TRACES = "/api/v1/audit/token-traces"
+NEW_KEY = "krn-2"
+
+
+@pytest.fixture
+async def meter(api: ApiTown) -> SmallMeter:
+    """A meter, a key that it can be changed to, and people who make and who look."""
+    vault = SoftwareSecurityModule.open(api.path.parent)
+    await vault.load(NEW_KEY, replace(VENDING_KEY, key=VENDING_KEY.key[::-1], krn=2))
+    await vault.close()
+    await api.join("till", "vendor", kind="service")
+    await api.join("boss", "supervisor")
+    await api.join("auditor", "auditor")
+    await api.join("viewer", "viewer")
+    return await api.utility.add_meter(online=False)
+
+
+async def cleared(api: ApiTown, meter: SmallMeter) -> dict[str, Any]:
+    """Make a token that clears tamper."""
+    body = {"request_id": "m1", "kind": "clear_tamper", "reason": "a truck hit the wall"}
+    reply = await api.post(f"/api/v1/meters/{meter.number}/tokens", "boss", json=body)
+    assert reply.status == 201
+    made: dict[str, Any] = reply.json
+    return made
+
+
+async def test_a_management_token_leads_to_who_asked_for_it_from_where_and_why(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    made = await cleared(api, meter)
+
+    reply = await api.post(SOLE_TRACES, "auditor", json={"token": made["digits"]})
+
+    found, act = reply.json, reply.json["act"]
+    assert (found["meter"], found["token"]["purpose"]) == (meter.number, "clear_tamper")
+    assert (act["what"], act["by"], act["reason"]) == (
+        "token.manage",
+        "boss",
+        "a truck hit the wall",
+    )
+    assert act["address"] == "127.0.0.1"
+    assert act["api_key_id"] is not None
+    assert found["management_token"] == made["id"]
+    assert found["receipts"] == []
+    assert len(found["entries"]) == 1
+
+
+async def test_it_is_masked_for_who_may_not_see_it_and_a_look_is_an_act(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    made = await cleared(api, meter)
+
+    [seen, masked, own] = [
+        (await api.post(SOLE_TRACES, who, json={"token": made["digits"]})).json
+        for who in ("auditor", "viewer", "boss")
+    ]
+
+    who = api.callers["auditor"].principal.id
+    assert (seen["token_in_clear"], seen["token"]["digits"]) == (True, made["digits"])
+    assert masked["token"]["digits"] == "*" * 16 + made["digits"][-4:]
+    assert own["token_in_clear"] is True
+    assert await acts(api) == [(f"token:{seen['token_id']}", who)]
+
+
+async def test_a_token_of_a_set_leads_to_the_change_and_to_the_sales_that_list_it(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    path = f"/api/v1/meters/{meter.number}/key-change"
+    made = await api.post(path, "boss", json={"key": NEW_KEY, "reason": "new key"})
+    body = {"sale_id": "s1", "meter": meter.number, "tendered": "116.00"}
+    sold = await api.post(SALES, "till", json=body)
+    digits = made.json["tokens"][0]["digits"]
+
+    found = (await api.post(SOLE_TRACES, "boss", json={"token": digits})).json
+
+    assert found["key_change"] == made.json["id"]
+    assert (found["act"]["what"], found["act"]["reason"]) == ("key.change", "new key")
+    assert found["act"]["data"]["before"]["krn"] == 1
+    assert found["act"]["data"]["after"]["krn"] == 2
+    assert found["receipts"] == [sold.json["receipt_number"]]
+
+
+async def test_a_replacement_leads_to_the_token_that_it_stands_for(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    body = {"sale_id": "s1", "meter": meter.number, "tendered": "116.00"}
+    sold = await api.post(SALES, "till", json=body)
+    path = f"/api/v1/meters/{meter.number}/key-change"
+    change = await api.post(path, "boss", json={"key": NEW_KEY, "reason": "new key"})
+    at = f"/api/v1/key-changes/{change.json['id']}"
+    await api.post(f"{at}/declare", "boss", json={"reason": "the customer says so"})
+    asked = {"token": change.json["unused"][0]["token"], "reason": "never typed"}
+    made = await api.post(f"{at}/replacements", "boss", json=asked)
+
+    found = (await api.post(SOLE_TRACES, "boss", json={"token": made.json["digits"]})).json
+
+    assert (found["token"]["purpose"], found["token"]["amount"]) == ("replacement", "5.0")
+    assert found["act"]["what"] == "key.replace"
+    assert found["act"]["data"]["before"]["receipt_number"] == sold.json["receipt_number"]
+
+
+async def test_the_credit_of_a_swapped_meter_leads_to_the_swap(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    body = {
+        "request_id": "w1",
+        "new": meter_number(900),
+        "credit": "12.3",
+        "reason": "the display was dark",
+    }
+    swapped = await api.post(f"/api/v1/meters/{meter.number}/swap", "boss", json=body)
+    assert swapped.status == 201, swapped.content
+
+    found = (await api.post(SOLE_TRACES, "boss", json={"token": swapped.json["token"]})).json
+
+    assert (found["act"]["what"], found["act"]["by"]) == ("ledger.swap", "boss")
+    assert found["act"]["data"]["old"] == meter.number
+    assert found["meter"] == meter_number(900)
+
+
+async def test_a_token_is_traced_by_its_id_as_well(api: ApiTown, meter: SmallMeter) -> None:
+    made = await cleared(api, meter)
+    by_digits = (await api.post(SOLE_TRACES, "boss", json={"token": made["digits"]})).json
+
+    reply = await api.post(SOLE_TRACES, "boss", json={"token_id": by_digits["token_id"]})
+
+    assert reply.json == by_digits
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"token": "1" * 20}, 404), ({"token_id": 1}, 404), ({}, 422), ({"token_id": 0}, 422)],
+)
+async def test_what_was_not_made_here_has_no_trace(
+    api: ApiTown, meter: SmallMeter, body: dict[str, Any], status: int
+) -> None:
+    assert (await api.post(SOLE_TRACES, "auditor", json=body)).status == status

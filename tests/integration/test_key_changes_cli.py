@@ -118,3 +118,18 @@ def test_a_management_token_is_made_once_for_each_request(run: Run) -> None:
     assert first[0] == EXIT_OK
     assert len(first[1].replace(" ", "").strip()) == 20
     assert again[1] == first[1]
+
+
+def test_a_token_of_a_set_is_traced_to_who_made_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, _ = run("key-change", "issue", METER, "--to", "600727-2", "--json", who="boss")
+    made = json.loads(out)
+    monkeypatch.setattr("sys.stdin", io.StringIO(made["tokens"][0]["digits"] + "\n"))
+
+    code, said, _ = run("audit", "trace", who="boss")
+
+    assert code == EXIT_OK
+    assert f"for meter {METER}: key_change" in said
+    assert "made for  boss at" in said
+    assert f"belongs   to key change {made['id']}" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import Field, model_validator
@@ -9,12 +10,13 @@ from pydantic import Field, model_validator
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.models import Body, Instant, Money, Out
 from slotmeter.api.route import OK, Route, post
-from slotmeter.ports import Right
+from slotmeter.ports import Right, Row
+from slotmeter.services.audit_token_trace import TokenTrace
 from slotmeter.services.audit_trace import Trace, TracedToken
 from slotmeter.units import Commodity, commodity_quantity, iso_utc
 from slotmeter.units import Money as Minor
 
-__all__ = ["ROUTES", "trace_document"]
+__all__ = ["ROUTES", "token_trace_document", "trace_document"]
 
 HASH_CHARACTERS: Final = 64
 
@@ -200,15 +202,7 @@ def trace_document(trace: Trace) -> TraceDocument:
 
 def _what_followed(trace: Trace) -> dict[str, Any]:
     return {
-        "steps": [
-            TraceStep(
-                at=iso_utc(row["at_us"]),
-                command_id=row["command_id"],
-                state=row["state"],
-                detail=row["detail"],
-            )
-            for row in trace.steps
-        ],
+        "steps": _steps(trace.steps),
         "postings": [
             TracePosting(
                 at=iso_utc(row["at_us"]),
@@ -228,16 +222,32 @@ def _what_followed(trace: Trace) -> dict[str, Any]:
             TracePrint(at=iso_utc(row["at_us"]), form=row["form"], by=row["by"])
             for row in trace.prints
         ],
-        "entries": [
-            TraceEntry(
-                entry=row["id"],
-                group=row["group_seq"],
-                at=iso_utc(row["at_us"]),
-                hash=bytes(row["hash"]).hex(),
-            )
-            for row in trace.entries
-        ],
+        "entries": _entries(trace.entries),
     }
+
+
+def _steps(rows: Sequence[Row]) -> list[TraceStep]:
+    return [
+        TraceStep(
+            at=iso_utc(row["at_us"]),
+            command_id=row["command_id"],
+            state=row["state"],
+            detail=row["detail"],
+        )
+        for row in rows
+    ]
+
+
+def _entries(rows: Sequence[Row]) -> list[TraceEntry]:
+    return [
+        TraceEntry(
+            entry=row["id"],
+            group=row["group_seq"],
+            at=iso_utc(row["at_us"]),
+            hash=bytes(row["hash"]).hex(),
+        )
+        for row in rows
+    ]
 
 
 _OPERATION: Final = ("number", "kind", "by", "reason")
@@ -275,6 +285,87 @@ def _token(token: TracedToken, amount: str) -> TraceToken:
     )
 
 
+class TokenTraceBody(Body):
+    """A token by its digits, or by its id: one of the two."""
+
+    token: str | None = Field(
+        default=None, min_length=20, max_length=32, description="Its 20 digits; may hold blanks."
+    )
+    token_id: int | None = Field(default=None, ge=1, description="As lists of tokens name it.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TokenTraceBody:
+        if (self.token is None) == (self.token_id is None):
+            raise ValueError("give token or token_id, one of the two")
+        return self
+
+
+class TraceAct(Out):
+    """Who asked for a token, from where, and why."""
+
+    at: Instant
+    what: str
+    by: str | None = Field(description="Null for somebody at the server's own command line.")
+    api_key_id: int | None
+    address: str
+    request_id: str
+    reason: str
+    data: dict[str, Any]
+
+
+class TokenTraceDocument(Out):
+    """Everything that is known of a token that no sale made, or of one by itself."""
+
+    token_id: int
+    meter: str
+    commodity: str
+    token: TraceToken
+    token_in_clear: bool
+    receipts: list[str] = Field(description="Receipts that list it; trace these for the rest.")
+    act: TraceAct | None = Field(description="Null where a sale made it.")
+    key_change: int | None = Field(description="The change of key whose set it belongs to.")
+    management_token: int | None = Field(description="Its id in the meter's list of these.")
+    steps: list[TraceStep]
+    entries: list[TraceEntry]
+
+
+async def trace_any_token(call: Call[TokenTraceBody, Nothing]) -> Answer:
+    """Say who made a token without a sale, where, when and why, and its delivery."""
+    body, traces = call.body, call.services.token_traces
+    if body.token is not None:
+        found = await traces.of_digits(call.caller, body.token)
+    else:
+        found = await traces.of_id(call.caller, body.token_id or 0)
+    return json_answer(token_trace_document(found))
+
+
+def token_trace_document(trace: TokenTrace) -> TokenTraceDocument:
+    """Return the trace of a token as people and programs read it."""
+    row, act = trace.row, trace.act
+    kind = commodity_quantity(Commodity(row["commodity"]))
+    return TokenTraceDocument(
+        token_id=row["id"],
+        meter=row["meter"],
+        commodity=row["commodity"],
+        token=_token(trace.token, kind(row["amount"]).sold_text),
+        token_in_clear=trace.in_clear,
+        receipts=list(trace.receipts),
+        act=None
+        if act is None
+        else TraceAct(
+            at=iso_utc(act["at_us"]),
+            data=dict(trace.data),
+            **{name: act[name] for name in _ACT},
+        ),
+        key_change=trace.key_change_id,
+        management_token=trace.management_id,
+        steps=_steps(trace.steps),
+        entries=_entries(trace.entries),
+    )
+
+
+_ACT: Final = ("what", "by", "api_key_id", "address", "request_id", "reason")
+
 ROUTES: Final[tuple[Route, ...]] = (
     post(
         "/audit/traces",
@@ -283,6 +374,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         Right.SALES_ALL,
         {OK: TraceDocument},
         body=TraceBody,
+        problems=(404,),
+    ),
+    post(
+        "/audit/token-traces",
+        trace_any_token,
+        "audit",
+        Right.SALES_ALL,
+        {OK: TokenTraceDocument},
+        body=TokenTraceBody,
         problems=(404,),
     ),
 )

@@ -16,6 +16,7 @@ from slotmeter.ports import Caller, Clock, ReadingStore
 if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
     from slotmeter.services.access import Access
+    from slotmeter.services.audit_token_trace import TokenTraces
     from slotmeter.services.audit_trace import AuditTrace
     from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.command_requests import CommandRequests
@@ -50,6 +51,7 @@ class Services:
     keys: KeyDesk
     codings: CodingOffice
     traces: AuditTrace
+    token_traces: TokenTraces
     readings: ReadingStore
     feed: EventFeed
     clock: Clock

@@ -278,25 +278,47 @@ def _trace(options: argparse.Namespace) -> int:
     document = asyncio.run(_traced(options))
     if options.json:
         print(json.dumps(document, indent=2))
+    elif "token_id" in document:
+        _print_token_trace(document)
     else:
         _print_trace(document)
     return EXIT_OK
 
 
 async def _traced(options: argparse.Namespace) -> dict[str, Any]:
-    from slotmeter.api.audit import trace_document
+    from slotmeter.api.audit import token_trace_document, trace_document
     from slotmeter.ports import Right
+    from slotmeter.services.audit_token_trace import TokenTraces
     from slotmeter.services.audit_trace import AuditTrace
 
     async with open_folder(options.data) as folder, folder.vault() as vault:
         caller = await caller_of(options, folder, Right.SALES_ALL)
-        traces = AuditTrace(folder.database, folder.clock, vault.tokens)
+        parts, reason = (folder.database, folder.clock, vault.tokens), options.reason
+        traces = AuditTrace(*parts)
         if options.receipt is not None:
-            found = await traces.of_receipt(caller, options.receipt, reason=options.reason)
-        else:
-            digits = await asyncio.to_thread(sys.stdin.readline)
-            found = await traces.of_token(caller, digits, reason=options.reason)
+            found = await traces.of_receipt(caller, options.receipt, reason=reason)
+            return trace_document(found).model_dump(mode="json")
+        digits = await asyncio.to_thread(sys.stdin.readline)
+        alone = await TokenTraces(*parts).of_digits(caller, digits, reason=reason)
+        if not alone.receipts:
+            return token_trace_document(alone).model_dump(mode="json")
+        found = await traces.of_receipt(caller, alone.receipts[0], reason=reason)
     return trace_document(found).model_dump(mode="json")
+
+
+def _print_token_trace(found: dict[str, Any]) -> None:
+    token, act = found["token"], found["act"]
+    print(f"token {found['token_id']} for meter {found['meter']}: {token['purpose']}")
+    print(f"  token     {token['digits'] or '-'} {token['state']}")
+    if act is not None:
+        print(f"  made for  {act['by'] or act['address']} at {act['at']}: {act['reason']}")
+        print(f"            {act['what']} from {act['address']}, {act['request_id']}")
+    if found["key_change"] is not None:
+        print(f"  belongs   to key change {found['key_change']}")
+    for step in found["steps"]:
+        print(f"  delivery  {step['at']} {step['state']} {step['detail']}".rstrip())
+    for entry in found["entries"]:
+        print(f"  sealed    entry {entry['entry']} in group {entry['group']}")
 
 
 def _print_trace(found: dict[str, Any]) -> None:

@@ -35,6 +35,7 @@ from slotmeter.runtime.vault_tasks import (
 from slotmeter.security.site_tables import open_vault
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
+from slotmeter.services.audit_token_trace import TokenTraces
 from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus, CommandsChanged, EventsRecorded
 from slotmeter.services.coding_office import CodingOffice
@@ -174,6 +175,7 @@ class Runtime:
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
             codings=self._codings(database, vault, bus, tids),
             traces=AuditTrace(database, self.clock, vault.tokens),
+            token_traces=TokenTraces(database, self.clock, vault.tokens),
             readings=readings,
             feed=feed,
             clock=self.clock,

@@ -30,7 +30,15 @@ from slotmeter.services.access import caller_act
 from slotmeter.services.token_secrecy import masked
 from slotmeter.units import epoch_us
 
-__all__ = ["AuditTrace", "Trace", "TracedToken"]
+__all__ = [
+    "TRACED",
+    "AuditTrace",
+    "Trace",
+    "TracedToken",
+    "digits_of",
+    "record_reading",
+    "traced_token",
+]
 
 TOKEN_DIGITS: Final = 20
 TRACED: Final = "traced"
@@ -101,8 +109,8 @@ class AuditTrace:
             NotFound: ``token_unknown``.
             Unavailable: ``token_unreadable``.
         """
-        plain = "".join(digits.replace("-", " ").split())
-        if len(plain) != TOKEN_DIGITS or not plain.isdecimal():
+        plain = digits_of(digits)
+        if plain is None:
             raise _unknown()
         params: dict[str, SqlValue] = {
             "utility_id": caller.principal.utility_id,
@@ -136,25 +144,8 @@ class AuditTrace:
         has_digits = any(token["digits"] is not None for token in rows["tokens"])
         in_clear = is_own or Right.TOKENS_ALL in principal.rights
         if in_clear and has_digits and not is_own:
-            await self._record(caller, receipt_number, reason)
+            await record_reading(self._uow, self._clock, caller, receipt_number, reason)
         return self._made(rows, in_clear=in_clear)
-
-    async def _record(self, caller: Caller, receipt_number: str, reason: str) -> None:
-        """Write down who sees the tokens, before they do."""
-        at_us = epoch_us(self._clock.now())
-
-        def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
-            act = caller_act(
-                caller,
-                new_id,
-                at_us,
-                what="token.read",
-                subject=receipt_number,
-                reason=reason,
-            )
-            return Changes(None, [act])
-
-        await self._uow.run([], decide)
 
     def _made(self, rows: Rows, *, in_clear: bool) -> Trace:
         sale = rows["sale"][0]
@@ -162,7 +153,7 @@ class AuditTrace:
         return Trace(
             sale=sale,
             act=json.loads(sale["act"]),
-            tokens=[self._token(row, in_clear=in_clear) for row in rows["tokens"]],
+            tokens=[traced_token(row, self._safe, in_clear=in_clear) for row in rows["tokens"]],
             steps=rows["steps"],
             postings=rows["postings"],
             operations=rows["operations"],
@@ -171,22 +162,50 @@ class AuditTrace:
             in_clear=in_clear,
         )
 
-    def _token(self, row: Row, *, in_clear: bool) -> TracedToken:
-        digits = row["digits"]
-        if digits is not None:
-            opened = self._safe.open(digits)
-            digits = opened if in_clear else masked(opened)
-        names = ("purpose", "state", "amount", "tid_minute", "key_id", "created_us", "issued_us")
-        return TracedToken(
-            digits=digits,
-            accepted_us=row["accepted_us"],
-            accepted_by=row["accepted_by"],
-            **{name: row[name] for name in names},
-        )
+
+def digits_of(text: str) -> str | None:
+    """Return the digits of a token as people write it; None where it is none."""
+    plain = "".join(text.replace("-", " ").split())
+    return plain if len(plain) == TOKEN_DIGITS and plain.isdecimal() else None
+
+
+def traced_token(row: Row, safe: TokenSafe, *, in_clear: bool) -> TracedToken:
+    """Return a row of ``token`` with its digits in clear or masked.
+
+    Raises:
+        Unavailable: ``token_unreadable``.
+    """
+    digits = row["digits"]
+    if digits is not None:
+        opened = safe.open(digits)
+        digits = opened if in_clear else masked(opened)
+    names = ("purpose", "state", "amount", "tid_minute", "key_id", "created_us", "issued_us")
+    return TracedToken(
+        digits=digits,
+        accepted_us=row["accepted_us"],
+        accepted_by=row["accepted_by"],
+        **{name: row[name] for name in names},
+    )
+
+
+async def record_reading(
+    uow: UnitOfWork, clock: Clock, caller: Caller, subject: str, reason: str
+) -> None:
+    """Write down who sees tokens that somebody else made, before they do."""
+    at_us = epoch_us(clock.now())
+
+    def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
+        act = caller_act(caller, new_id, at_us, what="token.read", subject=subject, reason=reason)
+        return Changes(None, [act])
+
+    await uow.run([], decide)
 
 
 def _unknown() -> NotFound:
-    return NotFound("token_unknown", "no token with these digits was sold here")
+    return NotFound(
+        "token_unknown",
+        "no token with these digits was sold here; one that no sale made has a trace of its own",
+    )
 
 
 def _reads(utility_id: int, receipt_number: str) -> list[Read]:

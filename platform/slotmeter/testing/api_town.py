@@ -26,6 +26,7 @@ from slotmeter.config import LimitsConfig
 from slotmeter.ports import Caller
 from slotmeter.security.software import SoftwareSecurityModule, create_vault
 from slotmeter.services.access import Access, Origin
+from slotmeter.services.audit_token_trace import TokenTraces
 from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus
 from slotmeter.services.coding_office import CodingOffice
@@ -218,6 +219,7 @@ def _services(
         access=Access(database, clock),
         queries=Queries(database, clock, sample_safe()),
         traces=AuditTrace(database, clock, sample_safe()),
+        token_traces=TokenTraces(database, clock, sample_safe()),
         selling=Selling(
             database,
             security,

@@ -14,7 +14,9 @@ __all__ = ["READS", "UPDATES"]
 
 _t = METADATA.tables
 _account = _t["account"]
+_act = _t["act"]
 _branch = _t["branch"]
+_change = _t["key_change"]
 _checkpoint = _t["audit_checkpoint"]
 _command = _t["command"]
 _customer = _t["customer"]
@@ -22,7 +24,9 @@ _entry = _t["audit_entry"]
 _group = _t["audit_group"]
 _journal = _t["journal"]
 _ledger = _t["ledger_account"]
+_link = _t["key_change_token"]
 _log = _t["command_log"]
+_managed = _t["management_token"]
 _meter = _t["meter"]
 _operation = _t["ledger_operation"]
 _point = _t["supply_point"]
@@ -36,6 +40,33 @@ _version = _t["tariff_version"]
 
 _approver = _principal.alias("approver")
 _author = _principal.alias("author")
+
+_TRACED = (
+    select(
+        _token.c.id,
+        _token.c.utility_id,
+        _token.c.meter_id,
+        _token.c.sale_row_id,
+        _token.c.purpose,
+        _token.c.digits,
+        _token.c.state,
+        _token.c.amount,
+        _token.c.tid_minute,
+        _token.c.key_id,
+        _token.c.created_us,
+        _token.c.issued_us,
+        _token.c.accepted_us,
+        _token.c.accepted_by,
+        _meter.c.number.label("meter"),
+        _meter.c.commodity,
+        _sale.c.receipt_number,
+        _sale.c.principal_id.label("sold_by_id"),
+    )
+    .select_from(_token)
+    .join(_meter, _meter.c.id == _token.c.meter_id)
+    .outerjoin(_sale, _sale.c.id == _token.c.sale_row_id)
+    .where(_token.c.utility_id == bindparam("utility_id"))
+)
 
 READS: dict[str, Select[Any]] = {
     "audit_newest_group": select(_group.c.seq, _group.c.at_us, _group.c.hash)
@@ -158,6 +189,38 @@ READS: dict[str, Select[Any]] = {
     .join(_principal, _principal.c.id == _print.c.principal_id)
     .where(_print.c.sale_row_id == bindparam("sale_row_id"))
     .order_by(_print.c.id),
+    "trace_token": _TRACED.where(_token.c.digits_index == bindparam("digits_index"))
+    .order_by(_token.c.id)
+    .limit(bindparam("limit")),
+    "trace_token_by_id": _TRACED.where(_token.c.id == bindparam("id")),
+    "trace_change": select(_change.c.id, _change.c.state)
+    .join(_link, _link.c.key_change_id == _change.c.id)
+    .where(_link.c.token_id == bindparam("token_id")),
+    "trace_managed": select(_managed.c.id).where(_managed.c.token_id == bindparam("token_id")),
+    "trace_steps": select(_log.c.at_us, _log.c.state, _log.c.detail, _log.c.command_id)
+    .join(_command, _command.c.id == _log.c.command_id)
+    .where(
+        _command.c.meter_id == bindparam("meter_id"),
+        _command.c.token_id == bindparam("token_id"),
+    )
+    .order_by(_log.c.id),
+    "trace_acts": select(
+        _act.c.id,
+        _act.c.at_us,
+        _act.c.principal_id,
+        _act.c.api_key_id,
+        _act.c.address,
+        _act.c.request_id,
+        _act.c.what,
+        _act.c.subject,
+        _act.c.reason,
+        _act.c.data,
+        _principal.c.name.label("by"),
+    )
+    .outerjoin(_principal, _principal.c.id == _act.c.principal_id)
+    .where(_act.c.utility_id == bindparam("utility_id"), _act.c.at_us == bindparam("at_us"))
+    .order_by(_act.c.id)
+    .limit(bindparam("limit")),
     # The entry of a unit has the first id after those of its rows.
     "audit_entry_after": select(_entry.c.id, _entry.c.group_seq, _entry.c.at_us, _entry.c.hash)
     .where(_entry.c.id > bindparam("row_id"))
