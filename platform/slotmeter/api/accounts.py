@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.office_models import AccountTerms, TermsBody, TermsLine
+from slotmeter.api.paging import BeforeQuery
 from slotmeter.api.route import OK, Route, get, post
 from slotmeter.ports import Right
+from slotmeter.services.list_pages import cut
 from slotmeter.services.settlement_meters import WrittenReading
 from slotmeter.units import iso_utc
 from slotmeter.vending.accounts import Terms
@@ -16,9 +18,9 @@ from slotmeter.vending.accounts import Terms
 __all__ = ["ROUTES"]
 
 
-async def account_terms(call: Call[Nothing, Nothing]) -> Answer:
-    """Return when an account pays, with every settlement."""
-    return await _terms_answer(call)
+async def account_terms(call: Call[Nothing, BeforeQuery]) -> Answer:
+    """Return when an account pays, with its settlements."""
+    return await _terms_answer(call, call.query)
 
 
 async def switch_terms(call: Call[TermsBody, Nothing]) -> Answer:
@@ -31,12 +33,15 @@ async def switch_terms(call: Call[TermsBody, Nothing]) -> Answer:
     await terms.switch(
         call.caller, account, Terms(body.terms), readings, at=body.at, reason=body.reason
     )
-    return await _terms_answer(call)
+    return await _terms_answer(call, BeforeQuery())
 
 
-async def _terms_answer(call: Call[Any, Any]) -> Answer:
+async def _terms_answer(call: Call[Any, Any], query: BeforeQuery) -> Answer:
     account = call.path("account")
-    found = await call.services.office.terms.terms(call.caller.principal.utility_id, account)
+    found = await call.services.office.terms.terms(
+        call.caller.principal.utility_id, account, before=query.before, limit=query.limit + 1
+    )
+    page, following = cut(found.history, query.limit, lambda row: int(row["id"]))
     items = [
         TermsLine(
             terms=row["terms"],
@@ -45,9 +50,11 @@ async def _terms_answer(call: Call[Any, Any]) -> Answer:
             reason=row["reason"],
             settlement=None if row["settlement"] is None else json.loads(row["settlement"]),
         )
-        for row in found.history
+        for row in page
     ]
-    return json_answer(AccountTerms(account=account, terms=found.terms.value, items=items))
+    return json_answer(
+        AccountTerms(account=account, terms=found.terms.value, items=items, next=following)
+    )
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -57,6 +64,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "accounts",
         frozenset({Right.DEBTS, Right.ACCOUNTS_WRITE}),
         AccountTerms,
+        query=BeforeQuery,
     ),
     post(
         "/accounts/{account}/terms",

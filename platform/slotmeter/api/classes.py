@@ -22,20 +22,26 @@ from slotmeter.api.office_models import (
     ProposalLine,
     UnderClassAnswer,
 )
+from slotmeter.api.paging import AfterQuery, BeforeQuery
 from slotmeter.api.route import OK, Route, get, post
 from slotmeter.ports import Right, Row
 from slotmeter.services.class_preview import UnderClass
 from slotmeter.services.class_review import average_text
 from slotmeter.services.class_rules import read_class_rules
+from slotmeter.services.list_pages import cut
 from slotmeter.units import Money, iso_utc
 
 __all__ = ["ROUTES"]
 
 
-async def classes(call: Call[Nothing, Nothing]) -> Answer:
+async def classes(call: Call[Nothing, AfterQuery]) -> Answer:
     """List customer classes."""
-    rows = await call.services.office.classes.classes(call.caller.principal.utility_id)
-    return json_answer(ClassesPage(items=[_class(row) for row in rows]))
+    query = call.query
+    rows = await call.services.office.classes.classes(
+        call.caller.principal.utility_id, after=query.after, limit=query.limit + 1
+    )
+    page, following = cut(rows, query.limit, lambda row: str(row["code"]))
+    return json_answer(ClassesPage(items=[_class(row) for row in page], next=following))
 
 
 async def make_class(call: Call[ClassBody, Nothing]) -> Answer:
@@ -47,9 +53,9 @@ async def make_class(call: Call[ClassBody, Nothing]) -> Answer:
     return json_answer(_class(row), HTTPStatus.CREATED)
 
 
-async def account_classes(call: Call[Nothing, Nothing]) -> Answer:
+async def account_classes(call: Call[Nothing, BeforeQuery]) -> Answer:
     """Return the classes of an account."""
-    return await _classes_of(call)
+    return await _classes_of(call, call.query)
 
 
 async def assign_class(call: Call[AccountClassBody, Nothing]) -> Answer:
@@ -62,7 +68,7 @@ async def assign_class(call: Call[AccountClassBody, Nothing]) -> Answer:
         from_at=body.from_at,
         reason=body.reason,
     )
-    return await _classes_of(call)
+    return await _classes_of(call, BeforeQuery())
 
 
 async def preview_class(call: Call[ClassPreviewBody, Nothing]) -> Answer:
@@ -126,10 +132,11 @@ async def review_classes(call: Call[ClassReviewBody, Nothing]) -> Answer:
     )
 
 
-async def _classes_of(call: Call[Any, Any]) -> Answer:
+async def _classes_of(call: Call[Any, Any], query: BeforeQuery) -> Answer:
     office, account = call.services.office.classes, call.path("account")
     utility_id = call.caller.principal.utility_id
-    rows = await office.history(utility_id, account)
+    rows = await office.history(utility_id, account, before=query.before, limit=query.limit + 1)
+    page, following = cut(rows, query.limit, lambda row: int(row["id"]))
     current = await office.class_at(utility_id, account, call.services.clock.now())
     items = [
         AccountClassLine(
@@ -139,9 +146,11 @@ async def _classes_of(call: Call[Any, Any]) -> Answer:
             by=row["by"],
             created_at=iso_utc(row["created_us"]),
         )
-        for row in rows
+        for row in page
     ]
-    return json_answer(AccountClasses(account=account, class_code=current, items=items))
+    return json_answer(
+        AccountClasses(account=account, class_code=current, items=items, next=following)
+    )
 
 
 def _class(row: Row) -> ClassLine:
@@ -151,7 +160,7 @@ def _class(row: Row) -> ClassLine:
 _LOOK: Final = frozenset({Right.TARIFFS, Right.CLASSES_WRITE})
 
 ROUTES: Final[tuple[Route, ...]] = (
-    get("/classes", classes, "classes", _LOOK, ClassesPage),
+    get("/classes", classes, "classes", _LOOK, ClassesPage, query=AfterQuery),
     post(
         "/classes",
         make_class,
@@ -161,7 +170,14 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=ClassBody,
         problems=(409,),
     ),
-    get("/accounts/{account}/classes", account_classes, "classes", _LOOK, AccountClasses),
+    get(
+        "/accounts/{account}/classes",
+        account_classes,
+        "classes",
+        _LOOK,
+        AccountClasses,
+        query=BeforeQuery,
+    ),
     post(
         "/accounts/{account}/classes",
         assign_class,

@@ -21,7 +21,7 @@ from slotmeter.api.tariff_models import ReasonBody
 from slotmeter.errors import NotFound
 from slotmeter.ports import Right, Row
 from slotmeter.services.account_lookup import start_of_day_us
-from slotmeter.services.free_units import PAGE_ROWS, NewRegistration
+from slotmeter.services.free_units import NewRegistration
 from slotmeter.units import epoch_us, iso_utc
 
 __all__ = ["ROUTES"]
@@ -76,9 +76,9 @@ async def free_not_collected(call: Call[Nothing, NotCollectedQuery]) -> Answer:
     query = call.query
     period = query.period or office.this_month(principal.time_zone)
     rows = await office.not_collected(
-        principal.utility_id, period, code=query.code, after_id=query.after
+        principal.utility_id, period, code=query.code, after_id=query.after, limit=query.limit
     )
-    following = rows[-1]["id"] if len(rows) == PAGE_ROWS else None
+    following = rows[-1]["id"] if len(rows) == query.limit else None
     now = call.services.clock.now()
     return json_answer(
         RegistrationsPage(items=[_registration(row, now) for row in rows], next=following)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from slotmeter.api.models import Body, Instant, Out, Reason
+from slotmeter.api.paging import AfterQuery
 
 __all__ = [
     "ConfirmKeyBody",
@@ -54,15 +55,14 @@ class VendingKeyLine(_KeyFacts):
 
 
 class VendingKeysPage(Out):
-    """Every vending key of the utility."""
+    """Vending keys of the utility by name."""
 
     items: list[VendingKeyLine]
+    next: str | None = Field(description="Give it as `after` for the page that follows.")
 
 
-class VendingKeysQuery(BaseModel):
+class VendingKeysQuery(AfterQuery):
     """Which vending keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     expiring: bool = Field(
         default=False, description="Only active ones that end within 30 days, or have ended."
@@ -95,9 +95,10 @@ class KeyComponentLine(_KeyFacts):
 
 
 class KeyComponentsPage(Out):
-    """Everything that waits for another officer."""
+    """What waits for another officer."""
 
     items: list[KeyComponentLine]
+    next: str | None = Field(description="Give it as `after` for the page that follows.")
 
 
 class Withdrawn(Out):
@@ -124,6 +125,7 @@ class SupplyGroupLine(Out):
 
 
 class SupplyGroupsPage(Out):
-    """Every supply group of the utility."""
+    """Supply groups of the utility by number."""
 
     items: list[SupplyGroupLine]
+    next: str | None = Field(description="Give it as `after` for the page that follows.")

@@ -161,6 +161,7 @@ class NotCollectedQuery(BaseModel):
         str | None, Field(pattern=r"^\d{4}-\d{2}$", description="This month if not given.")
     ] = None
     code: str | None = Field(default=None, max_length=40)
+    limit: Annotated[int, Field(ge=1, le=ROWS_MAX, description="Rows on a page.")] = ROWS_MAX
     after: Annotated[int, Field(ge=0, description="`next` of the page before.")] = 0
 
 
@@ -176,9 +177,10 @@ class ClassLine(Out):
 
 
 class ClassesPage(Out):
-    """Every class by code."""
+    """Classes by code."""
 
     items: list[ClassLine]
+    next: str | None = Field(description="Give it as `after` for the page that follows.")
 
 
 class AccountClassLine(Out):
@@ -201,6 +203,7 @@ class AccountClasses(Out):
     account: str
     class_code: str | None = Field(serialization_alias="class", description="Now.")
     items: list[AccountClassLine]
+    next: int | None = Field(description="Give it as `before` for the page that follows.")
 
 
 class PreviewLine(Out):
@@ -288,8 +291,9 @@ class TermsLine(Out):
 
 
 class AccountTerms(Out):
-    """When an account pays, and every change, newest first."""
+    """When an account pays, and what changed that, newest first."""
 
     account: str
     terms: Literal["prepaid", "postpaid"]
     items: list[TermsLine]
+    next: int | None = Field(description="Give it as `before` for the page that follows.")

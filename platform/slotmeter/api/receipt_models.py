@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slotmeter.api.models import Amount, Body, Instant, Money, Out, QuoteBody
+from slotmeter.api.models import ROWS_MAX, Amount, Body, Instant, Money, Out, QuoteBody
 from slotmeter.api.query_models import Language, ReceiptForm
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PrintLine",
     "PrintedReceipt",
     "PrintsPage",
+    "PrintsQuery",
     "QuoteSlip",
     "QuoteSlipBody",
     "ReceiptDocument",
@@ -184,7 +185,17 @@ class PrintLine(Out):
     by: str
 
 
+class PrintsQuery(BaseModel):
+    """A page of hand-outs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=ROWS_MAX, description="Rows on a page.")] = ROWS_MAX
+    after: Annotated[int, Field(ge=0, description="`next` of the page before.")] = 0
+
+
 class PrintsPage(Out):
-    """Every hand-out of a receipt, the oldest first."""
+    """Hand-outs of a receipt, the oldest first."""
 
     items: list[PrintLine]
+    next: int | None = Field(description="Give it as `after` for the page that follows.")

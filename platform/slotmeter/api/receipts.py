@@ -14,6 +14,7 @@ from slotmeter.api.receipt_models import (
     PrintedReceipt,
     PrintLine,
     PrintsPage,
+    PrintsQuery,
     QuoteSlip,
     QuoteSlipBody,
     ReceiptDocument,
@@ -21,6 +22,7 @@ from slotmeter.api.receipt_models import (
 from slotmeter.api.route import API, Route, get, post
 from slotmeter.i18n import choose
 from slotmeter.ports import Right
+from slotmeter.services.list_pages import cut
 from slotmeter.services.receipts import HandedOut
 from slotmeter.units import iso_utc
 from slotmeter.vending.receipts import (
@@ -73,15 +75,20 @@ async def quote_slip(call: Call[QuoteSlipBody, Nothing]) -> Answer:
     )
 
 
-async def receipt_prints(call: Call[Nothing, Nothing]) -> Answer:
-    """List every hand-out of a receipt."""
-    rows = await call.services.receipts.prints(call.caller, call.path("receipt_number"))
+async def receipt_prints(call: Call[Nothing, PrintsQuery]) -> Answer:
+    """List hand-outs of a receipt."""
+    query = call.query
+    rows = await call.services.receipts.prints(
+        call.caller, call.path("receipt_number"), after=query.after, limit=query.limit + 1
+    )
+    page, following = cut(rows, query.limit, lambda row: int(row["id"]))
     return json_answer(
         PrintsPage(
             items=[
                 PrintLine(printed_at=iso_utc(row["at_us"]), form=row["form"], by=row["by"])
-                for row in rows
-            ]
+                for row in page
+            ],
+            next=following,
         )
     )
 
@@ -208,7 +215,14 @@ ROUTES: Final[tuple[Route, ...]] = (
         ExplanationDocument,
         query=LanguageQuery,
     ),
-    get("/receipts/{receipt_number}/prints", receipt_prints, "sales", _SALES, PrintsPage),
+    get(
+        "/receipts/{receipt_number}/prints",
+        receipt_prints,
+        "sales",
+        _SALES,
+        PrintsPage,
+        query=PrintsQuery,
+    ),
     Route(
         "POST",
         f"{API}/receipts/{{receipt_number}}/prints",

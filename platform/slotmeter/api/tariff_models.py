@@ -17,6 +17,7 @@ from slotmeter.api.models import (
     Out,
     Reason,
 )
+from slotmeter.api.paging import BeforeQuery
 
 __all__ = [
     "ApproveBody",
@@ -125,10 +126,8 @@ class DraftQuery(BaseModel):
     before: Annotated[int | None, Field(ge=1, description="`next` of the page before.")] = None
 
 
-class VersionQuery(BaseModel):
-    """At which instant."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class VersionQuery(BeforeQuery):
+    """At which instant, and which versions."""
 
     at: AwareDatetime | None = Field(
         default=None, description="Says which version is in force then; now if not given."
@@ -150,9 +149,10 @@ class TariffLine(Out):
 
 
 class TariffsPage(Out):
-    """Every tariff by code."""
+    """Tariffs by code."""
 
     items: list[TariffLine]
+    next: str | None = Field(description="Give it as `after` for the page that follows.")
 
 
 class TariffVersion(Out):
@@ -167,7 +167,7 @@ class TariffVersion(Out):
 
 
 class TariffDetail(Out):
-    """A tariff with all its versions, newest first."""
+    """A tariff with its versions, newest first."""
 
     code: str
     title: str
@@ -175,6 +175,7 @@ class TariffDetail(Out):
     currency: str
     in_force: int | None = Field(description="The version in force at the instant asked for.")
     versions: list[TariffVersion]
+    next: int | None = Field(description="Give it as `before` for the page that follows.")
 
 
 class TariffVersionDetail(TariffVersion):

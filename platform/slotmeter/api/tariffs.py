@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
+from slotmeter.api.paging import AfterQuery
 from slotmeter.api.route import OK, Route, get, post, put
 from slotmeter.api.sales import instant_text
 from slotmeter.api.tariff_models import (
@@ -36,6 +37,7 @@ from slotmeter.api.tariff_models import (
 )
 from slotmeter.errors import NotFound
 from slotmeter.ports import Right, Row
+from slotmeter.services.list_pages import cut
 from slotmeter.services.tariff_draft import Draft
 from slotmeter.units import iso_utc
 
@@ -45,9 +47,13 @@ ID_DIGITS_MAX: Final = 18
 VERSION_DIGITS_MAX: Final = 6
 
 
-async def tariffs(call: Call[Nothing, Nothing]) -> Answer:
+async def tariffs(call: Call[Nothing, AfterQuery]) -> Answer:
     """List tariffs with the version in force now."""
-    found = await call.services.office.tariffs.tariffs(call.caller.principal.utility_id)
+    query = call.query
+    found = await call.services.office.tariffs.tariffs(
+        call.caller.principal.utility_id, after=query.after, limit=query.limit + 1
+    )
+    page, following = cut(found, query.limit, lambda each: str(each[0]["code"]))
     items = [
         TariffLine(
             code=row["code"],
@@ -57,20 +63,21 @@ async def tariffs(call: Call[Nothing, Nothing]) -> Answer:
             version=None if version is None else version["version"],
             valid_from=None if version is None else iso_utc(version["valid_from_us"]),
         )
-        for row, version in found
+        for row, version in page
     ]
-    return json_answer(TariffsPage(items=items))
+    return json_answer(TariffsPage(items=items, next=following))
 
 
 async def tariff(call: Call[Nothing, VersionQuery]) -> Answer:
-    """Return a tariff with all its versions."""
+    """Return a tariff with its versions."""
     office, utility_id = call.services.office.tariffs, call.caller.principal.utility_id
-    code = call.path("code")
-    versions = await office.versions(utility_id, code)
+    code, query = call.path("code"), call.query
+    found = await office.versions(utility_id, code, before=query.before, limit=query.limit + 1)
+    versions, following = cut(found, query.limit, lambda row: int(row["version"]))
     if not versions:
-        raise NotFound("tariff_unknown", f"tariff {code} has no version")
+        raise NotFound("tariff_unknown", f"tariff {code} has no such version")
     try:
-        in_force = (await office.in_force(utility_id, code, call.query.at))["version"]
+        in_force = (await office.in_force(utility_id, code, query.at))["version"]
     except NotFound:
         in_force = None
     newest = versions[0]
@@ -82,6 +89,7 @@ async def tariff(call: Call[Nothing, VersionQuery]) -> Answer:
             currency=newest["currency"],
             in_force=in_force,
             versions=[TariffVersion(**_version(row)) for row in versions],
+            next=following,
         )
     )
 
@@ -312,7 +320,7 @@ _DRAFTS: Final = frozenset({Right.TARIFFS, Right.TARIFF_DRAFT, Right.TARIFF_APPR
 _DETAIL: Final[Mapping[int, type[BaseModel]]] = {OK: DraftDetail}
 
 ROUTES: Final[tuple[Route, ...]] = (
-    get("/tariffs", tariffs, "tariffs", _TARIFFS, TariffsPage),
+    get("/tariffs", tariffs, "tariffs", _TARIFFS, TariffsPage, query=AfterQuery),
     get("/tariffs/{code}", tariff, "tariffs", _TARIFFS, TariffDetail, query=VersionQuery),
     get(
         "/tariffs/{code}/versions/{version}",

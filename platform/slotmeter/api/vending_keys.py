@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.key_models import (
@@ -18,13 +19,17 @@ from slotmeter.api.key_models import (
     VendingKeysQuery,
     Withdrawn,
 )
+from slotmeter.api.paging import AfterQuery
 from slotmeter.api.route import OK, Route, get, post, put
 from slotmeter.ports import Right
 from slotmeter.services.key_dates import WARN_DAYS
+from slotmeter.services.list_pages import cut
 from slotmeter.services.vending_keys import KeyLine
 from slotmeter.units import iso_utc
 
 __all__ = ["ROUTES"]
+
+T = TypeVar("T")
 
 
 async def vending_keys(call: Call[Nothing, VendingKeysQuery]) -> Answer:
@@ -32,7 +37,8 @@ async def vending_keys(call: Call[Nothing, VendingKeysQuery]) -> Answer:
     found = await call.services.keys.vending.keys(call.caller.principal.utility_id)
     if call.query.expiring:
         found = [key for key in found if key.state == "active" and key.days_left < WARN_DAYS]
-    return json_answer(VendingKeysPage(items=[_key(key) for key in found]))
+    page, following = _page(found, call.query, lambda key: key.name)
+    return json_answer(VendingKeysPage(items=[_key(key) for key in page], next=following))
 
 
 async def confirm_vending_key(call: Call[ConfirmKeyBody, Nothing]) -> Answer:
@@ -53,9 +59,10 @@ async def retire_vending_key(call: Call[KeyReasonBody, Nothing]) -> Answer:
     )
 
 
-async def key_components(call: Call[Nothing, Nothing]) -> Answer:
+async def key_components(call: Call[Nothing, AfterQuery]) -> Answer:
     """List components that wait for another officer."""
     rows = await call.services.keys.vending.components(call.caller.principal.utility_id)
+    page, following = _page(rows, call.query, lambda row: f"{row['name']}/{row['part']:02}")
     names = ("sgc", "krn", "kt", "dkga", "base_date", "ken", "name", "part", "parts", "officer")
     return json_answer(
         KeyComponentsPage(
@@ -66,8 +73,9 @@ async def key_components(call: Call[Nothing, Nothing]) -> Answer:
                     check_value=row["check_value"],
                     created_at=iso_utc(row["created_us"]),
                 )
-                for row in rows
-            ]
+                for row in page
+            ],
+            next=following,
         )
     )
 
@@ -79,9 +87,10 @@ async def withdraw_components(call: Call[KeyReasonBody, Nothing]) -> Answer:
     return json_answer(Withdrawn(erased=erased))
 
 
-async def supply_groups(call: Call[Nothing, Nothing]) -> Answer:
+async def supply_groups(call: Call[Nothing, AfterQuery]) -> Answer:
     """List supply groups."""
     rows = await call.services.keys.groups.groups(call.caller.principal.utility_id)
+    page, following = _page(rows, call.query, lambda row: str(row["sgc"]))
     return json_answer(
         SupplyGroupsPage(
             items=[
@@ -91,8 +100,9 @@ async def supply_groups(call: Call[Nothing, Nothing]) -> Answer:
                     key=row["key_name"],
                     created_at=iso_utc(row["created_us"]),
                 )
-                for row in rows
-            ]
+                for row in page
+            ],
+            next=following,
         )
     )
 
@@ -115,6 +125,14 @@ async def put_supply_group(call: Call[SupplyGroupBody, Nothing]) -> Answer:
     )
 
 
+def _page(
+    rows: Sequence[T], query: AfterQuery, key: Callable[[T], str]
+) -> tuple[Sequence[T], str | None]:
+    """Return a page by a key, of what no utility has more of than one reads at once."""
+    rest = sorted((row for row in rows if key(row) > query.after), key=key)
+    return cut(rest, query.limit, key)
+
+
 def _key(key: KeyLine) -> VendingKeyLine:
     names = ("name", "sgc", "krn", "kt", "dkga", "base_date", "ken", "check_value", "days_left")
     retired_us = key.retired_us
@@ -134,7 +152,14 @@ _LOOK: Final = frozenset({Right.KEYS})
 
 ROUTES: Final[tuple[Route, ...]] = (
     get("/vending-keys", vending_keys, "keys", _LOOK, VendingKeysPage, query=VendingKeysQuery),
-    get("/vending-key-components", key_components, "keys", _LOOK, KeyComponentsPage),
+    get(
+        "/vending-key-components",
+        key_components,
+        "keys",
+        _LOOK,
+        KeyComponentsPage,
+        query=AfterQuery,
+    ),
     post(
         "/vending-key-components/{name}/confirm",
         confirm_vending_key,
@@ -161,7 +186,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=KeyReasonBody,
         problems=(409,),
     ),
-    get("/supply-groups", supply_groups, "keys", _LOOK, SupplyGroupsPage),
+    get("/supply-groups", supply_groups, "keys", _LOOK, SupplyGroupsPage, query=AfterQuery),
     put(
         "/supply-groups/{sgc}",
         put_supply_group,

@@ -12,6 +12,7 @@ from slotmeter.cli import EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.cli.local_times import local_time, utc
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.ports import Right
 from slotmeter.units import instant
 
@@ -32,6 +33,7 @@ def register(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     showing = actions.add_parser("terms", help="when an account pays, and every change")
     showing.add_argument("account", metavar="ACCOUNT")
+    add_page_options(showing)
     add_looking_options(showing)
     showing.set_defaults(action=_terms)
     switching = actions.add_parser(
@@ -93,7 +95,13 @@ def _office(folder: OpenFolder) -> CreditTerms:
 
 
 async def _terms(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> None:
-    found = await _office(folder).terms(utility.id, options.account)
+    from slotmeter.services.list_pages import cut
+
+    found = await _office(folder).terms(
+        utility.id, options.account, before=options.before, limit=options.limit + 1
+    )
+    history, following = cut(found.history, options.limit, lambda row: row["id"])
+    say_more(options, following)
     if options.json:
         items = [
             {
@@ -103,12 +111,12 @@ async def _terms(options: argparse.Namespace, folder: OpenFolder, utility: Utili
                 "reason": row["reason"],
                 "settlement": row["settlement"] and json.loads(row["settlement"]),
             }
-            for row in found.history
+            for row in history
         ]
         print(json.dumps({"terms": found.terms.value, "items": items}, indent=2))
         return
     print(f"account {found.account} is {found.terms.value}")
-    for row in found.history:
+    for row in history:
         when = f"{instant(row['from_us']).astimezone(utility.zone()):%Y-%m-%d %H:%M}"
         print(f"  {when}  {row['terms']:10} {row['by']}: {row['reason']}")
 

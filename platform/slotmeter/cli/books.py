@@ -16,6 +16,7 @@ from slotmeter.cli import EXIT_FAILED, EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of, one_line
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.cli.debt import day
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.ports import Right
 from slotmeter.units import Money, iso_utc
 
@@ -35,7 +36,6 @@ __all__ = [
     "register_books",
 ]
 
-LIST_ROWS_MAX = 500
 COLUMNS = (
     *("journal", "at", "kind", "reason", "receipt_number", "by"),
     *("account", "title", "debit", "credit", "currency"),
@@ -53,10 +53,11 @@ def register_books(actions: Subparsers) -> None:
     )
     accounts = add_looking(actions, "accounts", _accounts, "ledger accounts as they stand now")
     accounts.add_argument("--family", default="", help="till, debt, income, customer, ...")
-    accounts.add_argument("--after", default="", metavar="CODE", help="the page after this code")
-    add_looking(actions, "periods", _periods, "closed periods, the newest first")
+    add_page_options(accounts, "--after", is_number=False)
+    add_page_options(add_looking(actions, "periods", _periods, "closed periods, the newest first"))
     listing = add_looking(actions, "operations", _operations, "corrections, deposits, refunds, ...")
     listing.add_argument("--kind", help="reversal, replacement, pay_in, limit, refund, ...")
+    add_page_options(listing)
     showing = add_looking(actions, "show", _show, "one operation")
     showing.add_argument("number", metavar="NUMBER")
     export = add_looking(actions, "export", _export, "the journal of a time, with its totals")
@@ -167,7 +168,7 @@ async def _balance(options: argparse.Namespace, desk: LedgerDesk, books: Books) 
 
 async def _accounts(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> int:
     page = await desk.balances.accounts(
-        books, family=options.family, after=options.after, limit=LIST_ROWS_MAX
+        books, family=options.family, after=options.after, limit=options.limit
     )
     rows = [
         {"code": row["code"], "balance": str(Money(row["balance_minor"], row["currency"]))}
@@ -178,13 +179,13 @@ async def _accounts(options: argparse.Namespace, desk: LedgerDesk, books: Books)
         return EXIT_OK
     for row in rows:
         print(f"{row['code']:40} {row['balance']:>16}")
-    if page.next is not None:
-        print(f"... and more: --after {page.next}")
+    say_more(options, page.next)
     return EXIT_OK
 
 
 async def _periods(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> int:
-    page = await desk.periods.periods(books, limit=LIST_ROWS_MAX)
+    page = await desk.periods.periods(books, before_us=options.before, limit=options.limit)
+    say_more(options, page.next)
     if options.json:
         print(json.dumps([_period_document(row) for row in page.rows], indent=2))
         return EXIT_OK
@@ -211,8 +212,9 @@ def _period_document(row: Row) -> dict[str, Any]:
 
 async def _operations(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> int:
     page = await desk.operations.operations(
-        books.utility_id, kind=options.kind, limit=LIST_ROWS_MAX
+        books.utility_id, kind=options.kind, before=options.before, limit=options.limit
     )
+    say_more(options, page.next)
     if options.json:
         print(json.dumps([operation_document(row) for row in page.rows], indent=2))
         return EXIT_OK

@@ -20,6 +20,7 @@ from slotmeter.cli.account_import import (
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.cli.local_times import local_time, utc
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.errors import Refused
 from slotmeter.ports import Right
 from slotmeter.units import instant
@@ -74,9 +75,11 @@ def register(subparsers: Subparsers) -> None:
     for each in (adding, setting, previewing, reviewing, importing):
         add_acting_options(each)
     listing = actions.add_parser("list", help="list classes")
+    add_page_options(listing, "--after", is_number=False)
     listing.set_defaults(action=_list)
     showing = actions.add_parser("show", help="the classes of one account")
     showing.add_argument("account", metavar="ACCOUNT")
+    add_page_options(showing)
     showing.set_defaults(action=_show)
     for each in (listing, showing):
         add_looking_options(each)
@@ -262,7 +265,11 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, utility: Util
 
 
 async def _list(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:
-    rows = await _classes(folder).classes(utility.id)
+    from slotmeter.services.list_pages import cut
+
+    found = await _classes(folder).classes(utility.id, after=options.after, limit=options.limit + 1)
+    rows, following = cut(found, options.limit, lambda row: row["code"])
+    say_more(options, following)
     if options.json:
         print(json.dumps([{"class": row["code"], "title": row["title"]} for row in rows], indent=2))
     else:
@@ -272,7 +279,13 @@ async def _list(options: argparse.Namespace, folder: OpenFolder, utility: Utilit
 
 
 async def _show(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:
-    rows = await _classes(folder).history(utility.id, options.account)
+    from slotmeter.services.list_pages import cut
+
+    found = await _classes(folder).history(
+        utility.id, options.account, before=options.before, limit=options.limit + 1
+    )
+    rows, following = cut(found, options.limit, lambda row: row["id"])
+    say_more(options, following)
     lines = [
         {
             "class": row["class_code"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.ports import Right
 from slotmeter.units import Money, instant
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["day", "register"]
 
-LIST_ROWS_MAX = 500
 
 Looking = Callable[[argparse.Namespace, "DebtDesk", "Books"], Awaitable[None]]
 Acting = Callable[[argparse.Namespace, "DebtDesk", "Origin", "Books"], Awaitable[None]]
@@ -38,6 +38,7 @@ def register(subparsers: Subparsers) -> None:
     _register_changes(actions)
     _register_blocks(actions)
     listing = _looking(actions, "list", _list, "list debts, the newest first")
+    add_page_options(listing)
     listing.add_argument("--account", metavar="NUMBER")
     listing.add_argument("--kind")
     listing.add_argument("--state", choices=("open", "closed", "cancelled"))
@@ -102,6 +103,7 @@ def _register_blocks(actions: Subparsers) -> None:
         parser = _acting(actions, name, action, help_text, Right.ACCOUNTS_WRITE)
         parser.add_argument("account", metavar="ACCOUNT")
     blocks = _looking(actions, "blocks", _blocks, "list blocked accounts")
+    add_page_options(blocks)
     blocks.add_argument("--all", action="store_true", help="also blocks that were released")
 
 
@@ -318,15 +320,15 @@ async def _list(options: argparse.Namespace, desk: DebtDesk, books: Books) -> No
         account=options.account,
         kind=options.kind,
         state=options.state,
-        limit=LIST_ROWS_MAX,
+        before=options.before,
+        limit=options.limit,
     )
+    say_more(options, page.next)
     if options.json:
         print(json.dumps([_document(row) for row in page.rows], indent=2, ensure_ascii=False))
         return
     for row in page.rows:
         print(_line(row))
-    if page.next is not None:
-        print(f"and more: the newest {LIST_ROWS_MAX} are shown; narrow it with --account or --kind")
 
 
 async def _show(options: argparse.Namespace, desk: DebtDesk, books: Books) -> None:
@@ -352,7 +354,10 @@ async def _show(options: argparse.Namespace, desk: DebtDesk, books: Books) -> No
 
 
 async def _blocks(options: argparse.Namespace, desk: DebtDesk, books: Books) -> None:
-    page = await desk.blocks.blocks(books, only_open=not options.all, limit=LIST_ROWS_MAX)
+    page = await desk.blocks.blocks(
+        books, only_open=not options.all, before=options.before, limit=options.limit
+    )
+    say_more(options, page.next)
     if options.json:
         print(json.dumps([_block_document(row) for row in page.rows], indent=2))
         return

@@ -14,6 +14,7 @@ from slotmeter.cli.acting import add_acting_options, caller_of
 from slotmeter.cli.books import add_looking, desk_of, operation_document, operation_text
 from slotmeter.cli.data_folder import open_folder
 from slotmeter.cli.debt import day
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.ports import Right
 from slotmeter.units import Money, iso_utc
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_acting", "register"]
 
-LIST_ROWS_MAX = 500
 
 Acting = Callable[[argparse.Namespace, "LedgerDesk", "Asked"], Awaitable["Row | None"]]
 
@@ -35,7 +35,8 @@ def register(subparsers: Subparsers) -> None:
     """Add ``float``."""
     parser = subparsers.add_parser("float", help="the float of sellers, and their commission")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    add_looking(actions, "list", _list, "what each seller owes, and may still take in")
+    listing = add_looking(actions, "list", _list, "what each seller owes, and may still take in")
+    add_page_options(listing, "--after", is_number=False)
     deposit = add_acting(actions, "deposit", _deposit, "book a deposit slip", Right.FLOAT_DEPOSIT)
     deposit.add_argument("branch", metavar="BRANCH")
     deposit.add_argument("--amount", required=True, help="major units")
@@ -65,7 +66,7 @@ def register(subparsers: Subparsers) -> None:
     )
     settle.add_argument("branch", metavar="BRANCH")
     settle.add_argument("--through", type=day, required=True, metavar="YYYY-MM-DD")
-    add_looking(actions, "plans", _plans, "how sellers are and were paid")
+    add_page_options(add_looking(actions, "plans", _plans, "how sellers are and were paid"))
 
 
 def add_acting(
@@ -144,7 +145,8 @@ async def _settle(options: argparse.Namespace, desk: LedgerDesk, asked: Asked) -
 async def _list(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> int:
     from slotmeter.services.float_accounts import float_left
 
-    page = await desk.floats.floats(books, limit=LIST_ROWS_MAX)
+    page = await desk.floats.floats(books, after=options.after, limit=options.limit)
+    say_more(options, page.next)
 
     def money(minor: int | None) -> str | None:
         return None if minor is None else str(Money(minor, books.currency))
@@ -170,7 +172,8 @@ async def _list(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> 
 
 
 async def _plans(options: argparse.Namespace, desk: LedgerDesk, books: Books) -> int:
-    page = await desk.commissions.plans(books, limit=LIST_ROWS_MAX)
+    page = await desk.commissions.plans(books, before=options.before, limit=options.limit)
+    say_more(options, page.next)
     rows = [
         {
             "branch": row["branch"],

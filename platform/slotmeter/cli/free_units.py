@@ -21,6 +21,7 @@ from slotmeter.cli.account_import import (
 )
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.ports import Right
 from slotmeter.units import instant
 
@@ -59,6 +60,7 @@ def register(subparsers: Subparsers) -> None:
     listing.add_argument("--code")
     listing.add_argument("--account")
     listing.add_argument("--in-force", action="store_true", help="only those that count now")
+    add_page_options(listing)
     listing.set_defaults(action=_list)
     missing = actions.add_parser(
         "not-collected",
@@ -156,9 +158,18 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, _utility: Uti
 
 
 async def _list(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:
-    rows = await _office(folder).registrations(
-        utility.id, code=options.code, account=options.account, in_force=options.in_force
+    from slotmeter.services.list_pages import cut
+
+    found = await _office(folder).registrations(
+        utility.id,
+        code=options.code,
+        account=options.account,
+        in_force=options.in_force,
+        before=options.before,
+        limit=options.limit + 1,
     )
+    rows, following = cut(found, options.limit, lambda row: row["id"])
+    say_more(options, following)
     lines = [_line(row, utility) for row in rows]
     if options.json:
         print(json.dumps(lines, indent=2, ensure_ascii=False))

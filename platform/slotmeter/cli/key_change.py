@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from slotmeter.cli.codings import add_action
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.units import iso_utc
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from slotmeter.services.key_change_plan import ChangeView, KeyWish
 
 __all__ = ["register"]
-
-LIST_MAX = 200
 
 
 def register(subparsers: Subparsers) -> None:
@@ -40,6 +39,7 @@ def register(subparsers: Subparsers) -> None:
     forget = add_action(actions, "forget", _forget, "let the next sale make no set")
     forget.add_argument("meter", metavar="METER")
     listing = add_action(actions, "list", _list, "list key changes, newest first", acting=False)
+    add_page_options(listing)
     listing.add_argument("--meter", metavar="METER")
     listing.add_argument("--state", choices=("open", "proven", "cancelled"))
     show = add_action(actions, "show", _show, "show one with its tokens")
@@ -92,8 +92,13 @@ async def _forget(office: CodingOffice, caller: Caller, options: argparse.Namesp
 
 async def _list(office: CodingOffice, caller: Caller, options: argparse.Namespace) -> None:
     page = await office.changes.changes(
-        caller, state=options.state, meter=options.meter, limit=LIST_MAX
+        caller,
+        state=options.state,
+        meter=options.meter,
+        before=options.before,
+        limit=options.limit,
     )
+    say_more(options, page.next)
     if options.json:
         print(json.dumps([_line(row) for row in page.rows]))
         return

@@ -19,6 +19,7 @@ from slotmeter.cli import EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of, one_line
 from slotmeter.cli.data_folder import OpenFolder, add_folder_options, open_folder
 from slotmeter.cli.local_times import local_time, utc
+from slotmeter.cli.paging import add_page_options, say_more
 from slotmeter.cli.tariff_check import read_tariff_file, register_check
 from slotmeter.cli.tariff_example import register_example
 from slotmeter.cli.tariff_preview import register_preview
@@ -159,8 +160,10 @@ def _register_deciding(actions: Subparsers) -> None:
 
 def _register_looking(actions: Subparsers) -> None:
     listing = actions.add_parser("list", help="list tariffs with the version in force")
+    add_page_options(listing, "--after", is_number=False)
     listing.set_defaults(action=_list)
     drafts = actions.add_parser("drafts", help="list drafts, the newest first")
+    add_page_options(drafts)
     drafts.add_argument("--state", choices=("draft", "submitted", "approved", "rejected"))
     drafts.set_defaults(action=_drafts)
     showing = actions.add_parser("show", help="print a tariff as it was written")
@@ -319,7 +322,11 @@ def _as_document(draft: Draft) -> dict[str, object]:
 
 
 async def _list(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> None:
-    found = await office_of(folder).tariffs(utility.id)
+    from slotmeter.services.list_pages import cut
+
+    rows = await office_of(folder).tariffs(utility.id, after=options.after, limit=options.limit + 1)
+    found, following = cut(rows, options.limit, lambda each: each[0]["code"])
+    say_more(options, following)
     if options.json:
         print(json.dumps([_tariff_document(row, version) for row, version in found], indent=2))
         return
@@ -343,7 +350,13 @@ def _tariff_document(row: Any, version: Any) -> dict[str, object]:
 
 
 async def _drafts(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> None:
-    found = await office_of(folder).drafts(utility.id, state=options.state)
+    from slotmeter.services.list_pages import cut
+
+    drafts = await office_of(folder).drafts(
+        utility.id, state=options.state, before=options.before, limit=options.limit + 1
+    )
+    found, following = cut(drafts, options.limit, lambda each: each.id)
+    say_more(options, following)
     if options.json:
         print(json.dumps([_as_document(each) for each in found], indent=2))
         return

@@ -152,9 +152,13 @@ class ClassReview:
         return len(proposals)
 
     async def _check_classes(self, utility_id: int, rules: ClassRules) -> None:
-        rows = await self._uow.read([Read("class_list", {"utility_id": utility_id})])
-        known = {row["code"] for row in rows["class_list"]}
-        missing = sorted(rules.looked_at - known)
+        rows = await self._uow.read(
+            [
+                Read("class_by_code", {"utility_id": utility_id, "code": code}, code)
+                for code in rules.looked_at
+            ]
+        )
+        missing = sorted(code for code in rules.looked_at if not rows[code])
         if missing:
             raise NotFound(
                 "class_unknown", f"there is no class {', '.join(missing)}", field="class"

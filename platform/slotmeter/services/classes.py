@@ -29,6 +29,7 @@ from slotmeter.services.account_lookup import (
     from_instant,
 )
 from slotmeter.services.act_changes import changed
+from slotmeter.services.list_pages import ID_MAX, LIST_ROWS
 from slotmeter.units import epoch_us
 
 __all__ = ["AccountClass", "Classes", "class_row"]
@@ -116,9 +117,12 @@ class Classes:
 
         return await self._uow.run([_class_read(utility_id, code)], decide)
 
-    async def classes(self, utility_id: int) -> Sequence[Row]:
-        """Return every class by code."""
-        rows = await self._uow.read([Read("class_list", {"utility_id": utility_id})])
+    async def classes(
+        self, utility_id: int, *, after: str = "", limit: int = LIST_ROWS
+    ) -> Sequence[Row]:
+        """Return classes by code; ``after`` is the last one of the page before."""
+        params: dict[str, SqlValue] = {"utility_id": utility_id, "after": after, "limit": limit}
+        rows = await self._uow.read([Read("class_list", params)])
         return rows["class_list"]
 
     async def assign(
@@ -185,8 +189,16 @@ class Classes:
         ]
         return await self._uow.run(reads, decide)
 
-    async def history(self, utility_id: int, account: str) -> Sequence[Row]:
+    async def history(
+        self, utility_id: int, account: str, *, before: int | None = None, limit: int = LIST_ROWS
+    ) -> Sequence[Row]:
         """Return the classes of an account, the newest first.
+
+        Args:
+            utility_id: whose.
+            account: its number.
+            before: id of the last row of the page before.
+            limit: rows at most.
 
         Raises:
             NotFound: ``account_unknown``.
@@ -196,7 +208,12 @@ class Classes:
                 account_read(utility_id, account),
                 Read(
                     "account_class_history",
-                    {"utility_id": utility_id, "account": From("account", "id")},
+                    {
+                        "utility_id": utility_id,
+                        "account": From("account", "id"),
+                        "before": ID_MAX if before is None else before,
+                        "limit": limit,
+                    },
                     "history",
                 ),
             ]

@@ -32,6 +32,7 @@ from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import account_read, found_account
 from slotmeter.services.booking import Entry, accounts_found, accounts_reads, posting_steps
 from slotmeter.services.events import compact_json
+from slotmeter.services.list_pages import ID_MAX, LIST_ROWS
 from slotmeter.services.settlement import (
     Balances,
     Settled,
@@ -91,25 +92,34 @@ class CreditTerms:
         self._uow = uow
         self._clock = clock
 
-    async def terms(self, utility_id: int, account: str) -> TermsNow:
-        """Return when an account pays, and every change.
+    async def terms(
+        self, utility_id: int, account: str, *, before: int | None = None, limit: int = LIST_ROWS
+    ) -> TermsNow:
+        """Return when an account pays, and what changed that, the newest first.
+
+        Args:
+            utility_id: whose.
+            account: its number.
+            before: id of the last change of the page before.
+            limit: changes at most.
 
         Raises:
             NotFound: ``account_unknown``.
         """
+        of: dict[str, SqlValue | From] = {
+            "utility_id": utility_id,
+            "account_id": From("account", "id"),
+        }
+        page = {"before": ID_MAX if before is None else before, "limit": limit}
         rows = await self._uow.read(
             [
                 account_read(utility_id, account),
-                Read(
-                    "terms_history",
-                    {"utility_id": utility_id, "account_id": From("account", "id")},
-                    "history",
-                ),
+                Read("terms_history", {**of, **page}, "history"),
+                Read("terms_current", {**of, "now_us": epoch_us(self._clock.now())}, "current"),
             ]
         )
         found_account(rows["account"], account)
-        now_us = epoch_us(self._clock.now())
-        begun = [row for row in rows["history"] if row["from_us"] <= now_us]
+        begun = rows["current"]
         current = Terms(begun[0]["terms"]) if begun else Terms.PREPAID
         return TermsNow(account, current, rows["history"])
 

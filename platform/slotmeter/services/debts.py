@@ -48,6 +48,7 @@ from slotmeter.services.debt_terms import (
     first_of,
 )
 from slotmeter.services.events import compact_json
+from slotmeter.services.list_pages import ID_MAX
 from slotmeter.services.queries import Page
 from slotmeter.units import Money, epoch_us
 from slotmeter.vending.debt_plans import DebtPlan, Suspension, stored_plan
@@ -62,7 +63,6 @@ __all__ = [
     "effective_state",
 ]
 
-ID_MAX: Final = 2**63 - 1
 HISTORY_LINES_MAX: Final = 1_000
 SUSPENSIONS_MAX: Final = 100
 CANCELS: Final = ("write_off", "mistake")

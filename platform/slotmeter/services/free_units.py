@@ -213,7 +213,13 @@ class FreeUnitsOffice:
         return (await self._uow.read([Read("free_registrations", params)]))["free_registrations"]
 
     async def not_collected(
-        self, utility_id: int, period: str, *, code: str | None = None, after_id: int = 0
+        self,
+        utility_id: int,
+        period: str,
+        *,
+        code: str | None = None,
+        after_id: int = 0,
+        limit: int = PAGE_ROWS,
     ) -> Sequence[Row]:
         """Return a page of those registered now who have claimed nothing of a month.
 
@@ -222,6 +228,7 @@ class FreeUnitsOffice:
             period: the local month, ``2026-11``.
             code: of the free units; None for all.
             after_id: the last registration of the page before.
+            limit: registrations at most.
         """
         params: dict[str, SqlValue] = {
             "utility_id": utility_id,
@@ -229,7 +236,7 @@ class FreeUnitsOffice:
             "period": period,
             "code": code,
             "after_id": after_id,
-            "limit": PAGE_ROWS,
+            "limit": limit,
         }
         return (await self._uow.read([Read("free_not_collected", params)]))["free_not_collected"]
 

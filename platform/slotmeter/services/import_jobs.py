@@ -28,12 +28,12 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import Origin
 from slotmeter.services.csv_table import RowProblem
+from slotmeter.services.list_pages import ID_MAX
 from slotmeter.units import epoch_us
 
 __all__ = ["FileJob", "FileToImport", "ImportJob", "ImportJobs"]
 
 PROBLEMS_AT_ONCE: Final = 500
-ID_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

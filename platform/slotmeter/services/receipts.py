@@ -33,6 +33,7 @@ from slotmeter.ports import (
     UnitOfWork,
 )
 from slotmeter.services.access import caller_act
+from slotmeter.services.list_pages import LIST_ROWS
 from slotmeter.services.protection import readable_policy
 from slotmeter.services.token_secrecy import open_receipt
 from slotmeter.units import epoch_us
@@ -123,7 +124,7 @@ class Receipts:
             is_reprint = (
                 receipt.format < COUNTED_SINCE_FORMAT
                 or sale["principal_id"] != principal.id
-                or any(row["form"] == form for row in rows["prints"])
+                or any(row["form"] == form for row in rows["forms"])
             )
             row: dict[str, SqlValue] = {
                 "id": new_id(),
@@ -138,7 +139,13 @@ class Receipts:
                 steps.append(_read_act(caller, sale, f"handed out as {form}", new_id, now_us))
             return Changes(HandedOut(receipt, form, is_reprint, now_us), steps)
 
-        return await self._uow.run(_prints_reads(principal, receipt_number), decide)
+        return await self._uow.run(
+            [
+                _sale_read(principal, receipt_number),
+                Read("receipt_forms", {"sale_row_id": From("sale", "id")}, "forms"),
+            ],
+            decide,
+        )
 
     async def language(self, caller: Caller) -> str:
         """Return the language of the utility's receipts, for who asks for none."""
@@ -147,13 +154,17 @@ class Receipts:
         policy = readable_policy(rows["policy"][0]["policy"])
         return DEFAULT if policy is None else policy.language
 
-    async def prints(self, caller: Caller, receipt_number: str) -> Sequence[Row]:
-        """Return every hand-out of a receipt, the oldest first.
+    async def prints(
+        self, caller: Caller, receipt_number: str, *, after: int = 0, limit: int = LIST_ROWS
+    ) -> Sequence[Row]:
+        """Return hand-outs of a receipt, the oldest first; those after an id.
 
         Raises:
             NotFound: ``receipt_unknown``.
         """
-        rows = await self._uow.read(_prints_reads(caller.principal, receipt_number))
+        page: dict[str, SqlValue | From] = {"after": after, "limit": limit}
+        prints = Read("receipt_prints", {"sale_row_id": From("sale", "id"), **page}, "prints")
+        rows = await self._uow.read([_sale_read(caller.principal, receipt_number), prints])
         _visible(caller.principal, rows["sale"])
         return rows["prints"]
 
@@ -164,11 +175,6 @@ def _sale_read(principal: Principal, receipt_number: str) -> Read:
         "receipt_number": receipt_number,
     }
     return Read("sale_by_receipt", params, "sale")
-
-
-def _prints_reads(principal: Principal, receipt_number: str) -> list[Read]:
-    prints = Read("receipt_prints", {"sale_row_id": From("sale", "id")}, "prints")
-    return [_sale_read(principal, receipt_number), prints]
 
 
 def _visible(principal: Principal, sales: Sequence[Row]) -> Row:

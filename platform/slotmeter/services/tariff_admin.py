@@ -33,6 +33,7 @@ from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import check_reach
 from slotmeter.services.act_changes import changed
 from slotmeter.services.events import compact_json
+from slotmeter.services.list_pages import ID_MAX, LIST_ROWS
 from slotmeter.services.tariff_approval import (
     Approval,
     approval_reads,
@@ -347,11 +348,20 @@ class TariffAdmin:
         reads = approval_reads(caller, draft.id, draft.code, now_us)
         return findings(go_live_of(await self._uow.read(reads), draft, now_us))
 
-    async def tariffs(self, utility_id: int) -> list[tuple[Row, Row | None]]:
-        """Return every tariff with its version in force now, or None."""
+    async def tariffs(
+        self, utility_id: int, *, after: str = "", limit: int = LIST_ROWS
+    ) -> list[tuple[Row, Row | None]]:
+        """Return tariffs by code, each with its version in force now, or None.
+
+        Args:
+            utility_id: whose.
+            after: the last code of the page before.
+            limit: tariffs at most.
+        """
+        page: dict[str, SqlValue] = {"utility_id": utility_id, "after": after, "limit": limit}
         rows = await self._uow.read(
             [
-                Read("tariff_codes", {"utility_id": utility_id}, "tariffs"),
+                Read("tariff_codes", page, "tariffs"),
                 Read(
                     "tariff_versions_in_force",
                     {"utility_id": utility_id, "now_us": self._now_us()},
@@ -362,16 +372,17 @@ class TariffAdmin:
         in_force = {row["tariff_id"]: row for row in rows["versions"]}
         return [(row, in_force.get(row["id"])) for row in rows["tariffs"]]
 
-    async def versions(self, utility_id: int, code: str) -> Sequence[Row]:
-        """Return every version of a tariff, the newest first.
+    async def versions(
+        self, utility_id: int, code: str, *, before: int | None = None, limit: int = LIST_ROWS
+    ) -> Sequence[Row]:
+        """Return versions of a tariff, the newest first; those below ``before``.
 
         Raises:
             NotFound: ``tariff_unknown``.
         """
         params: dict[str, SqlValue] = {"utility_id": utility_id, "code": code}
-        rows = await self._uow.read(
-            [Read("tariff_by_code", params), Read("tariff_versions", params)]
-        )
+        page = {**params, "before": ID_MAX if before is None else before, "limit": limit}
+        rows = await self._uow.read([Read("tariff_by_code", params), Read("tariff_versions", page)])
         if not rows["tariff_by_code"]:
             raise NotFound("tariff_unknown", f"there is no tariff {code}")
         return rows["tariff_versions"]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, null, or_, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Table, and_, bindparam, case, func, null, or_, select
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from slotmeter.storage.schema import METADATA
 
-__all__ = ["CLASS_NOW", "FOLLOWS", "INSTALLED_NOW", "TERMS_NOW", "told_by_token"]
+__all__ = [
+    "CLASS_NOW",
+    "FOLLOWS",
+    "INSTALLED_NOW",
+    "TERMS_NOW",
+    "older_than",
+    "told_by_token",
+]
+
+FAR_US = 2**62
+"""After every instant."""
 
 _installation = METADATA.tables["installation"]
 _meter = METADATA.tables["meter"]
@@ -54,3 +64,11 @@ FOLLOWS = and_(
 def told_by_token(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column of a sale as far as a token tells of it: NULL for one that follows."""
     return case((FOLLOWS, null()), else_=column)
+
+
+def older_than(table: Table, before: BindParameter[int]) -> ColumnElement[bool]:
+    """Match what stands below a row, by id, in a list ordered by its beginning and id, newest
+    first; an id that no row has matches everything below it."""
+    start = select(table.c.from_us).where(table.c.id == before).scalar_subquery()
+    from_us = func.coalesce(start, FAR_US)
+    return or_(table.c.from_us < from_us, and_(table.c.from_us == from_us, table.c.id < before))

@@ -9,6 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
+from slotmeter.storage.joins import older_than
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -23,8 +24,6 @@ _sale = _t["sale"]
 _token = _t["token"]
 _principal = _t["principal"]
 
-CLASSES_MAX = 500
-HISTORY_MAX = 500
 
 _UTILITY: BindParameter[int] = bindparam("utility_id")
 
@@ -68,9 +67,9 @@ _free = (
 
 READS: dict[str, Select[Any]] = {
     "class_list": select(_class)
-    .where(_class.c.utility_id == _UTILITY)
+    .where(_class.c.utility_id == _UTILITY, _class.c.code > bindparam("after"))
     .order_by(_class.c.code)
-    .limit(CLASSES_MAX),
+    .limit(bindparam("limit")),
     "class_by_code": select(_class).where(
         _class.c.utility_id == _UTILITY, _class.c.code == bindparam("code")
     ),
@@ -92,9 +91,13 @@ READS: dict[str, Select[Any]] = {
         _principal.c.name.label("by"),
     )
     .join(_principal, _principal.c.id == _of_account.c.principal_id)
-    .where(_of_account.c.utility_id == _UTILITY, _of_account.c.account_id == bindparam("account"))
+    .where(
+        _of_account.c.utility_id == _UTILITY,
+        _of_account.c.account_id == bindparam("account"),
+        older_than(_of_account, bindparam("before")),
+    )
     .order_by(_of_account.c.from_us.desc(), _of_account.c.id.desc())
-    .limit(HISTORY_MAX),
+    .limit(bindparam("limit")),
     "account_class_at": select(_of_account.c.class_code, _of_account.c.from_us)
     .where(
         _of_account.c.utility_id == _UTILITY,

@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW
+from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW, older_than
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -28,7 +28,6 @@ _charge = _t["meter_charge"]
 _principal = _t["principal"]
 _ledger = _t["ledger_account"]
 
-HISTORY_MAX = 200
 METERS_MAX = 50
 PURCHASES_MAX = 500
 
@@ -50,7 +49,10 @@ _HISTORY = (
 )
 
 READS: dict[str, Select[Any]] = {
-    "terms_history": _HISTORY.limit(HISTORY_MAX),
+    "terms_history": _HISTORY.where(older_than(_terms, bindparam("before"))).limit(
+        bindparam("limit")
+    ),
+    "terms_current": _HISTORY.where(_terms.c.from_us <= bindparam("now_us")).limit(1),
     "terms_newest": _HISTORY.limit(1),
     "terms_meters": select(
         _meter.c.id.label("meter_id"),

@@ -83,15 +83,17 @@ READS: dict[str, Select[Any]] = {
     .limit(bindparam("limit")),
     "tariff_draft_by_id": _DRAFTS.where(_draft.c.id == bindparam("draft_id")),
     "tariff_codes": select(_tariff)
-    .where(_tariff.c.utility_id == _UTILITY)
+    .where(_tariff.c.utility_id == _UTILITY, _tariff.c.code > bindparam("after"))
     .order_by(_tariff.c.code)
-    .limit(ROWS_MAX),
+    .limit(bindparam("limit")),
     "tariff_by_code": select(_tariff).where(
         _tariff.c.utility_id == _UTILITY, _tariff.c.code == bindparam("code")
     ),
-    "tariff_versions": _VERSIONS.where(_tariff.c.code == bindparam("code"))
+    "tariff_versions": _VERSIONS.where(
+        _tariff.c.code == bindparam("code"), _version.c.version < bindparam("before")
+    )
     .order_by(_version.c.version.desc())
-    .limit(ROWS_MAX),
+    .limit(bindparam("limit")),
     "tariff_version_by_number": _VERSIONS.where(
         _tariff.c.code == bindparam("code"), _version.c.version == bindparam("version")
     ),
