@@ -144,7 +144,7 @@ async def test_damage_to_free_units_is_named(generous: ApiTown, statement: str, 
         ("UPDATE token SET digits = NULL", "sales_tokens"),
         ("UPDATE sale SET state = 'pending' WHERE sale_id = 's0'", "pending_tokens"),
         ("UPDATE token SET amount = amount + 100", "token_amounts"),
-        ("UPDATE token SET digits = '11111111111111111111'", "tokens_once"),
+        ("UPDATE token SET digits_index = '11111111111111111111'", "tokens_once"),
         ("UPDATE ledger_account SET reserved_minor = 5 WHERE code = 'till:head'", "reserved"),
         ("UPDATE charge SET taken_minor = due_minor + 1", "charges"),
         ("UPDATE charge SET taken_minor = taken_minor - 1", "charges_earned"),
@@ -183,3 +183,12 @@ async def test_a_sale_between_its_commits_is_stuck_only_after_a_while(sold: ApiT
 
     assert before["nothing_stuck"]
     assert not after["nothing_stuck"]
+
+
+async def test_who_waits_is_told_how_far_it_is(sold: ApiTown) -> None:
+    told: list[tuple[int, int]] = []
+    utility = await Registry(sold.database, sold.clock).utility(None)
+
+    await verify_ledger(sold.database, sold.clock, utility, lambda *each: told.append(each))
+
+    assert [done for done, _ in told] == list(range(told[0][1]))

@@ -39,6 +39,7 @@ __all__ = [
 
 CONFIG_FILE = "slotmeter.toml"
 DEFAULT_FOLDER = Path("slotmeter-data")
+PATIENT_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,12 @@ def config_of(path: Path) -> Config:
 
 
 @asynccontextmanager
-async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
+async def open_folder(path: Path, *, patient: bool = False) -> AsyncIterator[OpenFolder]:
     """Open the database of a data folder that ``slotmeter init`` made.
+
+    Args:
+        path: the folder.
+        patient: we read through years of sales, each statement as long as it takes.
 
     Raises:
         ConfigError: ``data_folder_empty``, ``file_exposed``, or what opening the database raises.
@@ -167,6 +172,9 @@ async def open_folder(path: Path) -> AsyncIterator[OpenFolder]:
             "data_folder_empty",
             f"there is no {DATABASE_FILE} in {path}; run `slotmeter init` first",
         )
+    if patient:
+        longer = config.database.model_copy(update={"statement_timeout_s": PATIENT_S})
+        config = config.model_copy(update={"database": longer})
     database = await open_database(config)
     try:
         yield OpenFolder(path, config, database, SystemClock(), origin_here())

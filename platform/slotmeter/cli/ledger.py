@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_FAILED, EXIT_OK
@@ -47,8 +48,14 @@ async def verify(options: argparse.Namespace) -> LedgerVerdict:
     """Return what the check finds in the folder and utility that the options name."""
     from slotmeter.services.ledger_check import verify_ledger
 
-    async with open_folder(options.data) as folder, folder.looks() as looks:
-        return await verify_ledger(looks, folder.clock, await folder.utility(options))
+    async with open_folder(options.data, patient=True) as folder, folder.looks() as looks:
+        utility = await folder.utility(options)
+        return await verify_ledger(looks, folder.clock, utility, _show_progress)
+
+
+def _show_progress(done: int, in_all: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {in_all} read", end="\r", file=sys.stderr, flush=True)
 
 
 def as_document(verdict: LedgerVerdict) -> dict[str, object]:

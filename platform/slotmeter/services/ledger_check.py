@@ -5,6 +5,7 @@ Everything is read from one committed state, so the answer is right also while t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from slotmeter.ports import Clock, Read, Reads, Rows, SqlValue, Then
@@ -20,6 +21,7 @@ __all__ = [
     "CheckedSentence",
     "Difference",
     "LedgerVerdict",
+    "Progress",
     "verify_ledger",
 ]
 
@@ -109,13 +111,24 @@ class LedgerVerdict:
         return all(sentence.holds for sentence in self.sentences)
 
 
-async def verify_ledger(looks: Looks, clock: Clock, utility: UtilityInfo) -> LedgerVerdict:
+Progress = Callable[[int, int], None]
+"""Is told how many reads of how many are done; in whichever thread reads."""
+
+
+def _no_progress(_done: int, _in_all: int) -> None:
+    """Say nothing."""
+
+
+async def verify_ledger(
+    looks: Looks, clock: Clock, utility: UtilityInfo, progress: Progress = _no_progress
+) -> LedgerVerdict:
     """Check the ledger of one utility.
 
     Args:
         looks: the database, or a standby of it.
         clock: to tell a pending sale from a stuck one.
         utility: whose ledger.
+        progress: is told how far it is.
     """
     now_us = epoch_us(clock.now())
     scope: dict[str, SqlValue] = {"utility_id": utility.id}
@@ -131,13 +144,12 @@ async def verify_ledger(looks: Looks, clock: Clock, utility: UtilityInfo) -> Led
         "before_us": END_OF_TIME_US,
         "limit": VERIFIED_MAX,
     }
-    reads: Reads = [
+    reads = [
         *(read_of(statement) for statement, _, _ in SENTENCES),
         *(Read(count, scope) for count in counts),
         Read("look_ledger_periods", closed, "closed_periods"),
-        Then(period_reads),
     ]
-    rows = await looks.read(reads)
+    rows = await looks.read([*_one_by_one(reads, progress), Then(period_reads)])
 
     sentences = tuple(
         CheckedSentence(
@@ -154,6 +166,22 @@ async def verify_ledger(looks: Looks, clock: Clock, utility: UtilityInfo) -> Led
     sentences = (*sentences, _periods_checked(rows))
     figures = {name: rows[count][0]["count"] for name, count in FIGURES}
     return LedgerVerdict(utility.code, utility.currency, sentences, figures)
+
+
+def _one_by_one(reads: Sequence[Read], progress: Progress) -> Reads:
+    """Return reads that are made one after another, from one state, each a statement of its own.
+
+    Over years of sales each of them takes its time.
+    """
+
+    def only(at: int) -> Callable[[Rows], Sequence[Read]]:
+        def of(_rows: Rows) -> Sequence[Read]:
+            progress(at, len(reads))
+            return (reads[at],)
+
+        return of
+
+    return [Then(only(at)) for at in range(len(reads))]
 
 
 def _periods_checked(rows: Rows) -> CheckedSentence:
