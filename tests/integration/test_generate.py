@@ -144,6 +144,16 @@ def test_a_debt_that_was_repaid_is_closed_and_its_balance_zero(folder: Path) -> 
     assert {balance for (balance,) in closed} == {0}
 
 
+def test_one_meter_in_fifty_got_a_radio_when_its_past_was_over(folder: Path) -> None:
+    found = rows_of(
+        folder,
+        "SELECT count(*), min(created_us) > (SELECT max(sold_us) FROM sale),"
+        " (SELECT count(*) FROM sale WHERE delivery <> 'keypad') FROM device",
+    )
+
+    assert found == [(1, 1, 0)]
+
+
 def test_the_indexes_are_those_of_a_new_database(folder: Path, tmp_path: Path) -> None:
     main(["init", "--data", str(tmp_path), "--utility-name", "G", "--no-dashboards"])
     sql = "SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') ORDER BY name"

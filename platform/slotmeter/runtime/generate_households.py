@@ -8,12 +8,15 @@ from typing import Final
 
 from slotmeter.ports import SqlValue
 from slotmeter.runtime.generate_people import Household, household
-from slotmeter.runtime.generate_plan import HOUSEHOLD, Plan
+from slotmeter.runtime.generate_plan import HOUSEHOLD, ONLINE_EVERY, Plan
 from slotmeter.services.events import compact_json
 from slotmeter.vending.accounts import words_of
 from slotmeter.vending.sts import KeyParameters, pan_of_drn
 
 __all__ = ["HouseholdTable", "household_tables", "parameters_text"]
+
+MEDIUM: Final = "nbiot"
+DRIVER: Final = "slotmeter_virtual"
 
 REPORT_EVERY: Final = 5_000
 
@@ -56,6 +59,11 @@ def household_tables(plan: Plan, progress: Progress) -> Iterator[HouseholdTable]
         stamp = () if table == "installation" else ("created_us",)
         columns = ("id", "utility_id", *stamp, *made[table])
         yield HouseholdTable(table, columns, _rows(plan, part, progress))
+    columns = (
+        *("id", "utility_id", "created_us", "meter_id", "medium", "address", "driver"),
+        *("supply", "tamper"),
+    )
+    yield HouseholdTable("device", columns, _devices(plan))
     columns = ("utility_id", "word", "supply_point_id")
     yield HouseholdTable("search_word", columns, _words(plan, progress))
 
@@ -84,6 +92,14 @@ def _cells(plan: Plan, table: str, ids: list[int], who: Household) -> Values:
         parameters = parameters_text(who.meter)
         return (who.meter, "electricity", "meter", parameters, plan.key_id, "active")
     return (point_id, meter_id, plan.tariff_since_us)
+
+
+def _devices(plan: Plan) -> Iterator[Values]:
+    meter = HOUSEHOLD.index("meter")
+    for device, index in enumerate(range(0, plan.meters, ONLINE_EVERY)):
+        address = f"ep-{household(index).meter}"
+        head = (plan.first_device_id + device, plan.utility_id, plan.end_us)
+        yield (*head, plan.household_id(index, meter), MEDIUM, address, DRIVER, "unknown", 0)
 
 
 def _words(plan: Plan, progress: Progress) -> Iterator[Values]:

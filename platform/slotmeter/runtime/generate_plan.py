@@ -27,6 +27,9 @@ OPEN_HOURS: Final = (6, 22)
 IDS_PER_SALE: Final = 64
 """Ids that are set aside for the rows of one sale."""
 
+ONLINE_EVERY: Final = 50
+"""One meter in so many got a radio when the past was over: its next token is sent to it."""
+
 INDEBTED_EVERY: Final = 20
 """One household in so many has debts."""
 
@@ -129,9 +132,14 @@ class Plan:
         return self.first_entry_id + len(HOUSEHOLD) * self.entries_per_table
 
     @property
+    def first_device_id(self) -> int:
+        """The first id of a device."""
+        return self.first_debt_id + self.debts * IDS_PER_DEBT
+
+    @property
     def first_sale_id(self) -> int:
         """The first id of the first sale."""
-        return self.first_debt_id + self.debts * IDS_PER_DEBT
+        return self.first_device_id + -(-self.meters // ONLINE_EVERY)
 
     @property
     def next_id(self) -> int:

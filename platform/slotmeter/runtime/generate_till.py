@@ -42,7 +42,7 @@ FILLED: Final = frozenset(
     {
         *HOUSEHOLD,
         *("utility", "branch", "principal", "tariff", "tariff_version", "supply_group"),
-        *("debt", "debt_taken", "debt_log"),
+        *("debt", "debt_taken", "debt_log", "device"),
         *("sale", "token", "charge", "journal", "posting", "ledger_account", "sequence", "act"),
     }
 )
