@@ -14,7 +14,7 @@ percentages of a tender are not for use: they are taken with payments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,7 +42,7 @@ from slotmeter.services.charged_buyer import (
     with_more_used,
 )
 from slotmeter.services.events import compact_json
-from slotmeter.units import HOUR_US, Commodity, commodity_quantity
+from slotmeter.units import HOUR_US, Commodity, commodity_quantity, iso_utc
 from slotmeter.vending.ledger import Posting, income_account, merge
 from slotmeter.vending.pricing.engine import use_by_account
 from slotmeter.vending.pricing.situation import Situation
@@ -339,10 +339,21 @@ def _charge(
             at_us=metered.now_us,
             currency=segment["currency"],
             postings=postings,
-            reason=f"{used} at meter {metered.meter_number}",
+            reason=f"{used} at meter {metered.meter_number}{_late(metered, rows['accounts'])}",
             frame_id=metered.frame_id,
         )
         charged.steps += posting_steps(entry, rows["accounts"], new_id)
+
+
+def _late(metered: Metered, accounts: Sequence[Row]) -> str:
+    """Return what the auditor is told of use that belongs to books which are closed.
+
+    It is booked by our clock, as everything is: in the period that is open.
+    """
+    closed_until_us = max((row.get("closed_until_us") or 0 for row in accounts), default=0)
+    if metered.measured_us >= closed_until_us or metered.now_us < closed_until_us:
+        return ""
+    return f" (late: measured at {iso_utc(metered.measured_us)}, whose books were closed)"
 
 
 def _segment(

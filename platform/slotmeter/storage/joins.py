@@ -11,6 +11,7 @@ from slotmeter.storage.schema import METADATA
 
 __all__ = [
     "CLASS_NOW",
+    "CLOSED_UNTIL",
     "FOLLOWS",
     "INSTALLED_NOW",
     "TERMS_NOW",
@@ -28,6 +29,7 @@ _class = METADATA.tables["account_class"]
 _terms = METADATA.tables["account_terms"]
 _sale = METADATA.tables["sale"]
 _token = METADATA.tables["token"]
+_period = METADATA.tables["accounting_period"]
 
 INSTALLED_NOW = and_(
     _installation.c.meter_id == _meter.c.id,
@@ -53,6 +55,13 @@ TERMS_NOW = (
     .scalar_subquery()
 )
 """The terms of an account at ``:now_us``; NULL for one that always paid in advance."""
+
+CLOSED_UNTIL = (
+    select(func.max(_period.c.to_us))
+    .where(_period.c.utility_id == bindparam("utility_id"))
+    .scalar_subquery()
+)
+"""Nothing is booked before this instant any more; NULL while no period was closed."""
 
 FOLLOWS = and_(
     func.coalesce(_token.c.purpose, "credit") == "free",

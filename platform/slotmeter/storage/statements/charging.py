@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, func, literal, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW
+from slotmeter.storage.joins import CLASS_NOW, CLOSED_UNTIL, INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -84,6 +84,7 @@ READS: dict[str, Select[Any]] = {
         _ledger.c.balance_minor,
         _ledger.c.reserved_minor,
         _ledger.c.limit_minor,
+        CLOSED_UNTIL.label("closed_until_us"),
     ).where(
         or_(
             and_(_LEDGER_OF_UTILITY, _ledger.c.code == bindparam("customer_code")),

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, case, delete, func, literal, or_, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW
+from slotmeter.storage.joins import CLASS_NOW, CLOSED_UNTIL, INSTALLED_NOW
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -36,7 +36,6 @@ _taken = _t["debt_taken"]
 _registration = _t["free_registration"]
 _claim = _t["free_claim"]
 _alarm = _t["alarm"]
-_period = _t["accounting_period"]
 
 CODES_MAX = 8
 """One read finds at most this many ledger accounts."""
@@ -113,13 +112,6 @@ _advance = _ledger.alias("advance")
 _ADVANCE_SPOKEN_FOR = (
     select(func.sum(_sale.c.kept_minor))
     .where(_sale.c.state == "pending", _sale.c.account_id == _account.c.id, _sale.c.kept_minor < 0)
-    .scalar_subquery()
-)
-
-# Nothing is booked before this instant any more.
-_CLOSED_UNTIL = (
-    select(func.max(_period.c.to_us))
-    .where(_period.c.utility_id == bindparam("utility_id"))
     .scalar_subquery()
 )
 
@@ -326,7 +318,7 @@ READS: dict[str, Select[Any]] = {
         _ledger.c.balance_minor,
         _ledger.c.reserved_minor,
         _ledger.c.limit_minor,
-        _CLOSED_UNTIL.label("closed_until_us"),
+        CLOSED_UNTIL.label("closed_until_us"),
     ).where(
         _ledger.c.utility_id == bindparam("utility_id"),
         or_(*(_ledger.c.code == bindparam(f"code{at}") for at in range(CODES_MAX))),
