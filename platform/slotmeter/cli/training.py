@@ -97,7 +97,7 @@ async def _draw_key(options: argparse.Namespace, folder: OpenFolder, utility: Ut
         what="vending_key.add",
         subject=key_id,
         reason=options.reason,
-        data={"check_value": info.check_value, "training": True},
+        data={"before": None, "after": {"check_value": info.check_value, "training": True}},
     )
     return key_id
 

@@ -181,7 +181,7 @@ async def _add(options: argparse.Namespace, folder: OpenFolder, utility: Utility
         what="vending_key.add",
         subject=info.key_id,
         reason=options.reason,
-        data={"check_value": info.check_value},
+        data={"before": None, "after": {"check_value": info.check_value}},
     )
     if options.json:
         print(json.dumps({"key_id": info.key_id, "check_value": info.check_value}))

@@ -27,6 +27,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import caller_act
+from slotmeter.services.act_changes import changed
 from slotmeter.services.campaign_terms import (
     HOWS,
     CampaignWish,
@@ -93,7 +94,8 @@ class Campaigns:
                 "created_us": now_us,
                 "closed_us": None,
             }
-            data = {"key": wish.key_id, "how": wish.how, "tariff_index": wish.tariff_index}
+            facts = {"key": wish.key_id, "how": wish.how, "tariff_index": wish.tariff_index}
+            data = changed(None, {"state": "open", **facts})
             act = self._act(caller, new_id, wish.code, "begin", text, data)
             return Changes(True, [Insert("key_campaign", row), act])
 
@@ -248,7 +250,8 @@ class Campaigns:
         now_us = self._now_us()
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[None]:
-            act = self._act(caller, new_id, code, "close", text, {})
+            data = changed({"state": "open"}, {"state": "closed"})
+            act = self._act(caller, new_id, code, "close", text, data)
             params = {"of_campaign": campaign["id"], "at_us": now_us}
             return Changes(None, [Update("campaign_close", params), act])
 

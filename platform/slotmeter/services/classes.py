@@ -112,7 +112,8 @@ class Classes:
                 "title": title,
                 "created_us": at_us,
             }
-            act = caller_act(caller, new_id, at_us, what="class.add", subject=code, reason=reason)
+            data = changed(None, {"title": title})
+            act = caller_act(caller, new_id, at_us, "class.add", code, reason, data)
             return Changes(row, [Insert("customer_class", row), act])
 
         return await self._uow.run([_class_read(utility_id, code)], decide)

@@ -30,6 +30,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import caller_act
 from slotmeter.services.account_lookup import account_read, found_account
+from slotmeter.services.act_changes import changed
 from slotmeter.services.booking import Entry, accounts_found, accounts_reads, posting_steps
 from slotmeter.services.events import compact_json
 from slotmeter.services.list_pages import ID_MAX, LIST_ROWS
@@ -82,6 +83,11 @@ class _Asked:
     def since(self) -> Row | None:
         """The change before; None for an account that always paid in advance."""
         return self.seen["newest"][0] if self.seen["newest"] else None
+
+    @property
+    def current(self) -> Terms:
+        """The terms before the change."""
+        return Terms.PREPAID if self.since is None else Terms(self.since["terms"])
 
 
 class CreditTerms:
@@ -359,6 +365,10 @@ def _rows(
         what=f"terms.{asked.to.value}",
         subject=asked.account["number"],
         reason=asked.reason,
-        data={"at_us": asked.at_us, "meters": [each.number for each in settled]},
+        data={
+            "at_us": asked.at_us,
+            "meters": [each.number for each in settled],
+            **changed({"terms": asked.current.value}, {"terms": asked.to.value}),
+        },
     )
     return [Insert("account_terms", row), act]

@@ -9,6 +9,7 @@ from typing import Any
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import From, Insert, NewId, Read, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.access import Origin, act_row
+from slotmeter.services.act_changes import changed
 from slotmeter.services.booking import Entry, accounts_read, posting_steps
 from slotmeter.services.debt_terms import Books, DebtTerms
 from slotmeter.services.events import compact_json
@@ -109,7 +110,9 @@ def add_debt_steps(
         *booked,
         Insert("debt", row),
         log_step(new_id, debt_id, books, origin, now_us, "created", detail),
-        debt_act(new_id, origin, books, now_us, "debt.add", number, reason, terms.request),
+        debt_act(
+            new_id, origin, books, now_us, "debt.add", number, reason, changed(None, terms.request)
+        ),
     ]
     return number, steps
 

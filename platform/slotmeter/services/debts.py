@@ -28,6 +28,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.access import Origin
+from slotmeter.services.act_changes import changed
 from slotmeter.services.booking import Entry, accounts_read, posting_steps
 from slotmeter.services.debt_making import (
     account_read,
@@ -241,11 +242,12 @@ class Debts:
             )
             accounts = [*rows["ledger_accounts"], _ledger_row(row)]
             detail = {"how": how, "amount_minor": left, "reason": reason}
+            said = {**detail, **changed({"state": row["state"]}, {"state": "cancelled"})}
             steps: list[Step] = [
                 *posting_steps(entry, accounts, new_id),
                 Update("debt_cancel", {"debt_id": row["id"]}),
                 log_step(new_id, row["id"], books, origin, now_us, "cancelled", detail),
-                debt_act(new_id, origin, books, now_us, "debt.cancel", number, reason, detail),
+                debt_act(new_id, origin, books, now_us, "debt.cancel", number, reason, said),
             ]
             return Changes(None, steps)
 

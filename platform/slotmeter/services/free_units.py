@@ -126,7 +126,10 @@ class FreeUnitsOffice:
                 what="free.register",
                 subject=new.account,
                 reason=reason,
-                data={"code": new.code, "from_us": new.from_us, "until_us": new.until_us},
+                data={
+                    "code": new.code,
+                    **changed(None, {"from_us": new.from_us, "until_us": new.until_us}),
+                },
             )
             return Changes(registration_id, [Insert("free_registration", row), act])
 

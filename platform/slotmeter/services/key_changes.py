@@ -30,6 +30,7 @@ from slotmeter.ports import (
     UnitOfWork,
 )
 from slotmeter.services.access import Origin, act_row, caller_act
+from slotmeter.services.act_changes import changed
 from slotmeter.services.guarded_acts import check_reason, need_right
 from slotmeter.services.key_change_plan import (
     ChangeView,
@@ -386,7 +387,7 @@ class KeyChanges:
                 now_us=now_us,
                 new_id=new_id,
             )
-            data = {"state": state, "proof": proof}
+            data = changed({"state": "open", "proof": None}, {"state": state, "proof": proof})
             return Changes(
                 None, [*steps, self._act_on(caller, new_id, now_us, row, what, text, data)]
             )

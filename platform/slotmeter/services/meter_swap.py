@@ -30,6 +30,7 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
+from slotmeter.services.act_changes import changed
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.meter_row import COLUMNS, MeterRow, read_row
 from slotmeter.services.operations import (
@@ -431,6 +432,7 @@ def _operation(
             "new": wish.new,
             **{name: swap[name] for name in names},
             "unused_receipts": [row["receipt_number"] for row in unused],
+            **changed({"meter": wish.old}, {"meter": wish.new}),
         },
         account_id=old["account_id"],
     )

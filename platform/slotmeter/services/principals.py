@@ -163,7 +163,7 @@ class Principals:
                 what="principal.add",
                 subject=name,
                 reason=reason,
-                data={"kind": kind, "roles": chosen, "branch": branch_code},
+                data=changed(None, {"kind": kind, "roles": chosen, "branch": branch_code}),
             )
             return Changes(principal_id, [Insert("principal", row), act])
 
@@ -235,7 +235,10 @@ class Principals:
                 what="key.add",
                 subject=name,
                 reason=reason,
-                data={"key": key_id, "label": label, "rights": narrowed},
+                data={
+                    "key": key_id,
+                    **changed(None, {"label": label, "rights": narrowed, "expires_us": expires_us}),
+                },
             )
             return Changes(NewKey(key_id, text), [Insert("api_key", row), act])
 

@@ -356,7 +356,7 @@ class Registry:
                 what="tariff.add",
                 subject=tariff.code,
                 reason=reason,
-                data={"version": added.version, "valid_from_us": valid_from_us},
+                data=changed(None, {"version": added.version, "valid_from_us": valid_from_us}),
             )
             return Changes(added, [*steps, Insert("tariff_version", version), act])
 

@@ -108,7 +108,8 @@ class TariffAdmin:
                 "note": note,
             }
             subject = f"{written.tariff.code} draft {draft_id}"
-            act = caller_act(caller, new_id, now_us, "tariff.draft", subject, reason)
+            data = changed(None, {"code": written.tariff.code, "source": written.source})
+            act = caller_act(caller, new_id, now_us, "tariff.draft", subject, reason, data)
             return Changes(draft_id, [Insert("tariff_draft", row), act])
 
         draft_id = await self._uow.run([], decide)
@@ -269,7 +270,13 @@ class TariffAdmin:
                 Update("tariff_version_withdraw", {**of, "at_us": now_us}),
                 Update("tariff_draft_of_version", of, rows=None),
                 caller_act(
-                    caller, new_id, now_us, "tariff.withdraw", f"{code} version {version}", reason
+                    caller,
+                    new_id,
+                    now_us,
+                    "tariff.withdraw",
+                    f"{code} version {version}",
+                    reason,
+                    changed({"withdrawn_us": None}, {"withdrawn_us": now_us}),
                 ),
             ]
             return Changes(None, steps)

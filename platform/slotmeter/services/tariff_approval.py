@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slotmeter.errors import Refused
 from slotmeter.ports import Caller, Changes, Insert, NewId, Read, Rows, SqlValue, Step, Update
 from slotmeter.services.access import caller_act
+from slotmeter.services.act_changes import changed
 from slotmeter.services.tariff_checks import Finding, GoLive, as_documents, check_go_live
 from slotmeter.services.tariff_draft import (
     Draft,
@@ -128,6 +129,10 @@ def approve_draft(
         "version": number,
         "valid_from_us": from_us,
         "warnings": [each["code"] for each in as_documents(accepted)],
+        **changed(
+            {"state": draft.state},
+            {"state": "approved", "version": number, "valid_from_us": from_us},
+        ),
     }
     act = caller_act(caller, new_id, now_us, "tariff.approve", draft.subject, approval.reason, data)
     steps += [Insert("tariff_version", version), Update("tariff_draft_decide", decided), act]

@@ -7,7 +7,7 @@ check value. What was brought is wrapped at once and erased when the key is comp
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,7 @@ from slotmeter.ports import (
     WrappedKey,
 )
 from slotmeter.services.access import Origin, act_row
+from slotmeter.services.act_changes import changed
 from slotmeter.services.key_dates import days_left, key_expires_us
 from slotmeter.units import epoch_us
 
@@ -175,8 +176,8 @@ class VendingKeys:
         _check_free(rows, facts.name)
         _check_joins(caller.principal, new, wrapped, there)
         row = _component(caller, new, wrapped, new_id(), reason, now_us)
-        data: dict[str, object] = {**_facts(facts), "part": new.part, "parts": new.parts}
-        data["check_value"] = wrapped.check_value
+        brought = {**_facts(facts), "part": new.part, "parts": new.parts}
+        data = changed(None, {**brought, "check_value": wrapped.check_value})
         act = _act(caller, "vending_key.component", facts.name, reason, data, now_us)
         if new.parts == 1 or len(there) + 1 < new.parts:
             waits = Brought(facts.name, new.part, new.parts, wrapped.check_value, None)
@@ -241,7 +242,7 @@ class VendingKeys:
             there = rows["components"]
             if not there:
                 raise _nothing_waits(name)
-            data: dict[str, object] = {"parts": [row["part"] for row in there]}
+            data = changed({"parts": [row["part"] for row in there]}, None)
             act = _act(caller, "vending_key.withdraw", name, reason, data, now_us)
             return Changes(len(there), [*_ended(there, "withdrawn", now_us), act(new_id)])
 
@@ -300,7 +301,8 @@ class VendingKeys:
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
             _check_retires(rows, name)
-            act = _act(caller, "vending_key.retire", name, reason, {"state": "retired"}, now_us)
+            data = changed({"state": "active"}, {"state": "retired"})
+            act = _act(caller, "vending_key.retire", name, reason, data, now_us)
             update = Update("vault_key_retire", {"of_name": name, "at_us": now_us})
             return Changes(None, [update, act(new_id)])
 
@@ -459,14 +461,14 @@ def _key_steps(
         "officer_id": first_officer_id,
         "second_officer_id": caller.principal.id,
     }
-    data: dict[str, object] = {**_facts(facts), "check_value": wrapped.check_value}
-    data["officer"] = first_officer_id
+    whole = {**_facts(facts), "check_value": wrapped.check_value, "officer": first_officer_id}
+    data = changed(None, whole)
     act = _act(caller, "vending_key.add", facts.name, reason, data, now_us)
     return [Insert("vault_key", row), act(new_id)]
 
 
 def _act(
-    caller: Caller, what: str, name: str, reason: str, data: dict[str, object], now_us: int
+    caller: Caller, what: str, name: str, reason: str, data: Mapping[str, object], now_us: int
 ) -> Callable[[NewId], Insert]:
     origin, utility_id = Origin.of(caller), caller.principal.utility_id
     return lambda new_id: act_row(
