@@ -39,11 +39,11 @@ TARIFF = "kenya"
 
 @contextmanager
 def serving(
-    folder: Path, url: str, numbers: Sequence[str], processes: int
+    folder: Path, url: str, numbers: Sequence[str], processes: int, *, with_devices: bool
 ) -> Iterator[tuple[Site, list[Server], list[int]]]:
     """Run the processes; give the folder, them, and their ports."""
     site = site_to_sell_on(
-        folder, numbers, tariff=TARIFF, debts=DEBTS_MAX, with_devices=True, database_url=url
+        folder, numbers, tariff=TARIFF, debts=DEBTS_MAX, with_devices=with_devices, database_url=url
     )
     ports = [site.http_port, *free_ports(processes - 1)] if processes > 1 else [site.http_port]
     with ExitStack() as stack:
@@ -90,11 +90,13 @@ def measure(options: argparse.Namespace, folder: Path, server: PostgresServer) -
         capture_output=True,
         check=True,
     )
-    with serving(folder / "data", server.local_url("sales"), numbers, options.processes) as (
-        site,
-        servers,
-        ports,
-    ):
+    with serving(
+        folder / "data",
+        server.local_url("sales"),
+        numbers,
+        options.processes,
+        with_devices=options.devices,
+    ) as (site, servers, ports):
         synchronous = {each.synchronous() for each in servers}
         print(f"synchronous_commit = {synchronous} with fsync (read from the server)", flush=True)
         if not synchronous <= DURABLE:
@@ -151,6 +153,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--measure", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--devices", action="store_true", help="each sale also queues a command")
     parser.add_argument("--no-limits", action="store_true", help="exit 0 whatever was measured")
     return parser.parse_args()
 

@@ -1,13 +1,14 @@
 """Writes of a unit of work on PostgreSQL: all steps of a unit are one call of a function.
 
 Units of one kind write the same steps in the same order, if not the same number of rows. For each
-such order the session makes a temporary function, which runs the steps one after another as they
-were given, checks how many rows each met, and returns what the seals of changed rows are made of.
-The values travel as three arrays: numbers, texts, bytes.
+such order the session makes a temporary function. Steps of one kind that follow each other are one
+statement of it, which takes their values as a table; the function checks how many rows it met, and
+returns what the seals of changed rows are made of.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -37,24 +38,30 @@ GUARD_STATE: Final = "SM001"
 """The SQLSTATE of an update that met other rows than it must."""
 
 SHAPES_MAX: Final = 1_000
-KINDS: Final[tuple[Kind, ...]] = ("i", "t", "b")
 
-MANY: Final = frozenset({"audit_entry", "debt_taken", "posting"})
-"""Tables of which units add many rows in a row: they go in by one statement."""
+PIECES_MAX: Final = 90
+"""A function of PostgreSQL takes at most 100 arguments; longer units are several calls."""
+
+KINDS: Final[tuple[Kind, ...]] = ("i", "t", "b")
 
 _MOVE: Final = (
     "UPDATE ledger_account SET {column} = {column} + moved.amount FROM "
-    "(SELECT id, sum(amount)::BIGINT FROM unnest({{0}}, {{1}}) AS each(id, amount) GROUP BY id) "
-    "AS moved(id, amount) WHERE ledger_account.id = moved.id"
+    "(SELECT id, sum(amount)::BIGINT FROM {{table}} AS each(id, amount) GROUP BY id) "
+    "AS moved(id, amount) WHERE ledger_account.id = moved.id;"
 )
 
-AT_ONCE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+SUMMED: Final[Mapping[str, str]] = {
     # What one entry moves on all its accounts; several moves on one account are added up.
-    statement: (("ledger_account_id", "amount"), _MOVE.format(column=column))
+    statement: _MOVE.format(column=column)
     for statement, column in (("ledger_add", "balance_minor"), ("ledger_reserve", "reserved_minor"))
 }
-"""Updates of whole numbers that are made by one statement for a run of them, with the parameters
-that become lists."""
+"""Updates of an account by an amount: those of a run are added up."""
+
+HARMLESS_TWICE: Final = frozenset({"debt_take"})
+"""Updates of which a run may name a row twice, or one that is not met, and do no harm."""
+
+_WHERE: Final = re.compile(r"(?<!\n) WHERE ")
+"""Where an update's condition begins; SQLAlchemy gives those of queries lines of their own."""
 
 Touched = tuple[Touch, list[tuple[Any, ...]]]
 """What an update returns for the seals, and the rows."""
@@ -67,25 +74,28 @@ _Placed = tuple[int, list[list[Step]]]
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One kind of step: a statement of the function, repeated for each step of its run.
+    """One kind of step: lines of the function, for a run of such steps.
 
     Args:
-        body: the statement with its parameters as elements of the arrays.
-        names: of its parameters, by kind.
-        label: what the refusal calls it.
-        rows: it must meet so many; None for any number.
-        at_once: one statement does the whole run; its parameters are slices of the arrays.
+        body: the lines; ``{table}`` is the table of the steps' values, ``{count}`` says how many
+            steps there are, and ``{number}`` is the number of the piece.
+        names: of the values of a step.
+        kinds: of the values.
         returns: what it gives back.
         touch: what the seals make of that.
     """
 
     body: str
-    names: Mapping[Kind, tuple[str, ...]]
-    label: str = ""
-    rows: int | None = None
-    at_once: bool = False
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     returns: InPieces | None = None
     touch: Touch | None = None
+
+    def values(self, run: Sequence[Step]) -> list[tuple[SqlValue, ...]]:
+        """Return what the steps of a run give."""
+        names = self.names
+        given = [step.params if isinstance(step, Update) else step.row for step in run]
+        return [tuple([row[name] for name in names]) for row in given]
 
 
 class PostgresWrites:
@@ -112,22 +122,9 @@ class PostgresWrites:
             return _insert(METADATA.tables[key[1]], key[2:])
         _, statement, rows = key
         update = self._updates[statement]
-        if statement in AT_ONCE and rows == 1 and update.touch is None:
-            given, text = AT_ONCE[statement]
-            body = text.format(*(_slice("i", at) for at in range(len(given))))
-            return _Piece(body, {"i": given, "t": (), "b": ()}, statement, rows, at_once=True)
-        names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
-
-        def fill(gap: Gap) -> str:
-            known = names[gap.kind]
-            if gap.name not in known:
-                known.append(gap.name)
-            return _element(gap.kind, known.index(gap.name))
-
-        body = update.text(fill)
-        taken = {kind: tuple(names[kind]) for kind in KINDS}
-        returns = update if update.touch else None
-        return _Piece(body, taken, statement, rows, returns=returns, touch=update.touch)
+        if statement in SUMMED and rows == 1 and update.touch is None:
+            return _summed(statement)
+        return _update(update, statement, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,34 +143,75 @@ def _compiled(sealed: _Sealed) -> Mapping[str, InPieces]:
     }
 
 
-def _element(kind: Kind, at: int) -> str:
-    """Write an element of the array of a kind, counted from where this step begins."""
-    return f"_{kind}[_{kind}0 + {at + 1}]"
-
-
-def _slice(kind: Kind, at: int) -> str:
-    """Write the part of an array that has one column of a run, whose rows are counted by _c."""
-    return f"_{kind}[_{kind}0 + {at} * _c + 1 : _{kind}0 + {at + 1} * _c]"
-
-
 def _insert(table: Table, columns: Sequence[str]) -> _Piece:
     unknown = [name for name in columns if name not in table.c]
     if unknown:
         raise KeyError(f"table {table.name} has no columns {unknown}")
-    names: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
-    at_once = table.name in MANY
-    values = []
-    for name in columns:
-        kind = kind_of(table.c[name].type)
-        place = len(names[kind])
-        values.append(_slice(kind, place) if at_once else _element(kind, place))
-        names[kind].append(name)
     quoted = ", ".join(f'"{name}"' for name in columns)
-    if at_once:
-        body = f'INSERT INTO "{table.name}" ({quoted}) SELECT * FROM unnest({", ".join(values)})'  # noqa: S608  our own names
-        return _Piece(body, {kind: tuple(names[kind]) for kind in KINDS}, at_once=True)
-    body = f'INSERT INTO "{table.name}" ({quoted}) VALUES ({", ".join(values)})'  # noqa: S608  our own names
-    return _Piece(body, {kind: tuple(names[kind]) for kind in KINDS})
+    body = f'INSERT INTO "{table.name}" ({quoted}) SELECT * FROM {{table}};'  # noqa: S608  our own names
+    kinds = tuple(kind_of(table.c[name].type) for name in columns)
+    return _Piece(body, tuple(columns), kinds)
+
+
+def _summed(statement: str) -> _Piece:
+    lines = [
+        SUMMED[statement],
+        "GET DIAGNOSTICS _met = ROW_COUNT;",
+        "SELECT count(DISTINCT each.id) INTO _due FROM {table} AS each(id, amount);",
+        _check(statement, "_due"),
+    ]
+    return _Piece("\n".join(lines), ("ledger_account_id", "amount"), ("i", "i"))
+
+
+def _update(update: InPieces, statement: str, rows: int | None) -> _Piece:
+    """Write an update for a table of values; one that may meet any number of rows, step by step."""
+    names: dict[str, Kind] = {}
+
+    def fill(gap: Gap) -> str:
+        names[gap.name] = gap.kind
+        return f"_u._v{list(names).index(gap.name)}"
+
+    text = update.text(fill).partition(" RETURNING ")[0].replace("{", "{{").replace("}", "}}")
+    columns = ", ".join(f"_v{at}" for at in range(len(names)))
+    table = f"{{table}} WITH ORDINALITY AS _u({columns}, _o)"
+    at_once = text.startswith("UPDATE ") and (rows == 1 or statement in HARMLESS_TWICE)
+    parts = _WHERE.split(text)
+    if at_once and len(parts) == 2:
+        lines = [_made(f"{parts[0]} FROM {table} WHERE {parts[1]}", update)]
+        if rows is not None:
+            lines += ["GET DIAGNOSTICS _met = ROW_COUNT;", _check(statement, "{count}")]
+    else:
+        lines = [f"FOR _u IN SELECT * FROM {table} LOOP", _made(text, update)]  # noqa: S608  our own names
+        if rows is not None:
+            lines += ["GET DIAGNOSTICS _met = ROW_COUNT;", _check(statement, str(rows))]
+        lines.append("END LOOP;")
+    returns = update if update.touch else None
+    return _Piece("\n".join(lines), tuple(names), tuple(names.values()), returns, update.touch)
+
+
+def _made(text: str, update: InPieces) -> str:
+    """Write an update, and what it gives back for the seals: of which step, and its columns."""
+    if update.touch is None:
+        return f"{text};"
+    table = update.text(lambda _: "").split()[1 if text.startswith("UPDATE ") else 2]
+    given = [
+        f"ARRAY[{', '.join(_columns(update, table, kind))}]::{TYPES[kind]}[]" for kind in KINDS
+    ]
+    return f"RETURN QUERY {text} RETURNING {{number}}, (_u._o - 1)::INTEGER, {', '.join(given)};"
+
+
+def _columns(returned: InPieces, table: str, kind: Kind) -> list[str]:
+    pairs = zip(returned.columns, returned.kinds, strict=True)
+    return [f'{table}."{name}"' for name, each in pairs if each == kind]
+
+
+def _check(statement: str, rows: str) -> str:
+    """Write the refusal of an update that met other rows than it must."""
+    message = f"'{statement} met ' || _met || ' rows instead of ' || {rows}"
+    return (
+        f"IF _met <> {rows} THEN RAISE EXCEPTION USING ERRCODE = '{GUARD_STATE}', "
+        f"MESSAGE = {message}; END IF;"
+    )
 
 
 def _key_of(step: Step) -> _Key:
@@ -182,66 +220,19 @@ def _key_of(step: Step) -> _Key:
     return ("update", step.statement, step.rows)
 
 
-def _function(name: str, pieces: Sequence[_Piece]) -> str:
-    body = "\n".join(_loop(at, piece) for at, piece in enumerate(pieces, start=1))
-    arrays = ", ".join(f"_{kind} {TYPES[kind]}[]" for kind in KINDS)
+def _function(name: str, pieces: Sequence[_Piece], types: Sequence[str]) -> str:
+    lines = [
+        piece.body.format(table=f"unnest(_p{at})", count=f"cardinality(_p{at})", number=at)
+        for at, piece in enumerate(pieces)
+    ]
+    given = ", ".join(f"_p{at} pg_temp.{type_}[]" for at, type_ in enumerate(types))
     return (
-        f"CREATE FUNCTION pg_temp.{name}(_n INTEGER[], {arrays}) "
+        f"CREATE FUNCTION pg_temp.{name}({given}) "
         "RETURNS TABLE (_of INTEGER, _at INTEGER, _ri BIGINT[], _rt TEXT[], _rb BYTEA[]) "
-        "LANGUAGE plpgsql AS "
-        "$slotmeter$\n#variable_conflict use_column\n"
-        "DECLARE _i0 INTEGER := 0; _t0 INTEGER := 0; _b0 INTEGER := 0; _c INTEGER; "
-        "_met INTEGER; _r RECORD;\n"
-        f"BEGIN\n{body}\nEND $slotmeter$"
+        "LANGUAGE plpgsql AS $slotmeter$\n#variable_conflict use_column\n"
+        "DECLARE _met INTEGER; _due INTEGER; _u RECORD;\n"
+        "BEGIN\n" + "\n".join(lines) + "\nEND $slotmeter$"
     )
-
-
-def _loop(at: int, piece: _Piece) -> str:
-    if piece.at_once:
-        return _whole_run(at, piece)
-    lines = [f"FOR _k IN 1.._n[{at}] LOOP"]
-    if piece.returns is None:
-        lines.append(f"{piece.body};")
-        if piece.rows is not None:
-            lines.append("GET DIAGNOSTICS _met = ROW_COUNT;")
-    else:
-        lines += ["_met := 0;", f"FOR _r IN {piece.body} LOOP", "_met := _met + 1;"]
-        lines += [f"_of := {at - 1};", "_at := _k - 1;"]
-        for kind in KINDS:
-            columns = [f'_r."{name}"' for name in _columns(piece.returns, kind)]
-            lines.append(f"_r{kind} := ARRAY[{', '.join(columns)}]::{TYPES[kind]}[];")
-        lines += ["RETURN NEXT;", "END LOOP;"]
-    if piece.rows is not None:
-        message = f"'{piece.label} met ' || _met || ' rows instead of {piece.rows}'"
-        lines.append(
-            f"IF _met <> {piece.rows} THEN RAISE EXCEPTION USING ERRCODE = '{GUARD_STATE}', "
-            f"MESSAGE = {message}; END IF;"
-        )
-    for kind in KINDS:
-        if piece.names[kind]:
-            lines.append(f"_{kind}0 := _{kind}0 + {len(piece.names[kind])};")
-    return "\n".join([*lines, "END LOOP;"])
-
-
-def _whole_run(at: int, piece: _Piece) -> str:
-    lines = [f"_c := _n[{at}];", f"{piece.body};"]
-    if piece.rows is not None:
-        ids = _slice("i", 0)
-        lines += [
-            "GET DIAGNOSTICS _met = ROW_COUNT;",
-            f"IF _met <> (SELECT count(DISTINCT id) FROM unnest({ids}) AS each(id)) THEN "  # noqa: S608  our own names
-            f"RAISE EXCEPTION USING ERRCODE = '{GUARD_STATE}', "
-            f"MESSAGE = '{piece.label} met ' || _met || ' rows of ' || _c; END IF;",
-        ]
-    for kind in KINDS:
-        if piece.names[kind]:
-            lines.append(f"_{kind}0 := _{kind}0 + {len(piece.names[kind])} * _c;")
-    return "\n".join(lines)
-
-
-def _columns(returned: InPieces, kind: Kind) -> list[str]:
-    pairs = zip(returned.columns, returned.kinds, strict=True)
-    return [name for name, each in pairs if each == kind]
 
 
 class UnitWrites:
@@ -252,7 +243,9 @@ class UnitWrites:
         self._connection = connection
         self._writes = writes
         self._shapes: dict[tuple[_Key, ...], tuple[str, tuple[_Piece, ...]]] = {}
+        self._types: dict[tuple[Kind, ...], str] = {}
         self._fresh: list[tuple[_Key, ...]] = []
+        self._fresh_types: list[tuple[Kind, ...]] = []
         self._made = 0
 
     async def write(self, steps: Sequence[Step]) -> list[Touched]:
@@ -281,26 +274,25 @@ class UnitWrites:
                 keys = tuple(key for key, _ in runs)
                 alike.setdefault(keys, []).append((at, [run for _, run in runs]))
         for keys, placed in alike.items():
-            await self._write_alike(keys, placed, touched)
+            for first in range(0, len(keys), PIECES_MAX):
+                some = slice(first, first + PIECES_MAX)
+                those = (
+                    placed if len(keys) <= PIECES_MAX else [(at, runs[some]) for at, runs in placed]
+                )
+                await self._write_alike(keys[some], those, touched)
         return touched
 
     async def _write_alike(
         self, keys: tuple[_Key, ...], placed: Sequence[_Placed], touched: list[list[Touched]]
     ) -> None:
         name, pieces = await self._shape(keys)
-        values: dict[Kind, list[SqlValue]] = {kind: [] for kind in KINDS}
-        counts: list[int] = []
-        for number, piece in enumerate(pieces):
-            run = [step for _, runs in placed for step in runs[number]]
-            counts.append(len(run))
-            given = [step.params if isinstance(step, Update) else step.row for step in run]
-            for kind, names in piece.names.items():
-                if piece.at_once:
-                    values[kind] += [row[name] for name in names for row in given]
-                else:
-                    values[kind] += [row[name] for row in given for name in names]
-        text = f"SELECT * FROM pg_temp.{name}($1, $2, $3, $4)"  # noqa: S608  our own name
-        found = await self._connection.fetch(text, counts, *(values[kind] for kind in KINDS))
+        runs = (
+            [step for _, runs in placed for step in runs[number]] for number in range(len(pieces))
+        )
+        values = [piece.values(run) for piece, run in zip(pieces, runs, strict=True)]
+        marks = ", ".join(f"${at}" for at in range(1, len(values) + 1))
+        text = f"SELECT * FROM pg_temp.{name}({marks})"  # noqa: S608  our own name
+        found = await self._connection.fetch(text, *values)
         for number, group in groupby(found, lambda record: record[0]):
             _share_out(pieces[number], number, list(group), placed, touched)
 
@@ -311,10 +303,22 @@ class UnitWrites:
         pieces = tuple(self._writes.piece(key) for key in keys)
         self._made += 1
         name = f"unit_{self._made}"
-        await self._connection.execute(_function(name, pieces))
+        types = [await self._type(piece.kinds) for piece in pieces]
+        await self._connection.execute(_function(name, pieces, types))
         self._fresh.append(keys)
         found = self._shapes[keys] = name, pieces
         return found
+
+    async def _type(self, kinds: tuple[Kind, ...]) -> str:
+        """Return the type of a row of values."""
+        found = self._types.get(kinds)
+        if found is not None:
+            return found
+        name = self._types[kinds] = f"values_{len(self._types)}"
+        columns = ", ".join(f"_v{at} {TYPES[kind]}" for at, kind in enumerate(kinds))
+        await self._connection.execute(f"CREATE TYPE pg_temp.{name} AS ({columns})")
+        self._fresh_types.append(kinds)
+        return name
 
     @property
     def is_full(self) -> bool:
@@ -324,12 +328,15 @@ class UnitWrites:
     def committed(self) -> None:
         """Keep the functions that the transaction made."""
         self._fresh.clear()
+        self._fresh_types.clear()
 
     def rolled_back(self) -> None:
         """Forget the functions that the transaction made: they are gone with it."""
         for keys in self._fresh:
             del self._shapes[keys]
-        self._fresh.clear()
+        for kinds in self._fresh_types:
+            del self._types[kinds]
+        self.committed()
 
 
 def _share_out(
