@@ -16,6 +16,7 @@ import pytest
 
 from slotmeter.cli import EXIT_OK, EXIT_UNUSABLE, main
 from slotmeter.cli.data_folder import OpenFolder, open_folder
+from slotmeter.cli.generate_progress import GenerateProgress
 from slotmeter.errors import Unavailable
 from slotmeter.ports import SealedDigits
 from slotmeter.runtime.audit_verify import verify_audit
@@ -169,6 +170,34 @@ def test_a_folder_with_a_database_is_left_alone(
     assert make(folder) == EXIT_UNUSABLE
     assert "folder_in_use" in capsys.readouterr().err
     assert (folder / DATABASE_FILE).stat().st_size == before
+
+
+def test_a_run_that_was_stopped_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_given: object, **_options: object) -> None:
+        raise Unavailable("generator_stopped", "a process ended with -9")
+
+    monkeypatch.setattr("slotmeter.runtime.generate.generate", stopped)
+    made = tmp_path / "data"
+
+    assert make(made) != EXIT_OK
+    assert make(made) == EXIT_UNUSABLE
+    assert "generate_unfinished" in capsys.readouterr().err
+    assert main(["ledger", "verify", "--data", str(made)]) == EXIT_UNUSABLE
+    assert "generate_unfinished" in capsys.readouterr().err
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter((0.0, 10.0, 40.0))
+    monkeypatch.setattr("slotmeter.cli.generate_progress.time.monotonic", lambda: next(seconds))
+    with GenerateProgress() as progress:
+        for done in (0, 100, 400):
+            progress.show("sales", done, 1_000)
+
+    assert capsys.readouterr().err == "sales: 400 of 1,000, 10/s, 60 s left\n"
 
 
 def test_no_sales_at_all_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

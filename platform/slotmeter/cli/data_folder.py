@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_FILE",
+    "UNFINISHED",
     "OpenFolder",
     "add_folder_options",
     "config_of",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 CONFIG_FILE = "slotmeter.toml"
+UNFINISHED = f"{DATABASE_FILE}.generating"
+"""A database while ``slotmeter generate`` fills it: it is worth nothing before it is whole."""
+
 DEFAULT_FOLDER = Path("slotmeter-data")
 PATIENT_S = 3_600.0
 
@@ -161,12 +165,18 @@ async def open_folder(path: Path, *, patient: bool = False) -> AsyncIterator[Ope
         patient: we read through years of sales, each statement as long as it takes.
 
     Raises:
-        ConfigError: ``data_folder_empty``, ``file_exposed``, or what opening the database raises.
+        ConfigError: ``data_folder_empty``, ``generate_unfinished``, ``file_exposed``, or what
+            opening the database raises.
     """
     from slotmeter.services.system_clock import SystemClock
     from slotmeter.storage.opening import is_there, open_database
 
     config = config_of(path)
+    if (path / UNFINISHED).exists():
+        raise ConfigError(
+            "generate_unfinished",
+            f"{path} is being generated, or that was stopped; then remove the folder",
+        )
     if not is_there(config):
         raise ConfigError(
             "data_folder_empty",

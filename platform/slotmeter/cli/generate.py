@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_OK, main
-from slotmeter.cli.data_folder import add_folder_options, config_of, open_folder
+from slotmeter.cli.data_folder import (
+    UNFINISHED,
+    add_folder_options,
+    config_of,
+    make_folder,
+    open_folder,
+)
 from slotmeter.errors import ConfigError
 from slotmeter.storage.data_files import DATABASE_FILE
 
@@ -25,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-UNFINISHED = "slotmeter.db.generating"
-"""The database while it is filled: what stops in between leaves a folder that nothing opens."""
+STARTED = "generating"
+"""A mark in a folder that is not finished."""
 
 TILL = "till"
 PROCESSES_MAX = 16
@@ -66,12 +72,21 @@ def register(subparsers: Subparsers) -> None:
 def _run(options: argparse.Namespace) -> int:
     folder: Path = options.data
     database, unfinished = folder / DATABASE_FILE, folder / UNFINISHED
-    if database.exists() or unfinished.exists():
+    started = folder / STARTED
+    if started.exists():
+        raise ConfigError(
+            "generate_unfinished",
+            f"an earlier run in {folder} was stopped; what it has made is worth nothing: remove "
+            "the folder, make the database anew if it is on PostgreSQL, and run this again",
+        )
+    if database.exists():
         raise ConfigError(
             "folder_in_use",
             f"{folder} holds a database already; take a folder that does not exist, or remove it",
         )
     began_s = time.monotonic()
+    make_folder(folder)
+    started.touch()
     _command(
         *("init", "--data", str(folder), "--utility-name", NAME, "--code", "generated"),
         *("--tax-number", "P000000000X", "--address", "1 Trial Road", "--no-dashboards"),
@@ -91,6 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         _fill(_file(unfinished), plan, safe, options)
         unfinished.rename(database)
         size_bytes = database.stat().st_size
+    started.unlink()
     _show(options, plan, time.monotonic() - began_s, size_bytes)
     return EXIT_OK
 
@@ -154,35 +170,12 @@ async def _prepare(options: argparse.Namespace) -> tuple[Plan, TokenSafe]:
 
 
 def _fill(target: BulkTarget, plan: Plan, safe: TokenSafe, options: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TimeRemainingColumn,
-    )
-
+    from slotmeter.cli.generate_progress import GenerateProgress
     from slotmeter.runtime.generate import generate
 
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    tasks: dict[str, TaskID] = {}
-
-    def show(doing: str, done: int, total: int) -> None:
-        if doing not in tasks:
-            bar.start()  # its thread runs from now on: the processes have been forked
-            for task in tasks.values():
-                bar.update(task, completed=bar.tasks[task].total)
-            tasks[doing] = bar.add_task(doing, total=total or None)
-        bar.update(tasks[doing], completed=done)
-
     processes = max(1, min(options.processes, PROCESSES_MAX))
-    try:
-        generate(target, plan, safe, processes=processes, progress=show)
-    finally:
-        bar.stop()
+    with GenerateProgress() as progress:
+        generate(target, plan, safe, processes=processes, progress=progress.show)
 
 
 def _show(options: argparse.Namespace, plan: Plan, seconds: float, size_bytes: int) -> None:
