@@ -12,9 +12,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from slotmeter.security.signing import verify_signature
 from slotmeter.services.audit_checkpoints import Checkpoint as SignedCheckpoint
@@ -40,7 +40,13 @@ RANKS: Final = {"audit_layout": 0, "audit_group": 1, "audit_entry": 1}
 
 LAST_ID: Final = 2**63 - 1
 
-OpenReader = Callable[[], AuditReader]
+
+class OpenReader(Protocol):
+    """Opens the database for reading; can be called in other processes too."""
+
+    def __call__(self, *, own_process: bool = False) -> AuditReader:
+        """Return a reader; ``own_process`` says that this process has it open by nothing else."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,8 @@ def verify_audit(
             part = _Part(1, newest.seq, newest.seq, rows)
             found.join(_check(reader, part, progress))
         elif newest is not None:
-            reader, newest, parts = _on_processes(open_reader, reader, rows, progress)
+            reader.close()
+            reader, newest, parts = _on_processes(open_reader, rows, progress)
             for done in parts:
                 found.join(done)
         for each in ChainCheck(reader, layouts).loose_ends():
@@ -268,46 +275,92 @@ def _checkpoints(reader: AuditReader, brought: Sequence[Checkpoint], found: _Fou
 # --- on two processes -----------------------------------------------------------------------------
 
 
-def _on_processes(
-    open_reader: OpenReader,
-    reader: AuditReader,
-    rows: bool,
-    progress: Callable[[int], None],
-) -> tuple[AuditReader, Group, list[_Found]]:
-    """Check the older part in another process and the newer part in this one.
+class _Worker:
+    """A process that checks one part, and what we talk to it by."""
 
-    Both must see one state. Since a database has no way to hand a state to another process, both
-    open it anew until they see the same newest group.
-    """
-    reader.close()
-    # A fork would take the locks of other threads along; without any it starts a second sooner.
-    alone = threading.active_count() == 1
-    context = multiprocessing.get_context("fork" if alone else "spawn")
-    ours, theirs = context.Pipe()
-    arguments = (open_reader, theirs)
-    process: BaseProcess = context.Process(target=_in_process, args=arguments, daemon=True)  # type: ignore[attr-defined]  # both contexts have it
-    process.start()
-    theirs.close()
+    def __init__(self, open_reader: OpenReader) -> None:
+        # A fork would take the locks of other threads along; without any it starts a second sooner.
+        alone = threading.active_count() == 1
+        context = multiprocessing.get_context("fork" if alone else "spawn")
+        self.pipe, theirs = context.Pipe()
+        self.done = 0
+        arguments = (open_reader, theirs)
+        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # both have it
+            target=_in_process, args=arguments, daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def answer(self) -> Any:
+        """Return what it says next.
+
+        Raises:
+            RuntimeError: it is not there any more.
+        """
+        try:
+            said = self.pipe.recv()
+        except EOFError as error:
+            raise RuntimeError("a process that checked the audit was ended") from error
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    def end(self) -> None:
+        self.pipe.close()
+        self._process.join()
+
+
+def _on_processes(
+    open_reader: OpenReader, rows: bool, progress: Callable[[int], None]
+) -> tuple[AuditReader, Group, list[_Found]]:
+    """Check the older and the newer part in two processes of their own."""
+    workers: list[_Worker] = []
     try:
-        for _ in range(SAME_STATE_TRIES):
-            ours.send(None)
-            reader = open_reader()
-            newest = reader.newest_group()
-            if newest is not None and newest == ours.recv():
-                break
-            reader.close()
-        else:
-            raise RuntimeError("two processes never saw one state of the database")
+        workers += [_Worker(open_reader) for _ in range(2)]
+        reader, newest = _one_state(open_reader, workers)
         split = _split(reader, newest)
-        ours.send(_Part(1, split, newest.seq, rows))
-        found = _check(reader, _Part(split + 1, newest.seq, newest.seq, rows), progress)
-        other = ours.recv()
-        if isinstance(other, BaseException):
-            raise other
-        return reader, newest, [found, other]
+        older, newer = workers
+        older.pipe.send(_Part(1, split, newest.seq, rows))
+        newer.pipe.send(_Part(split + 1, newest.seq, newest.seq, rows))
+        return reader, newest, _answers(workers, progress)
     finally:
-        ours.close()
-        process.join()
+        for worker in workers:
+            worker.end()
+
+
+def _one_state(open_reader: OpenReader, workers: Sequence[_Worker]) -> tuple[AuditReader, Group]:
+    """Let everybody see one state of the database.
+
+    Since a database has no way to hand a state to another process, all open it anew until they see
+    the same newest group.
+    """
+    for _ in range(SAME_STATE_TRIES):
+        for worker in workers:
+            worker.pipe.send(None)
+        reader = open_reader()
+        newest = reader.newest_group()
+        seen = [worker.answer() for worker in workers]
+        if newest is not None and all(each == newest for each in seen):
+            return reader, newest
+        reader.close()
+    raise RuntimeError("several processes never saw one state of the database")
+
+
+def _answers(workers: Sequence[_Worker], progress: Callable[[int], None]) -> list[_Found]:
+    """Wait for what each found; those who tell how far they are do so in between."""
+    found = []
+    busy = {worker.pipe: worker for worker in workers}
+    while busy:
+        for pipe in wait(list(busy)):
+            worker = busy[pipe]  # type: ignore[index]  # one of ours
+            said = worker.answer()
+            if isinstance(said, _Found):
+                found.append(said)
+                del busy[worker.pipe]
+            else:
+                worker.done = said
+                progress(sum(each.done for each in workers))
+    return found
 
 
 def _split(reader: AuditReader, newest: Group) -> int:
@@ -332,10 +385,10 @@ def _in_process(open_reader: OpenReader, pipe: Connection[Any, Any]) -> None:
         while (part := pipe.recv()) is None or reader is None:
             if reader is not None:
                 reader.close()
-            reader = open_reader()
+            reader = open_reader(own_process=True)
             pipe.send(reader.newest_group())
-        pipe.send(_check(reader, part, lambda _done: None))
-    except EOFError:
+        pipe.send(_check(reader, part, pipe.send))
+    except (EOFError, BrokenPipeError):
         return
     except BaseException as error:  # noqa: BLE001  handed to the process that waits for it
         pipe.send(error)

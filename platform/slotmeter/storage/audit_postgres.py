@@ -35,9 +35,13 @@ class PostgresAuditReader:
     """Reads one committed state of a database, on a session and an event loop of its own.
 
     Checking is a plain loop over rows, on a process of its own; only the driver is asynchronous.
+
+    Args:
+        config: of the database.
+        own_process: see ``SqliteAuditReader``; sessions do not disturb each other.
     """
 
-    def __init__(self, config: DatabaseConfig) -> None:
+    def __init__(self, config: DatabaseConfig, *, own_process: bool = False) -> None:
         """Open a session and keep to the state that the database is in."""
         self._loop = asyncio.new_event_loop()
         try:

@@ -8,9 +8,9 @@ on the shape is done once for all its entries, and what is left for each of them
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate
 from operator import itemgetter, sub
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -50,8 +50,12 @@ class _Shape(NamedTuple):
     finals: Finals
 
 
-_Update = tuple[int, int, bytes]
-"""Of a changed row: the place of its entry, counted backwards, its id and its mark."""
+class _Updates(NamedTuple):
+    """Rows that entries of one shape changed, newest first."""
+
+    places: Sequence[int]
+    row_ids: Sequence[int]
+    marks: Sequence[bytes]
 
 
 @dataclass(slots=True)
@@ -73,28 +77,33 @@ class Chunk:
     counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     inserted: dict[int, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
     removed: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    _updated: dict[int, list[list[_Update]]] = field(default_factory=lambda: defaultdict(list))
+    _updated: dict[int, list[_Updates]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def changing(self) -> set[int]:
         """The changing faces that these entries speak of."""
         return {*self.inserted, *self.removed, *self._updated}
 
-    def note_updates(self, base: int, updates: list[_Update]) -> None:
-        """Take rows that were changed, newest first."""
+    def note_updates(self, base: int, updates: _Updates) -> None:
+        """Take rows that were changed."""
         self._updated[base].append(updates)
 
-    def updated(self, base: int) -> set[int]:
-        """Return the rows of a changing face that were changed."""
-        return {row_id for updates in self._updated.get(base, ()) for _at, row_id, _mark in updates}
+    def updated(self, base: int) -> Iterator[Sequence[int]]:
+        """Yield the rows of a changing face that were changed."""
+        for updates in self._updated.get(base, ()):
+            yield updates.row_ids
 
     def latest(self, base: int) -> dict[int, bytes]:
         """Return the latest mark of each row of a changing face that was not removed since."""
         wanted = dict(self.inserted.get(base, {}))
         found = self._updated.get(base, [])
         # In order of time, so that the last change of a row stays.
-        for _at, row_id, mark in sorted(chain(*found)) if len(found) > 1 else chain(*found):
-            wanted[row_id] = mark
+        if len(found) == 1:
+            wanted.update(zip(reversed(found[0].row_ids), reversed(found[0].marks), strict=True))
+        else:
+            merged = [each for updates in found for each in zip(*updates, strict=True)]
+            for _place, row_id, mark in sorted(merged, reverse=True):
+                wanted[row_id] = mark
         for row_id in self.removed.get(base, ()):
             wanted.pop(row_id, None)
         return wanted
@@ -215,7 +224,6 @@ def _note_changing(
     if kind != Kind.UPDATE:
         chunk.inserted[base].update(zip(row_ids, marks, strict=True))
         return
-    at = [-place for place in places for _ in range(slot.rows)]
-    updates = list(zip(at, row_ids, marks, strict=True))
-    updates.reverse()
-    chunk.note_updates(base, updates)
+    if slot.rows > 1:
+        places = [place for place in places for _ in range(slot.rows)]
+    chunk.note_updates(base, _Updates(places, row_ids, marks))

@@ -113,7 +113,7 @@ class RowWalk:
         """Keep which rows of a changing face were changed; return how many that go were made."""
         changed, removed = self._changed[base], self._removed[base]
         inserted, gone = chunk.inserted.get(base, {}), chunk.removed.get(base, set())
-        changed |= chunk.updated(base)
+        changed.update(*chunk.updated(base))
         changed |= gone
         changed.difference_update(inserted)
         removed |= gone
