@@ -35,6 +35,7 @@ TRIED = frozenset(
         "address_unusable",
         "data_folder_in_use",
         "data_folder_not_writable",
+        "database_in_use",
         "database_newer",
         "database_not_durable",
         "database_unusable",

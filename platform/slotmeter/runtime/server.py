@@ -53,11 +53,12 @@ from slotmeter.services.system_clock import SystemClock
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.storage.data_files import DATABASE_FILE, READINGS_FILE
-from slotmeter.storage.opening import is_there, open_database, open_looks
+from slotmeter.storage.opening import is_there, open_database, open_looks, sole_server
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 
 if TYPE_CHECKING:
     from slotmeter.storage.opening import AnyDatabase
+    from slotmeter.storage.postgres_sole import SoleServer
 
 __all__ = ["Listener", "Role", "Runtime"]
 
@@ -144,6 +145,7 @@ class Runtime:
         if self.role is Role.ALL:
             self._stack.callback(DataLock.take(self.config.data.folder).release)
         database = await self._open_database()
+        sole = await self._take_alone()
         looks, replica = await self._stack.enter_async_context(open_looks(self.config, database))
         vault = await open_vault(self.config, database, self.clock)
         self._stack.push_async_callback(vault.close)
@@ -181,7 +183,7 @@ class Runtime:
             clock=self.clock,
             metrics=board,
             limits=self.config.limits,
-            not_ready=lambda: [*self._not_ready, *_broken(database)],
+            not_ready=lambda: [*self._not_ready, *_broken(database), *_displaced(sole)],
         )
         _show_gauges(board, database, feed)
         if replica is not None:
@@ -191,6 +193,8 @@ class Runtime:
             await self._recover("sales", selling.recover, tasks)
             await self._recover("tokens without a sale", services.codings.tokens.recover, tasks)
         self._stack.push_async_callback(tasks.stop)
+        if sole is not None:
+            tasks.keep("the only full server", sole.keep)
         tasks.keep("event feed", lambda: _follow(bus, feed))
         tasks.start("seal old tokens", seal_old_tokens(database, vault))
         tasks.keep("vending keys", lambda: follow_keys(vault))
@@ -261,6 +265,15 @@ class Runtime:
         readings = await EmbeddedReadings.open(self.config.data.folder / READINGS_FILE)
         self._stack.push_async_callback(readings.close)
         return readings
+
+    async def _take_alone(self) -> SoleServer | None:
+        """Keep other full servers off a database that several machines can reach."""
+        if self.role is not Role.ALL:
+            return None
+        sole = await sole_server(self.config)
+        if sole is not None:
+            self._stack.push_async_callback(sole.close)
+        return sole
 
     async def _open_database(self) -> AnyDatabase:
         folder = self.config.data.folder
@@ -367,6 +380,10 @@ def _say_recovered(recovered: Recovered, which: str) -> None:
             recovered.voided,
             which,
         )
+
+
+def _displaced(sole: SoleServer | None) -> list[str]:
+    return ["another full server works on the database"] if sole and sole.displaced else []
 
 
 def _broken(database: AnyDatabase) -> list[str]:

@@ -16,8 +16,9 @@ from slotmeter.storage.database import Database, DatabaseStats
 
 if TYPE_CHECKING:
     from slotmeter.storage.postgres_replica import ReplicaState
+    from slotmeter.storage.postgres_sole import SoleServer
 
-__all__ = ["AnyDatabase", "is_there", "long_looks", "open_database", "open_looks"]
+__all__ = ["AnyDatabase", "is_there", "long_looks", "open_database", "open_looks", "sole_server"]
 
 
 class AnyDatabase(UnitOfWork, Protocol):
@@ -60,15 +61,37 @@ async def open_database(config: Config, *, restoring: bool = False) -> AnyDataba
         from slotmeter.storage.postgres_database import PostgresDatabase
         from slotmeter.storage.postgres_restoring import refuse_unfinished
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "postgresql_not_installed",
-            f"database.url names a PostgreSQL server, and {error.name} is not installed; install "
-            "slotmeter[postgresql]",
-            field="database.url",
-        ) from error
+        raise _not_installed(error) from error
     if not restoring:
         await refuse_unfinished(config.database)
     return await PostgresDatabase.open(config.database)
+
+
+def _not_installed(error: ModuleNotFoundError) -> ConfigError:
+    return ConfigError(
+        "postgresql_not_installed",
+        f"database.url names a PostgreSQL server, and {error.name} is not installed; install "
+        "slotmeter[postgresql]",
+        field="database.url",
+    )
+
+
+async def sole_server(config: Config) -> SoleServer | None:
+    """Keep other full servers off a database that they can reach, wherever they run.
+
+    Returns:
+        What holds the lock; None for a file, which the lock of its folder is enough for.
+
+    Raises:
+        ConfigError: ``database_in_use``, or why the database cannot be used.
+    """
+    if not config.database.url:
+        return None
+    try:
+        from slotmeter.storage.postgres_sole import SoleServer
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
+    return await SoleServer.take(config.database)
 
 
 @asynccontextmanager
