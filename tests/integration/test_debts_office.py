@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from slotmeter.errors import Conflict, NotFound, Refused
-from slotmeter.ports import Read
-from slotmeter.services.debt_states import debt_reads, debt_states
+from slotmeter.ports import Read, Then
+from slotmeter.services.debt_states import debt_read, debt_states, repayment_reads
 from slotmeter.services.debt_terms import InterestWish, NewDebt, PlanWish
 from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.testing.small_utility import SmallMeter
@@ -38,7 +38,10 @@ async def states(office: DebtOffice, meter: SmallMeter) -> tuple[DebtState, ...]
     account = await office.shop.rows(
         "debt_account", utility_id=office.books.utility_id, number=meter.account_number
     )
-    rows = await office.shop.database.read(debt_reads(account[0]["id"]))
+    of_account: int = account[0]["id"]
+    rows = await office.shop.database.read(
+        [debt_read(of_account), Then(lambda found: repayment_reads(found, of_account))]
+    )
     return debt_states(rows, epoch_us(office.shop.clock.now()), office.books.time_zone)
 
 

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from slotmeter.errors import Refused
 from slotmeter.testing.small_tariff import BUYER, VAT_15, line_of, small_tariff
@@ -104,7 +105,7 @@ def test_currencies_with_no_and_with_three_decimals_add_up() -> None:
 
 def test_a_wrong_line_does_not_recompute() -> None:
     priced = price_tender(JOHANNESBURG, BUYER, 100_00)
-    wrong = [replace(each, amount_minor=each.amount_minor + 2) for each in priced.lines]
+    wrong = [structs.replace(each, amount_minor=each.amount_minor + 2) for each in priced.lines]
 
     for at in range(len(wrong)):
         lines = (*priced.lines[:at], wrong[at], *priced.lines[at + 1 :])

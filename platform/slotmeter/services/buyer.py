@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from slotmeter.ports import Principal, Read, Row, Rows, SqlValue
 from slotmeter.services.buyer_needs import Needs, is_by_class, tariff_and_needs
-from slotmeter.services.debt_states import debt_reads, debt_states
+from slotmeter.services.debt_states import debt_read, debt_states, repayment_reads
 from slotmeter.services.repriced_sales import sales_read, versions_read, with_price_changes
 from slotmeter.units import epoch_us
 from slotmeter.vending.accounts import CreditMode
@@ -92,7 +92,7 @@ class BuyerReads:
         if meter["registered_account_id"] is not None and needs.free_months is not None:
             reads.append(Read("free_registered", {"account_id": meter["registered_account_id"]}))
         if meter["indebted_account_id"] is not None:
-            reads += debt_reads(meter["indebted_account_id"])
+            reads.append(debt_read(meter["indebted_account_id"]))
         return reads
 
     def _by_tariff(self, needs: Needs, point: int, rows: Rows) -> list[Read]:
@@ -134,13 +134,15 @@ class BuyerReads:
     def choose_beginnings(self, rows: Rows) -> list[Read]:
         """Return the reads that tell since when a buyer is under charges that add up.
 
-        Most often none: the version in force was so already when something was bought last.
+        Most often none: the version in force was so already when something was bought last. And
+        what was repaid of debts by instalments.
         """
         if not rows["tariff"]:
             return []
         _, needs = self.tariff(rows)
         meter = rows["meter"][0]
         reads = sales_read(rows, self.zone(rows))
+        reads += repayment_reads(rows, meter["indebted_account_id"])
         if not needs.adds_up:
             return reads
         if rows["tariff"][0]["valid_from_us"] > _unsettled_from_us(self, rows):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -30,8 +29,7 @@ def compact_json(document: object) -> str:
         return _ANY.encode(document)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something worth telling.
 
     Args:
@@ -52,7 +50,7 @@ class Event:
     severity: str = "info"
     meter_id: int | None = None
     principal_id: int | None = None
-    data: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 
 def event_step(event: Event, new_id: NewId) -> Insert:

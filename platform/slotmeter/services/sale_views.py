@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from slotmeter.ports import Row
 from slotmeter.services.key_change_steps import KEY_CHANGE
 from slotmeter.services.pricing import Purchase
@@ -47,8 +49,7 @@ class QuoteView:
     priced_kind: type[Quantity]
 
 
-@dataclass(frozen=True, slots=True)
-class SoldToken:
+class SoldToken(msgspec.Struct, frozen=True):
     """One token of a sale.
 
     Args:
@@ -68,8 +69,7 @@ class SoldToken:
     period: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SaleView:
+class SaleView(msgspec.Struct, frozen=True):
     """A sale as its seller sees it; times are UTC epoch microseconds.
 
     ``token`` is the paid one; ``tokens`` are all, in the order in which they are typed.

@@ -134,13 +134,13 @@ def _insert(
 ) -> None:
     """Add rows of one table that have the same columns."""
     table = steps[0].table
-    text, pick = statements.insert(table, steps[0].row)
-    if len(steps) == 1:
-        connection.execute(text, pick(steps[0].row))
+    rows = [step.row for step in steps]
+    text, pick = statements.insert(table, rows[0])
+    if len(rows) == 1:
+        connection.execute(text, pick(rows[0]))
     else:
-        connection.executemany(text, [pick(step.row) for step in steps])
-    for step in steps:
-        seal.inserted(table, step.row)
+        connection.executemany(text, [pick(row) for row in rows])
+    seal.inserted_together(table, rows)
 
 
 def _update(

@@ -25,7 +25,8 @@ Debits are positive, credits negative. Account codes:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = [
     "BANK",
@@ -96,8 +97,7 @@ OPENING = "opening"
 WRITE_OFF = "write_off"
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(msgspec.Struct, frozen=True):
     """One side of an entry: an account code and minor units, debit positive."""
 
     account: str

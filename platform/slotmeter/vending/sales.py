@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from slotmeter.units import Commodity, commodity_quantity
-from slotmeter.vending.ledger import Posting, balanced, merge, till_account
+from slotmeter.vending.ledger import Posting, balanced, till_account
 from slotmeter.vending.sts import TokenRequest
 
 __all__ = [
@@ -67,5 +67,7 @@ def sale_postings(
         tender_minor: the sum of the lines.
         lines: account and amount of each.
     """
-    credits = (Posting(account, -amount_minor) for account, amount_minor in lines)
-    return balanced(merge((Posting(till_account(branch_code), tender_minor), *credits)))
+    sums = {till_account(branch_code): tender_minor}
+    for account, amount_minor in lines:
+        sums[account] = sums.get(account, 0) - amount_minor
+    return balanced([Posting(account, amount) for account, amount in sums.items() if amount])

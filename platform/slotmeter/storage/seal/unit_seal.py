@@ -226,8 +226,7 @@ def _picks_of(sealed: SealedTable, given: tuple[str, ...]) -> Picks:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
+class SealedEntry(msgspec.Struct, frozen=True):
     """The entry of one unit: the row to insert, and what its group needs of it."""
 
     id: int
@@ -247,17 +246,22 @@ class UnitSeal:
 
     def inserted(self, table: str, row: Row) -> None:
         """Note a row that is inserted; columns it does not name have their defaults."""
+        self.inserted_together(table, (row,))
+
+    def inserted_together(self, table: str, rows: Sequence[Row]) -> None:
+        """Note rows that are inserted and name the same columns."""
         groups = self._groups
-        key = (table, *row)
+        key = (table, *rows[0])
         picks = self._seals.picks.get(key)
         if picks is None:
             picks = self._seals.learn(key)
         for code, pick in picks:
-            values = pick(row)
-            rows = groups.get(code)
-            if rows is None:
-                rows = groups[code] = {}
-            rows[values[0]] = encode_row(values)  # type: ignore[index]  # ids are whole numbers
+            sealed = groups.get(code)
+            if sealed is None:
+                sealed = groups[code] = {}
+            for row in rows:
+                values = pick(row)
+                sealed[values[0]] = encode_row(values)  # type: ignore[index]  # a whole number
 
     def touched(self, touch: Touch, rows: Sequence[Sequence[Any]]) -> None:
         """Note rows that an update changed or a delete removed, as they were returned."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final
 
+from msgspec import structs
+
 from slotmeter.errors import Refused
 from slotmeter.vending.pricing.amounts import (
     Amounts,
@@ -146,7 +148,9 @@ def section_lines(
     names_of_periods = [name for name, _ in section.periods]
     names = {f"block{number}": name for number, name in enumerate(names_of_periods, start=1)}
     named = [
-        replace(line, code=names.get(line.code, line.code)) if line.kind == "energy" else line
+        structs.replace(line, code=names.get(line.code, line.code))
+        if line.kind == "energy"
+        else line
         for line in lines
     ]
     rounding = settled.tender - sum(line.amount_minor for line in lines)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from slotmeter.vending.pricing.plan import ENDLESS, Plan
 from slotmeter.vending.pricing.situation import ChargeState
 from slotmeter.vending.tariff.model import FixedItem
@@ -13,8 +15,7 @@ from slotmeter.vending.tariff.model import FixedItem
 __all__ = ["EVERYWHERE", "NOTHING_USED", "Level", "Reach", "level_at", "reaches"]
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(msgspec.Struct, frozen=True):
     """What charges by use look at.
 
     Args:

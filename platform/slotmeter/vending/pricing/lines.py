@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from slotmeter.units import Rounding
 from slotmeter.vending.ledger import (

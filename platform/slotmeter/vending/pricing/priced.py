@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 __all__ = ["ChargeTaken", "DebtTaken", "FreeGiven", "Outlook", "Priced", "PricedLine"]
 
 
-@dataclass(frozen=True, slots=True)
-class PricedLine:
+class PricedLine(msgspec.Struct, frozen=True):
     """One line; the amounts of all lines add up to the tender.
 
     Args:

@@ -8,7 +8,8 @@ that lies in the jump buys up to the limit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from slotmeter.vending.pricing.amounts import Amounts, Part, parts_between, undone
 from slotmeter.vending.pricing.by_use import EVERYWHERE, Reach
@@ -24,8 +25,7 @@ SMALL_STEPS = 64
 """Steps down taken one by one, where lines rounded up cost more than there is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """Where the block counter stands.
 
     Args:
@@ -42,8 +42,7 @@ class Counted:
     carried: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(msgspec.Struct, frozen=True):
     """What money buys exactly within one regime.
 
     Args:
@@ -64,8 +63,7 @@ class Exact:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bought:
+class Bought(msgspec.Struct, frozen=True):
     """Units for money.
 
     Args:
