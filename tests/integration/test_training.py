@@ -12,9 +12,11 @@ from slotmeter.api.sales import sale_fields
 from slotmeter.cli import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, main
 from slotmeter.errors import Refused
 from slotmeter.ports import Caller
+from slotmeter.security.software import SoftwareSecurityModule
 from slotmeter.services.key_change_plan import KeyWish
 from slotmeter.services.selling import SellRequest
 from slotmeter.services.training import check_training_key
+from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.key_town import KeyTown, Wire, open_key_town
 from slotmeter.testing.office_folder import OFFICE_TARIFF, make_office_folder
 from slotmeter.testing.small_utility import VENDING_KEY, meter_number
@@ -106,3 +108,35 @@ def test_a_utility_for_practice_is_made_beside_the_real_one(
     assert made == [EXIT_OK] * 3
     assert again in (EXIT_FAILED, EXIT_UNUSABLE)
     assert (tmp_path / "training-trainee.key").stat().st_mode & 0o077 == 0
+
+
+async def test_what_makes_a_sale_good_in_practice_is_marked_as_well(api: ApiTown) -> None:
+    vault = SoftwareSecurityModule.open(api.path.parent)
+    await vault.load("training-1", replace(VENDING_KEY, key=VENDING_KEY.key[::-1]))
+    await vault.close()
+    meters = [await api.utility.add_meter(online=False) for _ in range(3)]
+    api.sql("UPDATE utility SET training = 1")
+    api.sql("UPDATE meter SET key_id = 'training-1'")
+    await api.join("till", "vendor", kind="service")
+    await api.join("boss", "supervisor")
+    body = {"sale_id": "s1", "meter": meters[0].number, "tendered": "116.00"}
+    sold = await api.post("/api/v1/sales", "till", json=body)
+    declared = {"declared": "the customer", "reason": "wrong number"}
+
+    replaced = await api.post(
+        f"/api/v1/receipts/{sold.json['receipt_number']}/replacement",
+        "boss",
+        json={"request_id": "p1", "meter": meters[1].number, **declared},
+    )
+    swapped = await api.post(
+        f"/api/v1/meters/{meters[2].number}/swap",
+        "boss",
+        json={"request_id": "w1", "new": meter_number(900), "credit": "1", "reason": "broken"},
+    )
+
+    assert (replaced.status, swapped.status) == (201, 201)
+    assert replaced.json["sale"]["mark"] == "training"
+    assert swapped.json["mark"] == "training"
+    assert api.sql("SELECT key_id FROM meter WHERE number = ?", meter_number(900)) == [
+        ("training-1",)
+    ]

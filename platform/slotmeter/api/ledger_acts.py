@@ -31,6 +31,7 @@ from slotmeter.api.ledger_models import (
     Swap,
     SwapBody,
 )
+from slotmeter.api.meter_keys import mark_of
 from slotmeter.api.query_models import PageQuery
 from slotmeter.api.route import OK, Route, get, post, put
 from slotmeter.api.sales import sale_fields
@@ -60,7 +61,10 @@ async def replace_sale(call: Call[ReplacementBody, Nothing]) -> Answer:
     wish = ReplacementWish(call.path("receipt_number"), body.meter, body.declared)
     replacements = desk_of(call).replacements(call.services.selling)
     row, sale, is_new = await replacements.replace(_asked(call), wish)
-    content = {"operation": operation_line(row).model_dump(mode="json"), "sale": sale_fields(sale)}
+    content = {
+        "operation": operation_line(row).model_dump(mode="json"),
+        "sale": sale_fields(sale, training=call.caller.principal.training),
+    }
     status = HTTPStatus.CREATED if is_new else OK
     return Answer(status, msgspec.json.encode(content))
 
@@ -78,7 +82,8 @@ async def swap_meter(call: Call[SwapBody, Nothing]) -> Answer:
     )
     row, token, is_new = await call.services.codings.swaps.swap(_asked(call), wish)
     status = HTTPStatus.CREATED if is_new else OK
-    return json_answer(Swap(operation=operation_line(row), token=token), status)
+    mark = mark_of(call.caller.principal)
+    return json_answer(Swap(operation=operation_line(row), token=token, mark=mark), status)
 
 
 async def refund(call: Call[RefundBody, Nothing]) -> Answer:

@@ -362,6 +362,7 @@ class Swap(Out):
 
     operation: Operation
     token: str | None
+    mark: Literal["", "training"] = Field(description="`training`: real meters refuse the token.")
 
 
 class FloatLine(Out):

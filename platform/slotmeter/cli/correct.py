@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -133,10 +134,15 @@ def _run_replace(options: argparse.Namespace) -> int:
         return EXIT_OK
     sale = done["sale"]
     number = done["operation"]["number"]
-    print(f"{number}: {options.receipt} is replaced by {sale['receipt_number']}")
+    mark = _mark(sale)
+    print(f"{mark}{number}: {options.receipt} is replaced by {sale['receipt_number']}")
     for token in sale["tokens"]:
         print(f"  {token['purpose']:10} {token['digits']}")
     return EXIT_OK
+
+
+def _mark(answer: Mapping[str, Any]) -> str:
+    return "*** TRAINING *** " if answer["mark"] else ""
 
 
 def _run_swap(options: argparse.Namespace) -> int:
@@ -153,7 +159,8 @@ def _run_swap(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(done, indent=2))
         return EXIT_OK
-    print(f"{done['operation']['number']}: {options.old} is swapped for {options.new}")
+    mark = _mark(done)
+    print(f"{mark}{done['operation']['number']}: {options.old} is swapped for {options.new}")
     if done["token"] is not None:
         print(f"  token for what was left: {done['token']}")
     for receipt in done["operation"]["detail"]["unused_receipts"]:

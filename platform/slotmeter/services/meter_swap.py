@@ -202,7 +202,8 @@ class MeterSwaps:
         if rows["operation"] or rows["new"] or not rows["old"]:
             return
         row = _new_row(asked, wish, rows["old"][0], now_us)
-        key_id = _key_id(rows["old"][0], row.parameters)
+        training = asked.caller.principal.training
+        key_id = _key_id(rows["old"][0], row.parameters, training=training)
         if key_id is not None:
             await self._tokens.check_key(key_id)
 
@@ -276,7 +277,7 @@ def _new_row(asked: Asked, wish: SwapWish, old: Row, now_us: int) -> MeterRow:
     return row
 
 
-def _key_id(old: Row, parameters: KeyParameters | None) -> str | None:
+def _key_id(old: Row, parameters: KeyParameters | None, *, training: bool) -> str | None:
     """Return the vending key of a meter that comes in: the old one's, if its group is the same."""
     if parameters is None:
         return None
@@ -285,7 +286,7 @@ def _key_id(old: Row, parameters: KeyParameters | None) -> str | None:
         if (coded["sgc"], coded["krn"]) == (parameters.sgc, parameters.krn):
             key_id: str = old["key_id"]
             return key_id
-    return vending_key_id(parameters.sgc, parameters.krn)
+    return vending_key_id(parameters.sgc, parameters.krn, training=training)
 
 
 def _new_meter(
@@ -311,7 +312,7 @@ def _new_meter(
         "credit_mode": row.credit_mode,
         "purchase_max_minor": None,
         "parameters": None if parameters is None else compact_json(parameters.to_dict()),
-        "key_id": _key_id(old, parameters),
+        "key_id": _key_id(old, parameters, training=asked.caller.principal.training),
         "state": "active",
         "transfer": old["transfer"],
     }
