@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from slotmeter.cli import main
 from slotmeter.config import Config, DatabaseConfig
 from slotmeter.ports import Changes, Insert, NewId, Read, Rows
 from slotmeter.ports.looking import Looks
@@ -20,7 +22,9 @@ from slotmeter.runtime.audit_verify import verify_audit
 from slotmeter.storage.opening import long_looks
 from slotmeter.storage.postgres_database import PostgresDatabase
 from slotmeter.storage.postgres_replica import Replica
+from slotmeter.testing.databases import name_postgres
 from slotmeter.testing.postgres_server import PostgresServer, find_programs
+from slotmeter.testing.shop import open_shop
 
 PATIENCE_S = 20.0
 
@@ -214,3 +218,57 @@ async def test_the_audit_is_verified_on_the_standby_while_the_primary_is_locked(
 
     assert chosen.database.url == pair.standby.url(pair.name)
     assert verdict.breaks == []
+
+
+COMMANDS = {
+    "posting": (["ledger", "verify"], ["ledger", "balance"]),
+    "audit_group": (["audit", "verify", "--processes", "1"], ["audit", "export"]),
+    "sale": (["tariff", "reprice", "--verify", "--processes", "1"],),
+}
+"""Commands that only look, by a table that they read."""
+
+
+@pytest.mark.parametrize(
+    ("table", "command"),
+    [(table, command) for table, commands in COMMANDS.items() for command in commands],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+async def test_a_command_that_only_looks_reads_the_standby(
+    pair: _Pair, tmp_path: Path, table: str, command: list[str]
+) -> None:
+    name_postgres(tmp_path, pair.primary.url(pair.name))
+    async with open_shop(tmp_path) as shop:
+        meter = await shop.utility.add_meter("electricity")
+        await shop.sell(meter.number)
+    with (tmp_path / "slotmeter.toml").open("a", encoding="utf-8") as file:
+        file.write(f'replica_url = "{pair.standby.url(pair.name)}"\n')
+    before = await _scans(pair, table)
+
+    code = await asyncio.to_thread(main, [*command, "--data", str(tmp_path)])
+
+    assert code == 0
+    assert await _more_scans(pair, table, before)
+
+
+async def _more_scans(pair: _Pair, table: str, before: int) -> bool:
+    """Tell whether a table was looked into since; a session is counted when it has ended."""
+    for _ in range(100):
+        if await _scans(pair, table) > before:
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def _scans(pair: _Pair, table: str) -> int:
+    """Return how often a table was looked into on the standby."""
+    connection = await asyncpg.connect(pair.standby.url(pair.name))
+    try:
+        await connection.execute("SELECT pg_stat_clear_snapshot()")
+        found = await connection.fetchval(
+            "SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_user_tables "
+            "WHERE relname = $1",
+            table,
+        )
+        return int(found or 0)
+    finally:
+        await connection.close()
