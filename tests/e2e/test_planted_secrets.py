@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from slotmeter.cli import main
+from slotmeter.testing.postgres_server import PostgresServer, find_programs
 from slotmeter.testing.site import KRN, SGC, Site, make_site
 from slotmeter.testing.small_utility import meter_number
 from slotmeter.vending.receipts import group_digits
@@ -113,8 +114,23 @@ def _start(site: Site, log: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer | None]:
+    """A server of PostgreSQL of its own that keeps what it commits; None for a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    programs = find_programs()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed, and CI must run this test")
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    with PostgresServer(programs, durable=True) as started:
+        yield started
+
+
 @pytest.fixture
-def planted(tmp_path: Path) -> Iterator[Planted]:
+def planted(tmp_path: Path, server: PostgresServer | None) -> Iterator[Planted]:
     meter_file, numbers = _meters()
     site = make_site(
         tmp_path / "data",
@@ -127,6 +143,7 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
         },
         ports=(0, -1, 0),
         vending_key=secrets.token_bytes(20),
+        database_url="" if server is None else server.url(server.make_database()),
     )
     config = site.config.read_text().replace('level = "info"', 'level = "debug"')
     site.config.write_text(config)
@@ -154,9 +171,24 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
-def test_a_planted_key_and_tokens_are_in_no_file_log_or_answer(planted: Planted) -> None:
+def _database_of(planted: Planted, server: PostgresServer | None) -> list[Path]:
+    """Return the files that the database is kept in, its log of changes among them."""
+    if server is None:
+        return [path for path in _files(planted.site.folder) if "slotmeter.db" in path.name]
+    return [path for path in _files(server._folder) if path.stat().st_size]
+
+
+def test_a_planted_key_and_tokens_are_in_no_file_log_or_answer(
+    planted: Planted, server: PostgresServer | None
+) -> None:
     answers = {path: planted.call("GET", path, "viewer") for path in LOOKED_AT}
     answers |= {path: planted.call("GET", path, "officer") for path in OF_KEYS}
+    answers["traces"] = planted.call(
+        "POST", "/audit/traces", "viewer", {"receipt_number": "R00000001"}
+    )
+    answers["token traces"] = planted.call(
+        "POST", "/audit/token-traces", "viewer", {"token": planted.tokens[0]}
+    )
     for number in planted.meters:
         for part in ("", "/tokens", "/commands"):
             path = f"/meters/{number}{part}"
@@ -175,20 +207,23 @@ def test_a_planted_key_and_tokens_are_in_no_file_log_or_answer(planted: Planted)
         assert b"right_missing" not in content, path
         _must_not_hold(planted, f"the answer of {path}", content)
     _must_not_hold(planted, "the log", planted.log.read_bytes())
-    files = _files(planted.site.folder)
-    assert any(path.name == "slotmeter.db" for path in files)
-    for file in files:
+    database = _database_of(planted, server)
+    assert any(b"R00000001" in path.read_bytes() for path in database)
+    for file in (*database, *_files(planted.site.folder)):
         _must_not_hold(planted, file.name, file.read_bytes())
 
 
-def test_the_master_key_is_in_its_file_alone(planted: Planted) -> None:
+def test_the_master_key_is_in_its_file_alone(
+    planted: Planted, server: PostgresServer | None
+) -> None:
     text = (planted.site.folder / "master.key").read_text().strip()
 
     elsewhere = [path for path in _files(planted.site.folder) if path.name != "master.key"]
 
-    for form in _forms_of(bytes.fromhex(text)):
-        for file in (*elsewhere, planted.log):
-            assert form not in file.read_bytes(), file.name
+    forms = _forms_of(bytes.fromhex(text))
+    for file in (*elsewhere, *_database_of(planted, server), planted.log):
+        content = file.read_bytes()
+        assert not any(form in content for form in forms), file.name
 
 
 def test_a_server_that_is_killed_by_a_fault_leaves_no_core_file(planted: Planted) -> None:
