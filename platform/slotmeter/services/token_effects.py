@@ -266,7 +266,8 @@ class TokenEffects:
         proof = prove(total, unit.device["credit_total"], explained, accepted)
         for key in sorted(proof.proven):
             self._proven(waiting[key])
-        data = {"credit_total": total, "explained": proof.explained}
+        unexplained = total - proof.explained
+        data = {"credit_total": total, "explained": proof.explained, "unexplained": unexplained}
         if proof.mismatch:
             unit.raise_alarm(
                 "credit_mismatch",
