@@ -59,3 +59,41 @@ def test_the_use_of_an_account_is_summed_by_its_supply_points(
 
     assert not any("ix_sale_state" in step or "ix_sale_utility" in step for step in steps)
     assert sum("ix_sale_supply_point_id_sold_us" in step for step in steps) == 2
+
+
+SALE_READS = {
+    "sale_by_principal": (
+        "sale USING INDEX sqlite_autoindex_sale_1 (principal_id=? AND sale_id=?)",
+    ),
+    "tokens_of_sale": ("token USING INDEX ix_token_sale_row_id (sale_row_id=?)",),
+    "debts_of_sale": ("debt_taken USING COVERING INDEX sqlite_autoindex_debt_taken_1",),
+    "meter_for_sale": (
+        "meter USING INDEX sqlite_autoindex_meter_1 (utility_id=? AND number=?)",
+        "sale USING INDEX ix_sale_state (account_id=?)",
+    ),
+    "tariff_in_force": ("tariff_version USING INDEX ix_tariff_version_tariff_id_valid_from_us",),
+    "sold_in_window": ("ix_sale_supply_point_id_sold_us (supply_point_id=? AND sold_us>?)",),
+    "charges_of_point": ("charge USING INDEX sqlite_autoindex_charge_1 (supply_point_id=?",),
+    "debts_for_sale": (
+        "debt USING INDEX ix_debt_account_id_state (account_id=? AND state=?)",
+        "sale USING INDEX ix_sale_state (account_id=?)",
+        "debt_taken USING INDEX sqlite_autoindex_debt_taken_1 (sale_row_id=?)",
+    ),
+    "kept_tids": ("token USING COVERING INDEX sqlite_autoindex_token_1 (meter_id=? AND",),
+    "till_of_branch": ("ledger_account USING INDEX sqlite_autoindex_ledger_account_1",),
+    "ledger_accounts": ("ledger_account USING INDEX sqlite_autoindex_ledger_account_1",),
+    "commission_in_force": ("commission_plan USING INDEX ix_commission_plan_branch_id_from_us",),
+}
+"""What a sale reads, and by which index of what can grow: pending sales by an index of these alone,
+the past of a meter from the start of its window on."""
+
+
+@pytest.mark.parametrize("name", SALE_READS)
+def test_no_read_of_a_sale_grows_with_what_was_sold_before(
+    database: sqlite3.Connection, statements: Statements, name: str
+) -> None:
+    steps = plan(database, statements, name)
+
+    assert not any(step.startswith("SCAN") for step in steps)
+    for wanted in SALE_READS[name]:
+        assert any(wanted in step for step in steps), steps

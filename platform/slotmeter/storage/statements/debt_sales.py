@@ -30,8 +30,9 @@ PENDING = (
     select(func.coalesce(func.sum(taken.c.minor), 0))
     .join(sale, sale.c.id == taken.c.sale_row_id)
     .where(
-        taken.c.debt_id == debt.c.id,
-        # By the few sales that are pending, not by all that ever repaid the debt.
+        # By the few sales of the account that are pending, not by all that ever repaid the debt:
+        # an index of debts would be taken first, and cannot be for a sum.
+        taken.c.debt_id + 0 == debt.c.id,
         sale.c.account_id == debt.c.account_id,
         sale.c.state == "pending",
     )
