@@ -20,6 +20,7 @@ from slotmeter.storage.seal.reader import Checkpoint, Entry, Group
 __all__ = ["PostgresAuditReader"]
 
 FETCH_ROWS: Final = 2_000
+FETCH_IDS: Final = 50_000
 CHUNK_BYTES_MAX: Final = 1024 * 1024
 LOOSE_ENDS_MAX: Final = 20
 
@@ -146,8 +147,13 @@ class PostgresAuditReader:
         return found
 
     def ids(self, table: str) -> Iterable[int]:
-        """Return ids; see ``AuditReader``."""
-        return [row[0] for row in self._rows(f'SELECT id FROM "{table}"')]  # noqa: S608  ours
+        """Yield ids; see ``AuditReader``."""
+        after = -(2**63)
+        query = f'SELECT id FROM "{table}" WHERE id > $1 ORDER BY id LIMIT {FETCH_IDS}'  # noqa: S608  ours
+        while rows := self._rows(query, after):
+            for row in rows:
+                yield row[0]
+            after = rows[-1][0]
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """Return checkpoints; see ``AuditReader``."""

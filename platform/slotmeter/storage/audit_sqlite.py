@@ -169,7 +169,7 @@ class SqliteAuditReader:
 
     def ids(self, table: str) -> Iterable[int]:
         """Yield ids; see ``AuditReader``."""
-        for row in self._connection.execute(f'SELECT id FROM "{table}"'):  # noqa: S608  ours
+        for row in self._connection.execute(f'SELECT id FROM "{table}" ORDER BY id'):  # noqa: S608  ours
             yield row[0]
 
     def checkpoints(self) -> Sequence[Checkpoint]:

@@ -101,7 +101,7 @@ class AuditReader(Protocol):
         ...
 
     def ids(self, table: str) -> Iterable[int]:
-        """Return the ids of all rows of a table."""
+        """Return the ids of all rows of a table, in order."""
         ...
 
     def checkpoints(self) -> Sequence[Checkpoint]:

@@ -39,7 +39,14 @@ ID_MAX: Final = 2**63 - 1
 FIXARRAY_MAX, ARRAY16_MAX = 15, 65_535
 """How many rows MessagePack counts in 1 and in 3 bytes; more take 5."""
 
+IDS_AT_ONCE: Final = 100_000
+
+PAGE_BITS: Final = 19
+PAGE_MASK: Final = (1 << PAGE_BITS) - 1
+
 Rows = list[tuple[Any, ...]]
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class _Shared(NamedTuple):
@@ -304,9 +311,45 @@ def _differs(face: KnownFace) -> str:
     return f"it is not what was written (one of {names})"
 
 
+class _IdSet:
+    """Whole numbers that lie close together, a byte for each of them."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, Flags] = {}
+
+    def add(self, ids: Ids) -> None:
+        pages = ids >> PAGE_BITS
+        for page in np.unique(pages).tolist():
+            flags = self._pages.get(page)
+            if flags is None:
+                flags = self._pages[page] = np.zeros(1 << PAGE_BITS, dtype=np.bool_)
+            flags[ids[pages == page] & PAGE_MASK] = True
+
+    def without(self, ids: Ids) -> Ids:
+        """Return which of these ids are not in the set."""
+        pages = ids >> PAGE_BITS
+        known = np.zeros(len(ids), dtype=np.bool_)
+        for page in np.unique(pages).tolist():
+            flags = self._pages.get(page)
+            if flags is not None:
+                here = pages == page
+                known[here] = flags[ids[here] & PAGE_MASK]
+        return ids[~known]
+
+
+def _batches(ids: Iterable[int]) -> Iterator[Ids]:
+    left = (each for each in ids if -ID_MAX <= each <= ID_MAX)
+    while batch := list(islice(left, IDS_AT_ONCE)):
+        yield np.array(batch, dtype=np.int64)
+
+
 def unknown_rows(reader: AuditReader, table: str, known: Iterable[int]) -> Iterator[Break]:
-    """Yield rows of a table that no entry inserted."""
-    found = np.fromiter(reader.ids(table), dtype=np.int64)
-    unknown = np.setdiff1d(found, np.fromiter(known, dtype=np.int64))
-    for row_id in unknown[:UNKNOWN_ROWS_MAX].tolist():
+    """Yield the first rows of a table that no entry inserted."""
+    inserted = _IdSet()
+    for ids in _batches(known):
+        inserted.add(ids)
+    unknown = (
+        row_id for ids in _batches(reader.ids(table)) for row_id in inserted.without(ids).tolist()
+    )
+    for row_id in islice(unknown, UNKNOWN_ROWS_MAX):
         yield Break(None, table, row_id, "no entry knows it: it was added by other means")
