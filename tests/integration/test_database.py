@@ -18,12 +18,14 @@ from sqlalchemy import create_engine
 
 from slotmeter.errors import ConfigError, Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, From, Insert, NewId, Read, Rows, Update
+from slotmeter.services.booking import Entry, accounts_read, open_account
 from slotmeter.storage.database import Database
 from slotmeter.storage.dialects.postgresql import kind_of
 from slotmeter.storage.migrate import HEAD, migrations
 from slotmeter.storage.opening import AnyDatabase, open_database
 from slotmeter.storage.schema import APPEND_ONLY, METADATA
 from slotmeter.testing.databases import Behind, RowRefused, opened_in, settings_of
+from slotmeter.vending.ledger import Posting, till_account
 
 both = pytest.mark.both_databases
 
@@ -81,6 +83,31 @@ async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(
     assert results[0] is None
     assert isinstance(results[1], Conflict)
     assert await _codes(database) == ["good"]
+
+
+@both
+async def test_of_like_updates_in_a_row_none_is_made_when_one_meets_no_row(
+    database: AnyDatabase,
+) -> None:
+    def settle(_rows: Rows, new_id: NewId) -> Changes[tuple[int, int]]:
+        utility = _utility(new_id, "one")
+        utility_id: Any = utility.row["id"]
+        entry = Entry(utility_id, "opening", 0, "KES", (), "")
+        account_id = new_id()
+        opened = open_account(entry, Posting(till_account("t"), 500), account_id)
+        return Changes((utility_id, account_id), [utility, opened])
+
+    utility_id, account_id = await database.run([], settle)
+
+    def move(_rows: Rows, _new_id: NewId) -> Changes[None]:
+        moved = ({"ledger_account_id": each, "amount": 7} for each in (account_id, 10**15))
+        return Changes(None, [Update("ledger_add", each) for each in moved])
+
+    with pytest.raises(Conflict):
+        await database.run([], move)
+
+    rows = await database.read([accounts_read(utility_id, [till_account("t")], "accounts")])
+    assert [row["balance_minor"] for row in rows["accounts"]] == [500]
 
 
 @both
