@@ -155,9 +155,8 @@ def verified(config: Config) -> bool:
     whole = timed(lambda: verify_audit(opens))
     mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     found = whole.verdict
-    print(
-        f"{found.entries:,} entries in {found.groups:,} groups, {found.rows:,} rows, {sales:,} sales"
-    )
+    counted = f"{found.entries:,} entries in {found.groups:,} groups, {found.rows:,} rows"
+    print(f"{counted}, {sales:,} sales")
     entries_per_s, sales_per_s = found.entries / chain.took_s, sales / whole.took_s
     print(
         f"chain alone, one process:      {entries_per_s:9,.0f} entries/s, "
