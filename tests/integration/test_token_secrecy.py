@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -11,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from slotmeter.cli import main
+from slotmeter.cli.data_folder import open_folder
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Changes, Rows
+from slotmeter.security.software import create_vault
 from slotmeter.services import token_secrecy
 from slotmeter.services.receipts import Receipts
 from slotmeter.services.token_secrecy import SealOldTokens
@@ -218,3 +223,43 @@ async def test_sealing_finds_its_rows_by_the_index(shop: Shop) -> None:
         ).fetchall()
 
     assert any("ix_token_digits_index" in row[-1] for row in plan), plan
+
+
+# --- what is left of old text -------------------------------------------------------------------
+
+
+def doctor_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What doctor says of tokens in clear."""
+    capsys.readouterr()
+    main(["doctor", "--data", str(folder), "--json"])
+    findings = json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = next(each for each in findings if each["name"] == "tokens_in_clear")
+    return found
+
+
+def test_doctor_tells_of_old_text_until_it_was_scrubbed_and_then_no_byte_of_it_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(FIXTURE.with_suffix(".sqlite3"), tmp_path / "slotmeter.db")
+    create_vault(tmp_path)
+    before = bytes_in(tmp_path)
+
+    in_rows = doctor_of(tmp_path, capsys)
+    asyncio.run(_seal(tmp_path))
+    in_free_space = doctor_of(tmp_path, capsys)
+    scrubbed = main(["vault", "scrub", "--data", str(tmp_path)])
+    gone = doctor_of(tmp_path, capsys)
+
+    assert OLD_TOKENS
+    assert all(token.encode() in before for token in OLD_TOKENS)
+    assert (in_rows["found"], in_rows["detail"]) == (1, "a server that runs seals them; then scrub")
+    assert in_free_space["detail"] == "stop the server and run `slotmeter vault scrub` once"
+    assert scrubbed == 0
+    assert gone["found"] == 0
+    after = bytes_in(tmp_path)
+    assert [token for token in OLD_TOKENS if token.encode() in after] == []
+
+
+async def _seal(folder: Path) -> None:
+    async with open_folder(folder) as opened, opened.vault() as vault:
+        await SealOldTokens(opened.database, vault.tokens).run()

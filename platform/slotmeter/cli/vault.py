@@ -137,7 +137,9 @@ async def _scrub(options: argparse.Namespace, folder: OpenFolder) -> None:
         print(json.dumps(facts))
         return
     print(f"sealed {sealed} tokens")
-    print("the database file was rebuilt" if cleared else "run VACUUM FULL on sale and token now")
+    print(
+        "the database file was rebuilt" if cleared else "on PostgreSQL no token was ever in clear"
+    )
 
 
 async def _clear_unused(folder: OpenFolder) -> bool:
@@ -145,6 +147,7 @@ async def _clear_unused(folder: OpenFolder) -> bool:
     import sqlite3
     from contextlib import closing
 
+    from slotmeter.services.token_secrecy import SCRUB_MARK, SCRUBBED
     from slotmeter.storage.data_files import DATABASE_FILE
 
     if folder.config.database.url:
@@ -155,6 +158,9 @@ async def _clear_unused(folder: OpenFolder) -> bool:
         with closing(sqlite3.connect(folder.path / DATABASE_FILE)) as connection:
             connection.execute("PRAGMA secure_delete=ON")
             connection.execute("VACUUM")
+            with connection:
+                scrubbed = "UPDATE cursor SET position = ? WHERE name = ?"
+                connection.execute(scrubbed, (SCRUBBED, SCRUB_MARK))
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     await asyncio.to_thread(rebuild)

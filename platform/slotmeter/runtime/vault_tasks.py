@@ -16,7 +16,7 @@ from slotmeter.services.audit_schedule import CheckpointSchedule
 from slotmeter.services.key_watch import KeyWatch
 from slotmeter.services.metrics import CheckpointMetrics
 from slotmeter.services.tasks import TaskOwner
-from slotmeter.services.token_secrecy import SealOldTokens
+from slotmeter.services.token_secrecy import SealOldTokens, must_scrub
 
 __all__ = [
     "REFRESH_EVERY_S",
@@ -37,15 +37,16 @@ async def seal_old_tokens(uow: UnitOfWork, vault: Vault) -> None:
     """Seal what an earlier release left in clear, while the server sells."""
     while True:
         try:
-            done = await SealOldTokens(uow, vault.tokens).run()
+            await SealOldTokens(uow, vault.tokens).run()
+            remains = await must_scrub(uow)
         except SlotmeterError as error:
             LOG.warning("old tokens wait to be sealed: %s", error.message)
             await asyncio.sleep(RETRY_S)
             continue
-        if done:
+        if remains:
             LOG.warning(
-                "all tokens are sealed now; their old text may remain in unused parts of the "
-                "database file until `slotmeter vault scrub` has run"
+                "all tokens are sealed; what an earlier release wrote in clear may remain in "
+                "unused parts of the database's file until `slotmeter vault scrub` has run once"
             )
         return
 

@@ -14,6 +14,7 @@ from slotmeter.errors import Unavailable
 from slotmeter.ports import Changes, Clock, NewId, Read, Row, Step, UnitOfWork, Update
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.selling import Recovered
+from slotmeter.services.token_secrecy import must_scrub
 from slotmeter.units import epoch_us
 
 __all__ = ["Doctor", "Finding"]
@@ -91,8 +92,21 @@ class Doctor:
             *await self._between(repair=repair and not serving, now_us=now_us),
             await self._sums("doctor_reserved", "reserved", repair=repair and not serving),
             await self._sums("doctor_balances", "balance", repair=repair),
+            await self._clear_text(),
             *await self._waiting(now_us),
         ]
+
+    async def _clear_text(self) -> Finding:
+        """Look for tokens of an earlier release in clear, and for what is left of their text."""
+        sentence = "no token of an earlier release is left in clear, in a row or in what rows freed"
+        name = "tokens_in_clear"
+        unsealed = Read("tokens_unsealed", {"after_id": 0, "limit": 1}, "tokens")
+        if (await self._uow.read([unsealed]))["tokens"]:
+            return Finding(name, sentence, 1, 0, "a server that runs seals them; then scrub")
+        if await must_scrub(self._uow):
+            told = "stop the server and run `slotmeter vault scrub` once"
+            return Finding(name, sentence, 1, 0, told)
+        return Finding(name, sentence, 0)
 
     async def _between(self, *, repair: bool, now_us: int) -> list[Finding]:
         """Look for what is between two commits."""

@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from slotmeter.ports import (
     Changes,
+    Insert,
     NewId,
     Read,
     Row,
     Rows,
+    SqlValue,
     Step,
     TokenSafe,
     UnitOfWork,
@@ -25,13 +27,29 @@ from slotmeter.ports import (
 from slotmeter.services.events import compact_json
 from slotmeter.vending.receipts import Receipt
 
-__all__ = ["SealOldTokens", "masked", "open_receipt", "opened", "sealed_receipt"]
+__all__ = [
+    "SCRUBBED",
+    "SCRUB_MARK",
+    "SealOldTokens",
+    "masked",
+    "must_scrub",
+    "open_receipt",
+    "opened",
+    "sealed_receipt",
+]
 
 SHOWN_DIGITS: Final = 4
 TOKEN_DIGITS: Final = 20
 BATCH_ROWS: Final = 500
 PROGRESS_EVERY: Final = 100_000
 
+SCRUB_MARK: Final = "tokens_to_scrub"
+"""Name of the cursor that remembers it, and its two positions."""
+
+SCRUBBED: Final = 0
+WAITS: Final = 1
+
+_TO_SCRUB: Final = Read("ingest_cursor", {"name": SCRUB_MARK}, "scrub")
 _LOG = logging.getLogger("slotmeter.tokens")
 
 Change = Callable[[str], str]
@@ -109,7 +127,8 @@ class SealOldTokens:
             if not found:
                 break
             after_id = found[-1]["id"]
-            await self._uow.run([_read(found[0]["id"] - 1, len(found))], self._decide)
+            reads = [_read(found[0]["id"] - 1, len(found)), _TO_SCRUB]
+            await self._uow.run(reads, self._decide)
             if done // PROGRESS_EVERY != (done + len(found)) // PROGRESS_EVERY:
                 _LOG.info("sealed %s tokens of an earlier release so far", done + len(found))
             done += len(found)
@@ -121,7 +140,7 @@ class SealOldTokens:
         return (await self._uow.read([_read(after_id, BATCH_ROWS)]))["tokens"]
 
     def _decide(self, rows: Rows, _new_id: NewId) -> Changes[None]:
-        steps: list[Step] = []
+        steps: list[Step] = _scrub_later(rows)
         receipts: dict[int, str] = {}
         for row in rows["tokens"]:
             sealed = self._safe.seal(self._safe.open(row["digits"]))
@@ -142,6 +161,23 @@ class SealOldTokens:
             for row_id, text in receipts.items()
         ]
         return Changes(None, steps)
+
+
+async def must_scrub(uow: UnitOfWork) -> bool:
+    """Tell whether old text of tokens may remain in unused parts of the database's file."""
+    rows = (await uow.read([_TO_SCRUB]))["scrub"]
+    return bool(rows) and rows[0]["position"] == WAITS
+
+
+def _scrub_later(rows: Rows) -> list[Step]:
+    """Return what remembers, until somebody has scrubbed, that text in clear was overwritten."""
+    if not rows["scrub"]:
+        return [Insert("cursor", {"name": SCRUB_MARK, "position": WAITS, "at_us": 0})]
+    if rows["scrub"][0]["position"] == WAITS:
+        return []
+    move: dict[str, SqlValue] = {"of_name": SCRUB_MARK, "of_position": SCRUBBED}
+    move |= {"to_position": WAITS, "to_at_us": 0}
+    return [Update("ingest_cursor_move", move)]
 
 
 def _read(after_id: int, limit: int) -> Read:

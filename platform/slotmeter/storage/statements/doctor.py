@@ -76,7 +76,7 @@ READS: dict[str, Select[Any]] = {
         .scalar_subquery()
         .label("count"),
     )
-    .where(_cursor.c.name != "tid_floor")
+    .where(_cursor.c.name != "tid_floor", _cursor.c.name != "tokens_to_scrub")
     .order_by(_cursor.c.name),
 }
 
