@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import Caller, Row
 from slotmeter.services.ledger_check import verify_ledger
-from slotmeter.services.meter_swap import MeterSwaps, SwapWish, movable
+from slotmeter.services.meter_swap import MeterSwaps, SwapWish, movable, movable_money
 from slotmeter.services.operations import Asked
 from slotmeter.services.registry import Registry
 from slotmeter.services.sale_begin import ONE_LANE
@@ -23,6 +23,7 @@ from slotmeter.testing.debt_office import DebtOffice, open_debt_office
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import VENDING_KEY, SmallMeter, meter_number
 from slotmeter.vending.sts import KeyParameters, Register, derive_decoder_key
+from slotmeter.vending.sts.amounts import decode_currency, encode_currency
 from slotmeter.vending.sts.meter import StsMeter
 from slotmeter.vending.sts.meter_state import MeterConfig
 from slotmeter.vending.sts.results import ResultCode
@@ -197,3 +198,77 @@ def test_no_more_moves_than_was_there_and_next_to_nothing_is_lost(amount: int) -
     assert 0 <= moved <= amount
     # tenths of a kWh up to 1638.3 kWh, one part in a thousand above
     assert amount - moved <= max(100, amount // 1_000)
+
+
+# --- meters that count money ----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def by_money(office: DebtOffice) -> SmallMeter:
+    meter = await office.shop.utility.add_meter(online=False)
+    office.shop.sql("UPDATE meter SET transfer = 'currency' WHERE id = ?", meter.id)
+    return meter
+
+
+async def test_the_money_on_a_meter_moves_to_another_that_counts_money_once(
+    office: DebtOffice, boss: Caller, by_money: SmallMeter
+) -> None:
+    wish = SwapWish(by_money.number, NEW, "123.45678")
+
+    operation, token, _ = await swap(office, boss, wish)
+    _, again, is_new = await swap(office, boss, wish)
+
+    [stored] = office.shop.rows_of(
+        "SELECT request, purpose, amount, meter_id FROM token WHERE sale_row_id IS NULL"
+    )
+    request, detail = json.loads(stored["request"]), json.loads(operation["detail"])
+    [put_on] = office.shop.rows_of("SELECT id, transfer FROM meter WHERE number = ?", NEW)
+    assert token is not None
+    assert (again, is_new) == (token, False)
+    assert (stored["purpose"], stored["amount"]) == ("replacement", 0)
+    assert (put_on["id"], put_on["transfer"]) == (stored["meter_id"], "currency")
+    assert (request["subclass"], request["value"]) == (4, detail["moved"])
+    assert (detail["credit"], detail["transfer"]) == (12_345_678, "currency")
+    assert 12_345_678 - 1_000 < detail["moved"] <= 12_345_678
+    assert await broken(office) == []
+
+
+async def test_money_does_not_move_to_a_meter_that_counts_units(
+    office: DebtOffice, boss: Caller, by_money: SmallMeter, old: SmallMeter
+) -> None:
+    await swap(office, boss, SwapWish(old.number, NEW))  # the first meter is free then
+    office.shop.sql("UPDATE meter SET state = 'active' WHERE id = ?", old.id)
+
+    with pytest.raises(Refused) as caught:
+        await swap(office, boss, SwapWish(by_money.number, old.number, "5.00"), "w2")
+
+    assert caught.value.code == "transfer_differs"
+
+
+async def test_a_meter_that_counts_money_and_holds_none_is_swapped_without_a_token(
+    office: DebtOffice, boss: Caller, by_money: SmallMeter
+) -> None:
+    _, token, is_new = await swap(office, boss, SwapWish(by_money.number, NEW))
+
+    assert (token, is_new) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("credit", "code"),
+    [("1.234567", "amount_too_precise"), ("-1", "amount_malformed"), ("x", "amount_malformed")],
+)
+async def test_an_amount_of_money_that_cannot_be_is_refused(
+    office: DebtOffice, boss: Caller, by_money: SmallMeter, credit: str, code: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        await swap(office, boss, SwapWish(by_money.number, NEW, credit))
+
+    assert (caught.value.code, caught.value.field) == (code, "credit")
+
+
+@given(st.integers(1, 10**11))
+def test_no_more_money_moves_than_was_there(amount_e5: int) -> None:
+    moved = movable_money(amount_e5)
+
+    assert 0 <= amount_e5 - moved <= max(1, amount_e5 // 1_000)
+    assert decode_currency(encode_currency(moved)) == moved

@@ -222,7 +222,8 @@ class SwapBody(Body):
     request_id: RequestId
     new: MeterNumber
     credit: Annotated[str, Field(min_length=1, max_length=20)] = Field(
-        default="0", description="kWh or m³ that the old meter still held."
+        default="0",
+        description="kWh or m³ that the old meter still held, or major units if it counts money.",
     )
     old_register: Annotated[str, Field(min_length=1, max_length=20)] | None = Field(
         default=None, description="kWh or m³ on its counter; null if it cannot be read."

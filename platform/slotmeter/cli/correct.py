@@ -84,7 +84,9 @@ def _register_swap(actions: Subparsers) -> None:
     swap = _over_api(actions, "swap", "another meter at the same place; its credit moves once")
     swap.add_argument("old", metavar="METER", help="the meter that is taken off")
     swap.add_argument("--new", required=True, metavar="METER", help="the one that is put on")
-    swap.add_argument("--credit", default="0", help="kWh or m³ that the old one still held")
+    swap.add_argument(
+        "--credit", default="0", help="kWh or m³ (or money) that the old one still held"
+    )
     swap.add_argument("--old-register", metavar="READING", help="kWh or m³ on its counter")
     swap.add_argument("--new-register", metavar="READING")
     swap.add_argument(

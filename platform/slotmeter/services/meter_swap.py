@@ -46,14 +46,21 @@ from slotmeter.services.sole_tokens import Making, SoleTokens
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.units import DAY_US, Commodity, commodity_quantity, epoch_us, instant
 from slotmeter.vending.accounts import CreditMode
-from slotmeter.vending.sales import TOKEN_UNITS_PER_SOLD_UNIT, units_credit
+from slotmeter.vending.sales import TOKEN_UNITS_PER_SOLD_UNIT, currency_credit, units_credit
 from slotmeter.vending.sts import KEPT_TIDS, KeyParameters, minute_1993_of_us
-from slotmeter.vending.sts.amounts import decode_units, encode_units
+from slotmeter.vending.sts.amounts import (
+    decode_currency,
+    decode_units,
+    encode_currency,
+    encode_units,
+)
 
-__all__ = ["MeterSwaps", "SwapWish", "movable"]
+__all__ = ["MeterSwaps", "SwapWish", "movable", "movable_money"]
 
 KIND: Final = "swap"
 REPLACEMENT: Final = "replacement"
+MONEY: Final = "currency"
+CURRENCY_STEPS: Final = 100_000
 UNUSED_DAYS: Final = 90
 UNUSED_MAX: Final = 50
 SOLD_UNITS_MAX: Final = 1_000_000
@@ -69,7 +76,8 @@ class SwapWish:
     Args:
         old: number of the meter that is taken off.
         new: number of the one that is put on.
-        credit: kWh or m³ that the old one still held; 0 if the platform holds the credit.
+        credit: kWh or m³ that the old one still held, or major units of the currency if it counts
+            money; 0 if the platform holds the credit.
         old_register: kWh or m³ on the old one's counter; None if it cannot be read.
         new_register: kWh or m³ on the new one's.
         coding: for a new meter that is not known yet, cells of the meter file by column: its key
@@ -110,6 +118,11 @@ def movable(commodity: str, amount: int) -> int:
     return decode_units(coded) * step
 
 
+def movable_money(amount_e5: int) -> int:
+    """Return how much money a token can carry: never more than was there; 0.00001 of it."""
+    return -decode_currency(encode_currency(-amount_e5))
+
+
 def _amount(text: str, commodity: str, name: str) -> int:
     """Read kWh or m³ as Wh or mL.
 
@@ -117,20 +130,31 @@ def _amount(text: str, commodity: str, name: str) -> int:
         Refused: ``amount_malformed`` or ``amount_too_precise``.
     """
     kind = commodity_quantity(Commodity(commodity))
+    return _scaled(text, kind.per_sold_unit, kind.sold_symbol, name)
+
+
+def _money(text: str, currency: str) -> int:
+    """Read major units as 0.00001 of the currency.
+
+    Raises:
+        Refused: as for :func:`_amount`.
+    """
+    return _scaled(text, CURRENCY_STEPS, currency, "credit")
+
+
+def _scaled(text: str, steps: int, symbol: str, name: str) -> int:
     plain = text.isascii() and text.replace(".", "", 1).isdigit() and len(text) <= 20
     try:
         value = Decimal(text) if plain else Decimal(-1)
     except InvalidOperation:
         value = Decimal(-1)
     if not 0 <= value <= SOLD_UNITS_MAX:
-        raise Refused(
-            "amount_malformed", f"expected 0 to {SOLD_UNITS_MAX} {kind.sold_symbol}", field=name
-        )
-    if value * kind.per_sold_unit % 1:
+        raise Refused("amount_malformed", f"expected 0 to {SOLD_UNITS_MAX} {symbol}", field=name)
+    if value * steps % 1:
         raise Refused(
             "amount_too_precise", f"that is finer than a meter counts, got {text[:20]}", field=name
         )
-    return int(value * kind.per_sold_unit)
+    return int(value * steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,9 +372,12 @@ def _check_fit(old: Row, new: Row, credit: int) -> None:
             "holds stays with the account",
             field="credit",
         )
-    if {old["transfer"], new["transfer"]} != {"units"}:
+    if old["transfer"] != new["transfer"]:
         raise Refused(
-            "transfer_differs", "only meters that count units pass them on", field="credit"
+            "transfer_differs",
+            f"meter {old['number']} counts {old['transfer']}, the new one {new['transfer']}: what "
+            "was left cannot move",
+            field="credit",
         )
 
 
@@ -366,14 +393,12 @@ def _swap_steps(
 ) -> list[Step]:
     old = _old_meter(rows, wish.old)
     commodity = old["commodity"]
-    credit = _amount(wish.credit, commodity, "credit")
+    credit = _credit(asked, wish, old)
     new = _new_meter(asked, wish, old, rows, new_id, now_us)
     _check_fit(old, new.row, credit)
-    moved = movable(commodity, credit)
+    moved, making = _moving(old, credit, rnd)
     tokens = []
-    if moved:
-        request = units_credit(commodity, moved, tid=0, rnd=rnd)
-        making = Making(REPLACEMENT, request, moved)
+    if making is not None:
         tokens = [making.row(new.row, rows["tids"], new_id, tids=tids, now_us=now_us)]
     token_id = tokens[0]["id"] if tokens else None
     swap: dict[str, SqlValue] = {
@@ -414,6 +439,26 @@ def _swap_steps(
     ]
 
 
+def _credit(asked: Asked, wish: SwapWish, old: Row) -> int:
+    """Return what the old meter held: Wh or mL, or 0.00001 of the currency."""
+    if old["transfer"] == MONEY:
+        return _money(wish.credit, asked.caller.principal.currency)
+    return _amount(wish.credit, old["commodity"], "credit")
+
+
+def _moving(old: Row, credit: int, rnd: int) -> tuple[int, Making | None]:
+    """Return how much of the credit moves, and the token that moves it."""
+    commodity = old["commodity"]
+    if old["transfer"] == MONEY:
+        moved = movable_money(credit)
+        # It carries no units: the meter has its own prices.
+        making = Making(REPLACEMENT, currency_credit(commodity, moved, tid=0))
+    else:
+        moved = movable(commodity, credit)
+        making = Making(REPLACEMENT, units_credit(commodity, moved, tid=0, rnd=rnd), moved)
+    return moved, making if moved else None
+
+
 def _register(text: str | None, commodity: str, name: str) -> int | None:
     return None if text is None else _amount(text, commodity, name)
 
@@ -432,6 +477,7 @@ def _operation(
             "old": wish.old,
             "new": wish.new,
             **{name: swap[name] for name in names},
+            "transfer": old["transfer"],
             "unused_receipts": [row["receipt_number"] for row in unused],
             **changed({"meter": wish.old}, {"meter": wish.new}),
         },

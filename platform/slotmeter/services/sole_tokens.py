@@ -39,6 +39,8 @@ __all__ = ["Making", "SoleTokens", "coding_now", "keyed_meter", "sole_reads"]
 
 RECOVER_BATCH: Final = 500
 VOID: Final = "void"
+OWED: Final = "replacement"
+"""The purpose of a token that stands for credit, also where it carries money and no units."""
 
 
 def coding_now(meter: Row) -> tuple[str, str]:
@@ -298,8 +300,9 @@ class SoleTokens:
         """Give up a token that an error ends for good; say whether it is."""
         if not isinstance(error, Refused) or error.code != REFUSED_FOR_GOOD:
             return False
-        if token["amount"] or error.details.get("cause") == KEY_MISSING:
-            return False  # it is owed; or a server started without its keys
+        is_owed = token["amount"] or token["purpose"] == OWED
+        if is_owed or error.details.get("cause") == KEY_MISSING:
+            return False  # credit; or a server started without its keys
         event = Event(
             utility_id=token["utility_id"],
             at_us=epoch_us(self._clock.now()),

@@ -286,7 +286,11 @@ READS: dict[str, Select[Any]] = {
         _swap.c.utility_id == _UTILITY,
         or_(
             _swap.c.moved > _swap.c.credit,
-            and_(_swap.c.token_id.is_not(None), token.c.amount != _swap.c.moved),
+            # A token of money carries no units.
+            and_(
+                _swap.c.token_id.is_not(None),
+                token.c.amount != case((meter.c.transfer == "currency", 0), else_=_swap.c.moved),
+            ),
         ),
     )
     .order_by("subject")
