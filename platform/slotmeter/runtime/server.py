@@ -26,12 +26,7 @@ from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
 from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
 from slotmeter.runtime.replica_metrics import ReplicaMetrics
-from slotmeter.runtime.vault_tasks import (
-    follow_keys,
-    keep_checkpoints,
-    seal_old_tokens,
-    watched_keys,
-)
+from slotmeter.runtime.vault_tasks import keep_checkpoints, keep_vault, watched_keys
 from slotmeter.security.site_tables import open_vault
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
@@ -189,15 +184,12 @@ class Runtime:
         if replica is not None:
             ReplicaMetrics(board.registry, replica)
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
-        if self.role is Role.ALL:
-            await self._recover("sales", selling.recover, tasks)
-            await self._recover("tokens without a sale", services.codings.tokens.recover, tasks)
+        await self._recover_all(services, tasks)
         self._stack.push_async_callback(tasks.stop)
         if sole is not None:
             tasks.keep("the only full server", sole.keep)
         tasks.keep("event feed", lambda: _follow(bus, feed))
-        tasks.start("seal old tokens", seal_old_tokens(database, vault))
-        tasks.keep("vending keys", lambda: follow_keys(vault))
+        keep_vault(tasks, database, vault)
         if self.role is Role.ALL:
             watch = watched_keys(KeyWatch(database, self.clock, bus), board)
             self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
@@ -294,6 +286,12 @@ class Runtime:
         database = await open_database(self.config)
         self._stack.push_async_callback(database.close)
         return database
+
+    async def _recover_all(self, services: Services, tasks: TaskOwner) -> None:
+        """Complete what a crash stopped between two commits; one process does."""
+        if self.role is Role.ALL:
+            await self._recover("sales", services.selling.recover, tasks)
+            await self._recover("tokens without a sale", services.codings.tokens.recover, tasks)
 
     async def _recover(self, what: str, recover: Recover, tasks: TaskOwner) -> None:
         """Complete what a crash stopped; what cannot be completed now is tried again."""

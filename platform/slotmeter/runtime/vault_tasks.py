@@ -22,6 +22,7 @@ __all__ = [
     "REFRESH_EVERY_S",
     "follow_keys",
     "keep_checkpoints",
+    "keep_vault",
     "seal_old_tokens",
     "watched_keys",
 ]
@@ -59,6 +60,12 @@ async def follow_keys(vault: Vault) -> None:
             await vault.security.refresh()
         except SlotmeterError as error:
             LOG.warning("the vault could not be read again: %s", error.message)
+
+
+def keep_vault(tasks: TaskOwner, uow: UnitOfWork, vault: Vault) -> None:
+    """Seal what an earlier release left, once, and follow what other processes change."""
+    tasks.start("seal old tokens", seal_old_tokens(uow, vault))
+    tasks.keep("vending keys", lambda: follow_keys(vault))
 
 
 def keep_checkpoints(
