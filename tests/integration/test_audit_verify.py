@@ -296,6 +296,22 @@ def test_text_that_is_no_text_any_more_is_named(sold: Path, tmp_path: Path) -> N
     assert first.name == "sale Till 1"
 
 
+@pytest.mark.parametrize("own_process", [False, True])
+def test_text_that_is_no_text_any_more_is_read_by_either_driver(
+    own_process: bool, sold: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "slotmeter.db"
+    shutil.copy(sold, path)
+    with closing(disarm(path)) as connection:
+        connection.execute("UPDATE act SET reason = CAST(x'fffe' AS TEXT) WHERE what = 'sale'")
+
+    with closing(SqliteAuditReader(path, own_process=own_process)) as reader:
+        rows = reader.rows_between("act", ("what", "reason", "address"), 0, 2**62)
+
+    assert {reason for what, reason, _ in rows if what == "sale"} == {"\\xff\\xfe"}
+    assert {type(address) for _, _, address in rows} == {str}
+
+
 def test_a_sale_is_named_by_its_receipt(sold: Path, tmp_path: Path) -> None:
     path = tmp_path / "slotmeter.db"
     shutil.copy(sold, path)

@@ -58,7 +58,7 @@ class SqliteAuditReader:
 
     Args:
         path: the file.
-        own_process: nothing else in this process has the file open, or ever had.
+        own_process: nothing else in this process has the file open.
     """
 
     def __init__(self, path: Path, *, own_process: bool = False) -> None:
