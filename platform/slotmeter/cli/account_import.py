@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_import_options",
+    "bring_in",
     "content_of",
-    "import_result",
-    "job_of",
     "progress_line",
     "say_resumed",
 ]
@@ -58,12 +57,17 @@ def progress_line(doing: str) -> Callable[[int], None]:
 
     def show(done: int) -> None:
         if done >= PROGRESS_ROWS and done % PROGRESS_ROWS == 0 and sys.stderr.isatty():
-            print(f"\r\033[K{doing} {done:,} rows", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r\033[K{doing} {done:,} rows",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
     return show
 
 
-def job_of(
+def _job_of(
     folder: OpenFolder, caller: Caller, kind: str, options: argparse.Namespace
 ) -> FileJob | None:
     """Return what keeps how far the file is; None where nothing will be written."""
@@ -88,7 +92,30 @@ def say_resumed(row_done: int) -> None:
     print(f"going on after row {row_done:,}, where this file stopped", file=sys.stderr)
 
 
-async def import_result(options: argparse.Namespace, run: Callable[[], Awaitable[FileDone]]) -> int:
+async def bring_in(
+    options: argparse.Namespace,
+    folder: OpenFolder,
+    caller: Caller,
+    kind: str,
+    run: Callable[..., Awaitable[FileDone]],
+) -> int:
+    """Bring in a file of rows about accounts as its options say, and return the exit code."""
+    content = content_of(options.file)
+    return await _import_result(
+        options,
+        lambda: run(
+            content,
+            accept_good=options.accept_good,
+            check_only=options.check_only,
+            progress=progress_line(kind.replace("_", " ")),
+            job=_job_of(folder, caller, kind, options),
+        ),
+    )
+
+
+async def _import_result(
+    options: argparse.Namespace, run: Callable[[], Awaitable[FileDone]]
+) -> int:
     """Run an import, print what became of it, and return the exit code."""
     done = await run()
     if options.json:

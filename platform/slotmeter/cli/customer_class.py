@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from slotmeter.cli import EXIT_OK
 from slotmeter.cli.account_import import (
     add_import_options,
+    bring_in,
     content_of,
-    import_result,
-    job_of,
     progress_line,
 )
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
@@ -251,17 +250,7 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, utility: Util
     caller = await caller_of(options, folder, Right.CLASSES_WRITE)
     today = folder.clock.now().astimezone(utility.zone()).date()
     file = class_file(folder.database, _classes(folder), caller, today=today, reason=options.reason)
-    content = content_of(options.file)
-    return await import_result(
-        options,
-        lambda: file.run(
-            content,
-            accept_good=options.accept_good,
-            check_only=options.check_only,
-            progress=progress_line("done"),
-            job=job_of(folder, caller, "classes", options),
-        ),
-    )
+    return await bring_in(options, folder, caller, "classes", file.run)
 
 
 async def _list(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:

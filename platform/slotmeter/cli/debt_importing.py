@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slotmeter.cli import EXIT_OK
-from slotmeter.cli.account_import import content_of, import_result, job_of, progress_line
+from slotmeter.cli.account_import import bring_in
 from slotmeter.cli.acting import add_looking_options, caller_of
 from slotmeter.cli.data_folder import open_folder
 from slotmeter.ports import Right
@@ -61,20 +62,10 @@ async def _import(options: argparse.Namespace) -> int:
     from slotmeter.services.debt_import import DebtImport
     from slotmeter.services.debt_terms import Books
 
-    content = content_of(options.file)
     async with open_folder(options.data) as folder:
         caller = await caller_of(options, folder, Right.DEBTS_WRITE)
         importing = DebtImport(
             folder.database, folder.clock, Origin.of(caller), Books.of(caller.principal)
         )
-        return await import_result(
-            options,
-            lambda: importing.run(
-                content,
-                reason=options.reason,
-                accept_good=options.accept_good,
-                check_only=options.check_only,
-                progress=progress_line("debts"),
-                job=job_of(folder, caller, "debts", options),
-            ),
-        )
+        run = partial(importing.run, reason=options.reason)
+        return await bring_in(options, folder, caller, "debts", run)

@@ -12,13 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from slotmeter.cli import EXIT_OK
-from slotmeter.cli.account_import import (
-    add_import_options,
-    content_of,
-    import_result,
-    job_of,
-    progress_line,
-)
+from slotmeter.cli.account_import import add_import_options, bring_in
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.cli.paging import add_page_options, say_more
@@ -144,17 +138,7 @@ async def _import(options: argparse.Namespace, folder: OpenFolder, _utility: Uti
 
     caller = await caller_of(options, folder, Right.FREE_WRITE)
     file = free_file(folder.database, _office(folder), caller, reason=options.reason)
-    content = content_of(options.file)
-    return await import_result(
-        options,
-        lambda: file.run(
-            content,
-            accept_good=options.accept_good,
-            check_only=options.check_only,
-            progress=progress_line("done"),
-            job=job_of(folder, caller, "free_units", options),
-        ),
-    )
+    return await bring_in(options, folder, caller, "free_units", file.run)
 
 
 async def _list(options: argparse.Namespace, folder: OpenFolder, utility: UtilityInfo) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from slotmeter.storage.schema import METADATA
 
 __all__ = [
+    "AS_PRICED",
     "CLASS_NOW",
     "CLOSED_UNTIL",
     "FOLLOWS",
@@ -30,6 +31,23 @@ _terms = METADATA.tables["account_terms"]
 _sale = METADATA.tables["sale"]
 _token = METADATA.tables["token"]
 _period = METADATA.tables["accounting_period"]
+
+AS_PRICED = (
+    _sale.c.id,
+    _sale.c.receipt_number,
+    _sale.c.supply_point_id,
+    _sale.c.tariff_version_id,
+    _sale.c.tender_minor,
+    _sale.c.sold_us,
+    _sale.c.units,
+    _sale.c.counted_units,
+    _sale.c.lifeline_units,
+    _sale.c.kept_minor,
+    _sale.c.transfer_minor,
+    _sale.c.priced,
+    _sale.c.situation,
+)
+"""What a sale was, and what its price was made of."""
 
 INSTALLED_NOW = and_(
     _installation.c.meter_id == _meter.c.id,

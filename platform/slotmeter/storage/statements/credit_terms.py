@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import CLASS_NOW, INSTALLED_NOW, older_than
+from slotmeter.storage.joins import AS_PRICED, CLASS_NOW, INSTALLED_NOW, older_than
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -82,19 +82,7 @@ READS: dict[str, Select[Any]] = {
     .limit(METERS_MAX),
     # Purchases whose credit may be left on a meter, the newest first.
     "terms_purchases": select(
-        _sale.c.id,
-        _sale.c.receipt_number,
-        _sale.c.supply_point_id,
-        _sale.c.tariff_version_id,
-        _sale.c.tender_minor,
-        _sale.c.sold_us,
-        _sale.c.units,
-        _sale.c.counted_units,
-        _sale.c.lifeline_units,
-        _sale.c.kept_minor,
-        _sale.c.transfer_minor,
-        _sale.c.priced,
-        _sale.c.situation,
+        *AS_PRICED,
         _sale.c.particulars,
         _sale.c.credit_mode,
         _sale.c.state,

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
+from slotmeter.storage.joins import AS_PRICED
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "STORED_SALE", "UPDATES"]
@@ -25,19 +26,7 @@ _IN_TIME = (
 _OF_UTILITY = _sale.c.utility_id + 0 == bindparam("utility_id")
 
 STORED_SALE: Final = (
-    _sale.c.id,
-    _sale.c.receipt_number,
-    _sale.c.supply_point_id,
-    _sale.c.tariff_version_id,
-    _sale.c.tender_minor,
-    _sale.c.sold_us,
-    _sale.c.units,
-    _sale.c.counted_units,
-    _sale.c.lifeline_units,
-    _sale.c.kept_minor,
-    _sale.c.transfer_minor,
-    _sale.c.priced,
-    _sale.c.situation,
+    *AS_PRICED,
     case((_sale.c.situation.is_(None), _sale.c.particulars)).label("particulars"),
     _sale.c.credit_mode,
     _sale.c.state,
