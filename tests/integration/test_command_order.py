@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,20 +10,13 @@ from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.ports import Caller
 from slotmeter.services.command_rows import LEASE_US
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
-from slotmeter_rules import RULES
 
 ON, OFF = SupplyState.ON, SupplyState.OFF
 SHOWN = {"open_relay": OFF, "close_relay": ON}
 OPPOSITE = {"open_relay": "close_relay", "close_relay": "open_relay"}
 LEASE_S = LEASE_US // 1_000_000
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,15 +12,8 @@ from slotmeter.ports import Read, ReadingRow
 from slotmeter.services.bus import EventsRecorded
 from slotmeter.services.ingest import BATCH_FRAMES_MAX, HANDLER_ATTEMPTS_MAX, ReadingsConsumer
 from slotmeter.services.tasks import TaskOwner
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.store_contract import ModelReadings
-from slotmeter_rules import RULES
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 class WatchedReadings(ModelReadings):

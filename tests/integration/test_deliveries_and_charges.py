@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +11,10 @@ from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import (
     TokenEntry,
 )
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter, tariff_document
-from slotmeter_rules import RULES
 
 ON = SupplyState.ON
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from slotmeter.errors import Unavailable
@@ -21,19 +18,12 @@ from slotmeter.services.frame_retention import (
     QUARANTINE_DAYS_KEPT,
     FrameRetention,
 )
-from slotmeter.testing.device_side import MEDIUM, DeviceTown, device_town
+from slotmeter.testing.device_side import MEDIUM, DeviceTown
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 from slotmeter.testing.store_contract import ModelReadings
-from slotmeter_rules import RULES
 
 HOUR_US = 3_600_000_000
 DROPPED = "slotmeter_frames_unknown_dropped_total"
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

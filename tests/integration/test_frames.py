@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -25,18 +23,11 @@ from slotmeter.errors import Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, Update
 from slotmeter.services.device_effects import ITEMS_MAX
 from slotmeter.services.ingest import HANDLER_ATTEMPTS_MAX
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import epoch_us
-from slotmeter_rules import RULES
 
 ON, OFF, ARMED = SupplyState.ON, SupplyState.OFF, SupplyState.ARMED
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

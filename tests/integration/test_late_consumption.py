@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +11,10 @@ from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.operations import Asked
 from slotmeter.services.period_close import Periods
 from slotmeter.services.registry import Registry
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
-from slotmeter_rules import RULES
 
 pytestmark = pytest.mark.both_databases
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

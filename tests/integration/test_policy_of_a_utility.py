@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from slotmeter.errors import Refused
 from slotmeter.services.access import Origin
 from slotmeter.services.registry import Registry, UtilityInfo
-from slotmeter.testing.device_side import DeviceTown, device_town
-from slotmeter_rules import RULES
+from slotmeter.testing.device_side import DeviceTown
 
 ORIGIN = Origin("local:test", "r1")
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.frames import TokenEntry
-from slotmeter.testing.device_side import DeviceTown, device_town
+from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
-from slotmeter_rules import RULES
 
 pytestmark = pytest.mark.both_databases
 
@@ -19,12 +15,6 @@ pytestmark = pytest.mark.both_databases
 @pytest.fixture
 async def meter(town: DeviceTown) -> SmallMeter:
     return await town.utility.add_meter("electricity")
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 def withdraw(town: DeviceTown) -> None:

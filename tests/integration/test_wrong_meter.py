@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from slotmeter.testing.device_side import DeviceTown, device_town
-from slotmeter_rules import RULES
+from slotmeter.testing.device_side import DeviceTown
 
 pytestmark = pytest.mark.both_databases
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[DeviceTown]:
-    async with device_town(tmp_path, RULES.credit_control) as opened:
-        yield opened
 
 
 async def test_commands_wait_while_another_meter_speaks_at_the_address(town: DeviceTown) -> None:
