@@ -65,6 +65,20 @@ async def _codes(database: AnyDatabase) -> list[str]:
     return sorted(row["code"] for row in rows["registry_utilities"])
 
 
+async def test_a_unit_that_looks_for_a_row_that_is_not_there_is_answered_and_stops_nobody(
+    database: AnyDatabase,
+) -> None:
+    def looks_in_vain(_rows: Rows, _new_id: NewId) -> Changes[None]:
+        return Changes(next(iter(())))
+
+    async with asyncio.timeout(20):
+        with pytest.raises(RuntimeError, match="row that is not there"):
+            await database.run([], looks_in_vain)
+        done = await database.run([], lambda _rows, _new_id: Changes("next"))
+
+    assert done == "next"
+
+
 @both
 async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(
     database: AnyDatabase,

@@ -73,6 +73,9 @@ class _Job:
     def settle(self) -> None:
         if self.future.done():
             return
+        if isinstance(self.error, StopIteration):
+            # A future refuses it, and its caller would wait for ever.
+            self.error = RuntimeError("a unit of work looked for a row that is not there")
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
