@@ -349,6 +349,26 @@ def test_the_chain_alone_says_nothing_of_rows(sold: Path, tmp_path: Path) -> Non
     assert not verify(path).holds
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_file_that_sqlite_cannot_read_any_more_is_said_to_be_damaged(
+    processes: int, sold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slotmeter.runtime.audit_verify.ALONE_ENTRIES_MAX", 0)
+    path = tmp_path / "slotmeter.db"
+    shutil.copy(sold, path)
+    with closing(sqlite3.connect(path)) as connection:
+        text = "SELECT rootpage FROM sqlite_master WHERE name = 'audit_entry'"
+        root = connection.execute(text).fetchone()[0]
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * page_bytes)
+        file.write(b"\xff" * page_bytes)
+
+    with pytest.raises(ConfigError) as caught:
+        verify(path, processes=processes)
+    assert caught.value.code == "database_damaged"
+
+
 def test_a_database_of_a_release_without_an_audit_says_so(tmp_path: Path) -> None:
     path = tmp_path / "slotmeter.db"
     with closing(sqlite3.connect(path)) as connection:

@@ -17,7 +17,14 @@ from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.reader import Checkpoint, Entry, Group
 from slotmeter.storage.sqlite_unit import BUSY_TIMEOUT_MS, connect
 
+try:
+    import apsw
+except ModuleNotFoundError:
+    apsw = None  # type: ignore[assignment]  # slotmeter[audit] is not installed
+
 __all__ = ["SqliteAuditReader"]
+
+FAILURES: Final = (sqlite3.DatabaseError,) if apsw is None else (sqlite3.DatabaseError, apsw.Error)
 
 FETCH_GROUPS: Final = 2_000
 CHUNK_ENTRIES_MAX: Final = 2_000
@@ -37,15 +44,20 @@ def _text(stored: bytes) -> str:
     return stored.decode("utf-8", errors="backslashreplace")
 
 
+def _damaged(error: Exception) -> ConfigError:
+    return ConfigError(
+        "database_damaged",
+        f"SQLite cannot read the database ({error}): the file itself is damaged; restore a backup",
+    )
+
+
 def _fast_connection(path: Path) -> Any:
     """Open a file by a driver that hands rows over twice as fast, if it is installed.
 
     It brings a SQLite of its own. A process must never have a file open by two of them: to close
     one would let go of the locks of the other.
     """
-    try:
-        import apsw
-    except ModuleNotFoundError:
+    if apsw is None:
         return connect(path, read_only=True)
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -104,8 +116,8 @@ class SqliteAuditReader:
     def groups(self, from_seq: int, to_seq: int) -> Iterator[Sequence[Group]]:
         """Yield groups; see ``AuditReader``."""
         query = f"{_GROUP} WHERE seq BETWEEN ? AND ? ORDER BY seq"
-        cursor = self._connection.execute(query, (from_seq, to_seq))
-        while rows := list(islice(cursor, FETCH_GROUPS)):
+        found = self._each(query, (from_seq, to_seq))
+        while rows := list(islice(found, FETCH_GROUPS)):
             yield [Group(*row) for row in rows]
 
     def newest_group(self) -> Group | None:
@@ -123,14 +135,14 @@ class SqliteAuditReader:
     def entries_up(self, first_id: int, last_id: int) -> Iterator[Entry]:
         """Yield entries in order; see ``AuditReader``."""
         query = f"{_ENTRY} WHERE id BETWEEN ? AND ? ORDER BY id"
-        yield from self._connection.execute(query, (first_id, last_id))
+        yield from self._each(query, (first_id, last_id))
 
     def entries_down(self, first_id: int, last_id: int) -> Iterator[Sequence[Entry]]:
         """Yield entries, newest first; see ``AuditReader``."""
         query = f"{_ENTRY} WHERE id BETWEEN ? AND ? ORDER BY id DESC"
         chunk: list[Entry] = []
         size = 0
-        for entry in self._connection.execute(query, (first_id, last_id)):
+        for entry in self._each(query, (first_id, last_id)):
             chunk.append(entry)
             size += len(entry[4])
             if len(chunk) >= CHUNK_ENTRIES_MAX or size >= CHUNK_BYTES_MAX:
@@ -169,7 +181,7 @@ class SqliteAuditReader:
 
     def ids(self, table: str) -> Iterable[int]:
         """Yield ids; see ``AuditReader``."""
-        for row in self._connection.execute(f'SELECT id FROM "{table}" ORDER BY id'):  # noqa: S608  ours
+        for row in self._each(f'SELECT id FROM "{table}" ORDER BY id', ()):  # noqa: S608  ours
             yield row[0]
 
     def checkpoints(self) -> Sequence[Checkpoint]:
@@ -205,7 +217,15 @@ class SqliteAuditReader:
             found: list[tuple[Any, ...]] = self._connection.execute(query, values).fetchall()
         except (sqlite3.OperationalError, UnicodeDecodeError):
             return self._damaged_rows(table, columns, where, values)
+        except FAILURES as error:
+            raise _damaged(error) from error
         return found
+
+    def _each(self, query: str, values: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection.execute(query, values)
+        except FAILURES as error:
+            raise _damaged(error) from error
 
     def _damaged_rows(
         self, table: str, columns: Sequence[str], where: str, values: Sequence[int]
@@ -222,5 +242,5 @@ class SqliteAuditReader:
                 _text(value) if is_text else value
                 for value, is_text in zip(row[::2], row[1::2], strict=True)
             )
-            for row in self._connection.execute(query, values)
+            for row in self._each(query, values)
         ]
