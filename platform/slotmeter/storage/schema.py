@@ -276,7 +276,7 @@ token = Table(
     Index(None, "sale_row_id"),
     Index(None, "digits_index"),
     # Without a sale, and between their two commits: mostly none.
-    part_index("ix_token_waiting", "id", where="state = 'reserved' AND sale_row_id IS NULL"),
+    part_index("ix_token_waiting", "id", where="state = 'reserved' AND (sale_row_id + 0) IS NULL"),
 )
 
 ledger_account = Table(

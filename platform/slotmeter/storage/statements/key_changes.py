@@ -27,7 +27,11 @@ _group = _t["supply_group"]
 _end_principal = _principal.alias("end_principal")
 
 # Said in words, since a parameter would not be seen to be what the index of a part is for.
-WAITING = and_(_token.c.state == literal_column("'reserved'"), _token.c.sale_row_id.is_(None))
+# The sum hides the sale from a planner that would take its index for the better one.
+WAITING = and_(
+    _token.c.state == literal_column("'reserved'"),
+    (_token.c.sale_row_id + literal_column("0")).is_(None),
+)
 """Tokens that no sale makes and that are not made yet."""
 
 

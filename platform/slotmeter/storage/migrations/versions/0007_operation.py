@@ -10,7 +10,7 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-WAITING = sa.text("state = 'reserved' AND sale_row_id IS NULL")
+WAITING = sa.text("state = 'reserved' AND (sale_row_id + 0) IS NULL")
 """Tokens that no sale makes, between their two commits: mostly none."""
 
 PENDING = sa.text("state = 'pending'")
