@@ -65,6 +65,7 @@ async def _codes(database: AnyDatabase) -> list[str]:
     return sorted(row["code"] for row in rows["registry_utilities"])
 
 
+@both
 async def test_a_unit_that_looks_for_a_row_that_is_not_there_is_answered_and_stops_nobody(
     database: AnyDatabase,
 ) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.registry import Registry
 from slotmeter.services.selling import SaleView
 from slotmeter.storage import postgres_hosts
+from slotmeter.storage.postgres_database import PostgresDatabase
 from slotmeter.storage.postgres_hosts import hosts_of
 from slotmeter.storage.postgres_session import connect
 from slotmeter.testing.databases import name_postgres, settings_of
@@ -164,6 +166,44 @@ async def test_where_only_a_standby_is_left_it_is_said_that_nothing_can_be_writt
 
     assert codes[-1] == "database_read_only"
     await asyncio.to_thread(cluster.standby.promote)
+    assert (await shop.sell(meter.number)).state == "issued"
+
+
+class _FailsOverAtCommit:
+    """A session whose server dies before it hears of the commit, and whose standby takes over and
+    gives the number of the transaction to another one."""
+
+    def __init__(self, connection: Any, cluster: Cluster) -> None:
+        self._connection = connection
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, text: str, *arguments: Any, **more: Any) -> Any:
+        if not text.endswith("COMMIT"):
+            return await self._connection.execute(text, *arguments, **more)
+        await asyncio.to_thread(self._cluster.fail_over)
+        for number in range(50):
+            await asyncio.to_thread(self._cluster.standby.execute, f"CREATE TABLE other{number}()")
+        self._connection.terminate()
+        raise ConnectionResetError("the line was cut")
+
+
+async def test_a_commit_that_died_with_the_primary_is_not_taken_for_another_of_the_same_number(
+    cluster: Cluster, shop: Shop
+) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    database = shop.database
+    assert isinstance(database, PostgresDatabase)
+    assert database._writer is not None
+    connection: Any = _FailsOverAtCommit(database._writer.connection, cluster)
+    database._writer.connection = connection
+
+    with pytest.raises(Unavailable):
+        await shop.sell(meter.number)
+
+    assert shop.column("SELECT count(*) FROM sale") == [0]
     assert (await shop.sell(meter.number)).state == "issued"
 
 

@@ -51,6 +51,9 @@ class Job:
         """Tell who waits how it ended; nobody may wait any more."""
         if self.future.done():
             return
+        if isinstance(self.error, StopIteration):
+            # A future refuses it, and the writer would end.
+            self.error = RuntimeError("a unit of work looked for a row that is not there")
         if self.error is not None:
             self.future.set_exception(self.error)
         else:

@@ -43,6 +43,7 @@ class Chain:
         self._at_us = 0
         self._entries: list[Insert] = []
         self.transaction = ""
+        self.made: tuple[int, bytes] | None = None
 
     async def begin(self, connection: asyncpg.Connection[Any]) -> None:
         """Read where ids and chain are; the writer's lock is held."""
@@ -54,6 +55,7 @@ class Chain:
         self._group = GroupSeal(Head(*heads[0]) if heads else Head())
         self._at_us = _now_us()
         self._entries = []
+        self.made = None
 
     def take(self) -> int:
         """Return the next id."""
@@ -76,7 +78,10 @@ class Chain:
     def closing(self) -> list[Insert]:
         """Return what the transaction must still insert."""
         group = self._group.group(self._at_us)
-        return [] if group is None else [*self._entries, group]
+        if group is None:
+            return []
+        self.made = (group.row["seq"], group.row["hash"])
+        return [*self._entries, group]
 
     @property
     def counter(self) -> str:

@@ -364,6 +364,12 @@ class PostgresDatabase:
         _give_up(batch, unknown)
 
     async def _happened(self, connection: asyncpg.Connection[Any]) -> bool:
+        if self._chain.made is not None:
+            # By what it wrote: another server that took over may have given its number anew.
+            found = await connection.fetchval(
+                "SELECT TRUE FROM audit_group WHERE seq = $1 AND hash = $2", *self._chain.made
+            )
+            return bool(found)
         try:
             status = await connection.fetchval(
                 "SELECT pg_xact_status(CAST($1::TEXT AS xid8))", self._chain.transaction
