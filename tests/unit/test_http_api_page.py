@@ -81,6 +81,7 @@ REACHED = (
         )
     ),
     PLATFORM / "storage" / "database.py",
+    *sorted((PLATFORM / "storage").glob("postgres_*.py")),
     PLATFORM / "storage" / "readings_embedded.py",
     PLATFORM / "storage" / "sqlite_unit.py",
     PLATFORM / "units.py",
@@ -99,6 +100,7 @@ RAISED_THROUGH = {
     *("tariff_invalid", "commodity_changed", "tax_number_missing"),
     *("holiday_calendar_ends", "warnings_not_accepted"),
     *("bad_kind", "no_price_in_force"),
+    "database_connections",
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""
 
@@ -106,6 +108,7 @@ NOT_REACHED = {
     *("actor_missing", "recovery_incomplete"),
     *("bad_component", "component_there", "component_differs", "components_equal"),
     "two_officers_needed",
+    *("backup_failed", "database_not_empty", "restore_of_another"),
 }
 """Codes of these modules that only the server itself meets, or the command line."""
 

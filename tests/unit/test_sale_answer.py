@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from slotmeter.api.models import Sale
 from slotmeter.api.sales import sale_answer
@@ -65,7 +67,7 @@ def test_a_sale_is_answered_as_its_model_writes_it(view: SaleView) -> None:
 
 
 def test_every_field_of_a_receipts_line_is_stored_with_the_sale() -> None:
-    known: dict[str, Any] = {field.name: 7 for field in fields(PricedLine)}
+    known: dict[str, Any] = {field.name: 7 for field in msgspec.structs.fields(PricedLine)}
 
     [line] = line_dicts([PricedLine(**known)])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
 
 __all__ = [
     "Apart",
@@ -32,16 +34,14 @@ Rows = Mapping[str, Sequence[Row]]
 NewId = Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
-class From:
+class From(msgspec.Struct, frozen=True):
     """A parameter taken from the first row of an earlier read; without a row the read is empty."""
 
     read: str
     column: str
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """One named statement of ``storage.statements`` with its parameters.
 
     Args:
@@ -51,12 +51,11 @@ class Read:
     """
 
     statement: str
-    params: Mapping[str, SqlValue | From] = field(default_factory=dict)
+    params: Mapping[str, SqlValue | From] = msgspec.field(default_factory=dict)
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Then:
+class Then(msgspec.Struct, frozen=True):
     """Further reads, which a pure function chooses by the rows that are there already."""
 
     of: Callable[[Rows], Sequence[Read]]
@@ -65,16 +64,14 @@ class Then:
 Reads = Sequence[Read | Then]
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(msgspec.Struct, frozen=True):
     """A row to add to a table of ``storage.schema``."""
 
     table: str
     row: Mapping[str, SqlValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True):
     """A named, guarded update; the unit fails when it does not change ``rows`` rows.
 
     ``rows`` is None for any number. ``statement`` is the name in the catalogue.

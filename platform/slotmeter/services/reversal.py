@@ -9,7 +9,7 @@ they are watched, and an alarm says if one of them turns up in a meter after all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from slotmeter.devices.commands import CommandState
@@ -141,7 +141,7 @@ def _charge_reads(rows: Rows) -> Sequence[Read]:
     if not rows["corrected"]:
         return []
     return [
-        replace(read, key=f"corrected_{read.key or read.statement}")
+        Read(read.statement, read.params, f"corrected_{read.key or read.statement}")
         for read in void_reads(_begun(rows))
     ]
 

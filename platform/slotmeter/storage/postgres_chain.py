@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from slotmeter.ports import Insert, Step
+from slotmeter.ports import Insert, SqlValue, Step
 from slotmeter.storage.postgres_writes import Touched
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.adoption import adopt
@@ -43,7 +43,7 @@ class Chain:
         self._at_us = 0
         self._entries: list[Insert] = []
         self.transaction = ""
-        self.made: tuple[int, bytes] | None = None
+        self.made: tuple[SqlValue, SqlValue] | None = None
 
     async def begin(self, connection: asyncpg.Connection[Any]) -> None:
         """Read where ids and chain are; the writer's lock is held."""
