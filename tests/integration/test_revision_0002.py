@@ -20,24 +20,18 @@ from slotmeter.services.debts import Debts
 from slotmeter.services.receipts import Receipts
 from slotmeter.services.tariff_admin import TariffAdmin
 from slotmeter.storage.migrate import HEAD, migrate, revision
-from slotmeter.testing.old_database import Upgraded, copy_old_database, open_old_database
+from slotmeter.testing.old_database import (
+    Upgraded,
+    copy_old_database,
+    open_old_database,
+    still_says,
+)
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.vending.receipts import explain, render_html, render_text
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "revision_0002"
 SAID: dict[str, Any] = json.loads(FIXTURE.with_suffix(".json").read_text(encoding="utf-8"))
 SOLD_BEFORE = tuple(sale_id for sale_id in SAID["sales"] if sale_id != "pending")
-
-
-def still_says(document: Any, said: Any) -> bool:
-    """Whether a document says all that it said; later programs may say more of it."""
-    if isinstance(said, dict):
-        return all(
-            name in document and still_says(document[name], value) for name, value in said.items()
-        )
-    if isinstance(said, list):
-        return len(document) == len(said) and all(map(still_says, document, said))
-    return bool(document == said)
 
 
 @pytest.fixture
