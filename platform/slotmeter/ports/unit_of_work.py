@@ -91,7 +91,8 @@ and supply point.
 A unit that has this may be read together with others that have it, before any of them writes, and
 is decided only if nothing it touches was touched by one that was decided since. It promises that
 what it reads hangs on nothing else that such units change, but the counters that a back end
-follows by itself: the next value of a sequence, and the balance and reservation of ledger accounts.
+follows by itself: the next value of a sequence, and what the reads ``ledger_accounts`` and
+``till_of_branch`` show of balances and reservations.
 """
 
 

@@ -60,8 +60,9 @@ class Job:
             self.future.set_result(self.result)
 
 
-_Decided = tuple[Sequence[Step], Sequence[Step]]
-"""The steps of a unit, and those of them that are written with it."""
+_Decided = tuple[Sequence[Step], Sequence[Step], int]
+"""The steps of a unit, those of them that are written with it, and the id of its entry: the first
+after those of its rows, by which it is found."""
 
 
 class Batch:
@@ -89,26 +90,41 @@ class Batch:
         later = batch[len(first) :]
         alone = [job for job in later if len(batch) == 1 or not _goes_together(job)]
         rest = [job for job in later if job not in alone]
-        while first:
-            first = await self._run_together(first, counters)
-        if alone and counters:
-            await self._writes.write(counters.steps())
-            counters.clear()
+        await self._run_rounds(first, counters)
+        if alone:
+            await self._store(counters)
         for job in alone:
             await self._run(job)
-        while rest:
-            rest = await self._run_together(rest, counters)
+        await self._run_rounds(rest, counters)
 
     async def _run(self, job: Job) -> None:
         try:
             rows = await make_reads(self._connection, self._runs, job.reads)
-            steps = self._decide(job, rows)
-            if steps:
-                self._chain.seal(steps, await self._writes.write(steps))
         except (*FAILURES, asyncio.CancelledError):
             raise
         except BaseException as error:  # noqa: BLE001  handed to the caller, which owns the unit
             job.error = error
+            return
+        steps = self._decide(job, rows)
+        if steps:  # what fails from here on may have written a part, and ends the transaction
+            entry_id = self._chain.take()
+            self._chain.seal(steps, await self._writes.write(steps), entry_id)
+
+    async def _run_rounds(self, jobs: Sequence[Job], counters: Counters) -> None:
+        """Run units that go together, round after round.
+
+        Units of one account meet in different rounds: the later one must find what the earlier one
+        moved in all that it reads, as in the money that the account has kept.
+        """
+        while jobs:
+            await self._store(counters)
+            jobs = await self._run_together(jobs, counters)
+
+    async def _store(self, counters: Counters) -> None:
+        """Write what units moved so far, for those that read it from the database."""
+        if counters:
+            await self._writes.write(counters.steps())
+            counters.clear()
 
     async def _run_together(self, jobs: Sequence[Job], counters: Counters) -> list[Job]:
         """Run units that touch nothing in common; return those that must wait for the next round.
@@ -138,7 +154,8 @@ class Batch:
                     touched |= touches
                     counters.correct(job.reads, rows)
                     steps = self._decide(job, rows)
-                    decided.append((steps, counters.take(steps)))
+                    if steps:
+                        decided.append((steps, counters.take(steps), self._chain.take()))
         finally:
             await asyncio.wait([busy])
         await busy
@@ -150,10 +167,9 @@ class Batch:
         return await make_reads_together(self._connection, self._runs, [job.reads for job in half])
 
     async def _write_half(self, decided: Sequence[_Decided]) -> list[Rows]:
-        written = await self._writes.write_together([writing for _, writing in decided])
-        for (steps, _), changed in zip(decided, written, strict=True):
-            if steps:
-                self._chain.seal(steps, changed)
+        written = await self._writes.write_together([writing for _, writing, _ in decided])
+        for (steps, _, entry_id), changed in zip(decided, written, strict=True):
+            self._chain.seal(steps, changed, entry_id)
         return []
 
     def _decide(self, job: Job, rows: Rows) -> Sequence[Step]:

@@ -62,15 +62,21 @@ class Chain:
         self._next += 1
         return self._next - 1
 
-    def seal(self, steps: Sequence[Step], touched: Sequence[Touched]) -> None:
-        """Make the entry of one unit from what it wrote."""
+    def seal(self, steps: Sequence[Step], touched: Sequence[Touched], entry_id: int) -> None:
+        """Make the entry of one unit from what it wrote.
+
+        Args:
+            steps: of the unit.
+            touched: what they changed of sealed rows.
+            entry_id: taken when it was decided, before another unit took any.
+        """
         unit = UnitSeal(self._seals)
         for step in steps:
             if isinstance(step, Insert):
                 unit.inserted(step.table, step.row)
         for touch, rows in touched:
             unit.touched(touch, rows)
-        entry = unit.entry(self.take, self._at_us, self._group.seq)
+        entry = unit.entry(lambda: entry_id, self._at_us, self._group.seq)
         if entry is not None:
             self._group.add(entry)
             self._entries.append(entry.step)

@@ -1,4 +1,4 @@
-"""Counters that units of one transaction share: moved once, when it ends.
+"""Counters that units of one round share: moved once, when it ends.
 
 Every sale takes the next receipt number and moves the same few ledger accounts. Units that go
 together are read before any of them writes, so that what those before them moved is added to the
@@ -16,7 +16,7 @@ from slotmeter.ports import From, Read, Reads, Rows, SqlValue, Step, Update
 __all__ = ["FOLLOWED", "Counters"]
 
 FOLLOWED: Final = frozenset({"ledger_accounts", "sequence", "till_of_branch"})
-"""Reads that show a counter. Units that have ``Apart`` look at counters by no others."""
+"""Reads that show a counter which units read together may share."""
 
 LOOKING: Final = frozenset({"debt_cancel", "debt_reopen", "debt_take"})
 """Updates that look at balances of ledger accounts."""
@@ -25,7 +25,7 @@ _MOVES: Final = {"ledger_add": "balance_minor", "ledger_reserve": "reserved_mino
 
 
 class Counters:
-    """What the units of one transaction moved, and the database does not know yet."""
+    """What units that go together moved, and the database does not know yet."""
 
     def __init__(self) -> None:
         """Start with nothing moved."""

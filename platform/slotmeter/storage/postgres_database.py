@@ -322,9 +322,12 @@ class PostgresDatabase:
                 _give_up(batch, meaning_of(error))
             return
         await self._roll_back(writer)
+        ours = error.__cause__ if isinstance(error, _NotTogetherError) else None
         if len(batch) == 1:
-            batch[0].error = meaning_of(error)
+            batch[0].error = ours or meaning_of(error)
             return
+        if ours is not None:
+            LOG.warning("units that went together are run one by one: %r", ours)
         for job in batch:
             await self._write_batch([job])
 
