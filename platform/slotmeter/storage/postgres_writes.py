@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import asyncpg
@@ -314,9 +315,10 @@ class UnitWrites:
         found = self._types.get(kinds)
         if found is not None:
             return found
-        name = self._types[kinds] = f"values_{len(self._types)}"
+        name = f"values_{len(self._types)}"
         columns = ", ".join(f"_v{at} {TYPES[kind]}" for at, kind in enumerate(kinds))
         await self._connection.execute(f"CREATE TYPE pg_temp.{name} AS ({columns})")
+        self._types[kinds] = name
         self._fresh_types.append(kinds)
         return name
 
@@ -350,7 +352,8 @@ def _share_out(
     if piece.returns is None or piece.touch is None:
         return
     kinds = piece.returns.kinds
-    records = iter(found)
+    # The server takes the steps of a run in whichever order is the cheapest.
+    records = iter(sorted(found, key=itemgetter(1)))
     record = next(records, None)
     end = 0
     for at, runs in placed:
