@@ -101,6 +101,24 @@ async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(
 
 
 @both
+async def test_a_long_unit_that_cannot_be_written_to_its_end_leaves_nothing(
+    database: AnyDatabase,
+) -> None:
+    def long(_rows: Rows, new_id: NewId) -> Changes[None]:
+        steps = []
+        for at in range(60):  # more than a back end writes in one call
+            steps.append(_utility(new_id, f"long{at}"))
+            steps.append(Insert("cursor", {"name": f"c{at}", "position": 0, "at_us": 0}))
+        return Changes(None, [*steps, Insert("utility", {"id": new_id(), "no_such_column": 1})])
+
+    with pytest.raises(KeyError, match="no_such_column"):
+        await database.run([], long)
+    await database.run([], lambda _rows, new_id: Changes(None, [_utility(new_id, "next")]))
+
+    assert await _codes(database) == ["next"]
+
+
+@both
 async def test_of_like_updates_in_a_row_none_is_made_when_one_meets_no_row(
     database: AnyDatabase,
 ) -> None:
