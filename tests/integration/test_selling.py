@@ -87,6 +87,22 @@ async def test_two_hundred_sales_at_once_to_one_meter_have_two_hundred_identifie
     assert len({sale.token for sale in sales}) == 200
 
 
+async def test_a_sale_that_is_run_again_takes_the_price_that_is_in_force_by_then(
+    shop: Shop,
+) -> None:
+    meter = await shop.utility.add_meter("electricity")
+    now_us = epoch_us(shop.clock.now())
+    begin = shop.selling.begin(shop.till, SellRequest("s1", meter.number, "116.00"), now_us)
+    await shop.database.read(begin.reads())  # as by a unit whose transaction was taken back
+    dearer = tariff_document("electricity", price="40.00")
+    version_id = await shop.utility.add_tariff(dearer, version=2)
+
+    begun = await shop.database.run(begin.reads(), begin.decide)
+
+    assert begun.sale["tariff_version_id"] == version_id
+    assert begun.sale["units"] == 2_500
+
+
 async def test_the_entry_of_a_sale_balances_and_is_what_the_receipt_says(shop: Shop) -> None:
     await shop.utility.add_tariff(
         tariff_document("electricity", tariff="with-charge", fixed_charge=SERVICE_CHARGE)

@@ -77,7 +77,7 @@ class BuyerReads:
         self._zone = principal.time_zone
         self._utility_id = principal.utility_id
         self._now_us = now_us
-        self._known: tuple[Tariff, Needs] | None = None
+        self._known: tuple[str, tuple[Tariff, Needs]] | None = None
         self._day: date | None = None
 
     def choose(self, rows: Rows) -> list[Read]:
@@ -183,9 +183,11 @@ class BuyerReads:
 
     def tariff(self, rows: Rows) -> tuple[Tariff, Needs]:
         """Return the tariff in force, and what it asks about a buyer."""
-        if self._known is None:
-            self._known = tariff_and_needs(rows["tariff"][0]["body"])
-        return self._known
+        body = rows["tariff"][0]["body"]
+        if self._known is None or self._known[0] is not body:
+            # A unit that is run again may find another version in force.
+            self._known, self._day = (body, tariff_and_needs(body)), None
+        return self._known[1]
 
     def zone(self, rows: Rows) -> str:
         """Return the time zone of months and days."""
