@@ -91,6 +91,65 @@ async def test_a_server_that_was_displaced_says_so_until_the_other_is_gone(
     keeping.cancel()
 
 
+class _Line:
+    """A line to a server that can go dead: neither side hears that the other is gone."""
+
+    def __init__(self, port: int) -> None:
+        self._to_port = port
+        self._dead: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> int:
+        """Return the port to connect to."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def go_dead(self) -> None:
+        """Forward nothing any more of the connections that there are."""
+        self._dead |= self._open
+
+    def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._to_port)
+        self._open |= {writer, back}
+        await asyncio.gather(self._forward(reader, back), self._forward(there, writer))
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if writer not in self._dead:
+                writer.write(data)
+        if writer not in self._dead:
+            writer.close()
+
+
+async def test_a_server_whose_line_went_dead_finds_that_another_one_took_over(
+    config: DatabaseConfig, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_sole, "LOOK_EVERY_S", 0.1)
+    line = _Line(postgres.port)
+    port = await line.open()
+    far = config.url.replace(f":{postgres.port}/", f":{port}/")
+    sole = await SoleServer.take(config.model_copy(update={"url": far, "connect_timeout_s": 1.0}))
+    keeping = asyncio.create_task(sole.keep())
+    line.go_dead()
+    await asyncio.to_thread(_end_its_session, postgres)
+
+    other = await SoleServer.take(config, wait_s=PATIENCE_S)
+
+    await _until(sole, displaced=True)
+    keeping.cancel()
+    await other.close()
+    await sole.close()
+    line.close()
+
+
 async def _until(sole: SoleServer, *, displaced: bool) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while sole.displaced is not displaced:  # noqa: ASYNC110  nothing of ours is told

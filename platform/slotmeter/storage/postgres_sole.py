@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, Final, Self
 
 import asyncpg
@@ -27,6 +28,9 @@ WAIT_S: Final = 30.0
 """A server whose machine lost its power is gone for PostgreSQL after so long; see ``GONE``."""
 
 ASK_EVERY_S: Final = 1.0
+
+LOOK_EVERY_S: Final = 10.0
+"""A session that was cut off without a word is noticed by asking."""
 
 GONE: Final = """
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
@@ -71,7 +75,7 @@ class SoleServer:
     async def keep(self) -> None:
         """Take the lock again whenever its session was lost, for as long as the server runs."""
         while True:
-            await _until_closed(self._connection)
+            await _until_lost(self._connection, self._config.connect_timeout_s)
             await self._take_again()
 
     async def _take_again(self) -> None:
@@ -137,8 +141,14 @@ async def _wait_for(
         await asyncio.sleep(ASK_EVERY_S)
 
 
-async def _until_closed(connection: asyncpg.Connection[Any]) -> None:
+async def _until_lost(connection: asyncpg.Connection[Any], answer_s: float) -> None:
     lost = asyncio.Event()
     connection.add_termination_listener(lambda _connection: lost.set())
-    if not connection.is_closed():
-        await lost.wait()
+    try:
+        while not connection.is_closed():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), LOOK_EVERY_S)
+                return
+            await connection.execute("SELECT 1", timeout=answer_s)
+    except FAILURES:
+        connection.terminate()
