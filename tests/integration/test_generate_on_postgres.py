@@ -73,6 +73,17 @@ def empty(server: PostgresServer, tmp_path: Path) -> Generated:
     return folder
 
 
+def test_nobody_is_told_to_remove_a_database_that_was_there_before(
+    empty: Generated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert main(["generate", "--data", str(empty.path), "--meters", "2", "--sales", "2"])
+
+        said = capsys.readouterr().err
+        assert "utility_exists" in said
+        assert "generate_unfinished" not in said
+
+
 async def test_the_ledger_holds(made: Generated) -> None:
     async with open_folder(made.path) as found:
         utility = await found.registry.utility(None)

@@ -16,7 +16,6 @@ from slotmeter.cli.data_folder import (
     UNFINISHED,
     add_folder_options,
     config_of,
-    make_folder,
     open_folder,
 )
 from slotmeter.errors import ConfigError
@@ -85,14 +84,13 @@ def _run(options: argparse.Namespace) -> int:
             f"{folder} holds a database already; take a folder that does not exist, or remove it",
         )
     began_s = time.monotonic()
-    make_folder(folder)
-    started.touch()
     _command(
         *("init", "--data", str(folder), "--utility-name", NAME, "--code", "generated"),
         *("--tax-number", "P000000000X", "--address", "1 Trial Road", "--no-dashboards"),
         *("--http-port", options.http_port, "--admin-key-file", str(folder / "admin.key")),
         *_database_options(options),
     )
+    started.touch()  # from here on it is ours: whose it was before, `init` has refused
     at = ("--data", str(folder))
     _command("user", "add", TILL, "--kind", "service", "--role", "vendor", *at)
     _command("user", "key", TILL, "--key-file", str(folder / f"{TILL}.key"), *at)
