@@ -100,6 +100,56 @@ async def test_a_unit_that_fails_undoes_itself_and_not_its_neighbours(
     assert await _codes(database) == ["good"]
 
 
+class _LosesCommits:
+    """A connection whose commits fail, and were not made."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, text: str, *values: Any, **more: Any) -> Any:
+        if not text.endswith("COMMIT"):
+            return self._connection.execute(text, *values, **more)
+        if isinstance(self._connection, sqlite3.Connection):
+            raise sqlite3.OperationalError("disk I/O error")
+        self._connection.terminate()
+        raise ConnectionResetError("the line was cut")
+
+
+def _lose_commits(database: Any) -> None:
+    if isinstance(database, Database):
+        held: Any = _LosesCommits(database._writer)
+        database._writer = held
+    else:
+        database._writer.connection = _LosesCommits(database._writer.connection)
+
+
+@both
+async def test_a_refusal_for_what_was_not_written_after_all_is_not_told(
+    database: AnyDatabase,
+) -> None:
+    def add(_rows: Rows, new_id: NewId) -> Changes[None]:
+        return Changes(None, [_utility(new_id, "one")])
+
+    def refuse_another(rows: Rows, _new_id: NewId) -> Changes[None]:
+        if rows["registry_utilities"]:
+            raise Refused("there", "there is one already")
+        return Changes(None)
+
+    _lose_commits(database)
+
+    results = await asyncio.gather(
+        database.run([], add),
+        database.run([Read("registry_utilities")], refuse_another),
+        return_exceptions=True,
+    )
+
+    assert [type(each) for each in results] == [Unavailable, Unavailable]
+    assert await _codes(database) == []
+
+
 @both
 async def test_a_long_unit_that_cannot_be_written_to_its_end_leaves_nothing(
     database: AnyDatabase,

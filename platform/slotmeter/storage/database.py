@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
+from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Apart, Changes, NewId, Reads, Rows
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
@@ -330,9 +330,8 @@ class Database:
     def _give_up(self, batch: list[_Job], error: sqlite3.Error) -> None:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
-        for job in batch:
-            if not isinstance(job.error, SlotmeterError):
-                job.error = meaning_of(error)
+        for job in batch:  # also what was refused, perhaps for what is not written now
+            job.error = meaning_of(error)
 
     def _answer(self, batch: list[_Job]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}

@@ -383,6 +383,6 @@ class PostgresDatabase:
 
 
 def _give_up(batch: Sequence[Job], error: SlotmeterError) -> None:
+    """Answer all alike: what a unit was refused for may have been written in vain with the rest."""
     for job in batch:
-        if not isinstance(job.error, SlotmeterError):
-            job.error = error
+        job.error = error
