@@ -182,6 +182,31 @@ async def test_a_standby_that_is_down_is_done_without_and_taken_again_when_it_is
     assert causes.get("down") == 1
 
 
+async def test_only_one_look_waits_for_a_standby_that_does_not_answer(
+    pair: _Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slotmeter.storage.postgres_replica.CHECK_EVERY_S", 0.0)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent_url = f"postgresql://slotmeter@127.0.0.1:{port}/{pair.name}"
+    async with _opened(pair.config(replica_url=silent_url)) as (database, replica):
+        await database.run([], _adding("one"))
+        await _codes(replica)
+        first = asyncio.create_task(_codes(replica))
+        await asyncio.sleep(0)
+
+        seen = await _codes(replica)
+
+        assert not first.done()
+        assert seen == await first == ["one"]
+    server.close()
+
+
 async def test_a_session_with_the_standby_that_ends_costs_no_look(pair: _Pair) -> None:
     async with _opened(pair.config()) as (database, replica):
         await database.run([], _adding("one"))

@@ -127,6 +127,8 @@ class Replica:
         return await self._primary.read(reads)
 
     async def _looked_after(self) -> _Verdict:
+        if self._checking.locked() and self._checked_s is not None and self._verdict.cause:
+            return self._verdict  # to ask one that is gone may take long: the others need not wait
         async with self._checking:
             now_s = asyncio.get_running_loop().time()
             if self._checked_s is None or now_s - self._checked_s >= CHECK_EVERY_S:
