@@ -166,6 +166,16 @@ class WithoutKey(Refusing):
     code = "vending_key_unknown"
 
 
+class GivenUpMeanwhile(SoftwareSecurityModule):
+    """One that takes so long that somebody else gives the token up."""
+
+    folder: Path
+
+    async def issue(self, *given: Any) -> Any:
+        Behind(self.folder).rows("UPDATE token SET state = 'void' WHERE state = 'reserved'")
+        return await super().issue(*given)
+
+
 @asynccontextmanager
 async def restarted(
     folder: Path, module: type[SoftwareSecurityModule] = SoftwareSecurityModule
@@ -235,6 +245,19 @@ async def test_a_token_that_carries_nothing_is_given_up_when_it_is_refused_for_g
     assert recovered == Recovered(0, 1)
     assert behind.values("SELECT state FROM token") == ["void"]
     assert behind.values("SELECT kind FROM event WHERE kind = 'token_voided'") == ["token_voided"]
+    assert refused.value.code == "token_cannot_be_made"
+
+
+async def test_a_token_that_was_given_up_beside_who_asks_for_it_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish, _ = await left_by_a_crash(tmp_path, management)
+    monkeypatch.setattr(GivenUpMeanwhile, "folder", tmp_path, raising=False)
+
+    async with restarted(tmp_path, GivenUpMeanwhile) as (_, office):
+        with pytest.raises(Refused) as refused:
+            await wish.asked_of(office)
+
     assert refused.value.code == "token_cannot_be_made"
 
 

@@ -198,8 +198,7 @@ class SoleTokens:
         token = (await self._uow.read([read]))["token"][0]
         if token["digits"] is not None:
             return self._safe.open(token["digits"])
-        if token["state"] == VOID:
-            raise Refused(REFUSED_FOR_GOOD, "this token was given up; its event says why")
+        _check_stands(token)
         return await self._make(utility_id, number, token, why, principal_id)
 
     async def recover(self, *, age_s: int = 0) -> Recovered:
@@ -291,6 +290,11 @@ class SoleTokens:
                 [Read("key_meter", {"utility_id": utility_id, "number": number}, "meter")], decide
             )
         except Conflict:
+            found = [Read("key_token", {"utility_id": utility_id, "id": token["id"]}, "token")]
+            beside = (await self._uow.read(found))["token"][0]
+            _check_stands(beside)
+            if beside["digits"] is None:
+                raise
             return made.digits  # made beside us by the same request; the digits are the same
         if meter["device_id"] is not None:
             self._on_queued(meter["device_id"])
@@ -322,3 +326,9 @@ class SoleTokens:
         except Conflict:
             return False  # it was made beside us
         return True
+
+
+def _check_stands(token: Row) -> None:
+    """Refuse to show a token that was given up."""
+    if token["state"] == VOID:
+        raise Refused(REFUSED_FOR_GOOD, "this token was given up; its event says why")
