@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slotmeter.errors import Conflict
+from slotmeter.errors import Conflict, Unavailable
 from slotmeter.services import account_file, debt_import
 from slotmeter.services.account_file import FileDone, class_file, free_file
 from slotmeter.services.classes import Classes
@@ -178,6 +178,29 @@ async def test_two_who_bring_in_one_file_at_once_write_each_row_once(
 
     assert [each.code for each in refused] in ([], ["changed_meanwhile"])
     assert rest.problems == ()
+    assert office.shop.column(WRITTEN[kind]) == [ACCOUNTS]
+
+
+@pytest.mark.parametrize("kind", ["free_units", "classes"])
+async def test_a_row_that_a_busy_database_did_not_take_is_written_when_the_import_goes_on(
+    office: DebtOffice, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database: Any = office.shop.database
+    run, calls = database.run, iter(range(1_000))
+
+    async def busy(*args: Any, **how: Any) -> Any:
+        if next(calls) == BATCH_ROWS // 2:
+            raise Unavailable("database_busy", "too many changes wait; try again")
+        return await run(*args, **how)
+
+    monkeypatch.setattr(database, "run", busy)
+    with pytest.raises(Unavailable):
+        await bring_in(office, kind, text_of(kind))
+    monkeypatch.setattr(database, "run", run)
+
+    done = await bring_in(office, kind, text_of(kind))
+
+    assert done.problems == ()
     assert office.shop.column(WRITTEN[kind]) == [ACCOUNTS]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from slotmeter.errors import Conflict, SlotmeterError
+from slotmeter.errors import Conflict, SlotmeterError, Unavailable
 from slotmeter.ports import Caller, Read, UnitOfWork
 from slotmeter.services.account_lookup import account_read, start_of_day_us
 from slotmeter.services.classes import Classes
@@ -131,6 +131,7 @@ class AccountFile:
         Raises:
             Conflict: ``changed_meanwhile``: somebody else imports the same file.
             Refused: the file as a whole cannot be read (``file_*``).
+            Unavailable: the database cannot take more now; the same call goes on later.
         """
         good: list[FileRow] = []
         problems: list[RowProblem] = []
@@ -151,7 +152,7 @@ class AccountFile:
         if not check_only and (accept_good or not problems):
             begun = None if job is None else await job.begin(content, read)
             for batch in _batches(good):
-                done = await asyncio.gather(*(self._written(row) for row in batch))
+                done = await self._all_written(batch)
                 added, known = done.count(True), done.count(False)
                 written, there = written + added, there + known
                 problems += [each for each in done if isinstance(each, RowProblem)]
@@ -163,10 +164,24 @@ class AccountFile:
         problems.sort(key=lambda each: each.row)
         return FileDone(read, written, there, tuple(problems))
 
+    async def _all_written(self, batch: Sequence[FileRow]) -> list[bool | RowProblem]:
+        """Write rows at once; one that cannot be written now stops the import, to be gone on with.
+
+        Raises:
+            Unavailable: why it cannot be written now.
+        """
+        done = await asyncio.gather(*(self._written(row) for row in batch), return_exceptions=True)
+        for each in done:
+            if isinstance(each, BaseException):
+                raise each
+        return [each for each in done if not isinstance(each, BaseException)]
+
     async def _written(self, row: FileRow) -> bool | RowProblem:
         """Write a row; say whether it was new, or what is wrong with it."""
         try:
             return await self._write(row)
+        except Unavailable:
+            raise
         except SlotmeterError as error:
             return _problem(row.row, error)
 
