@@ -339,6 +339,21 @@ def test_two_processes_find_what_one_finds(
     assert [each.table for each in alone.breaks] == ["meter", "sale", "posting"]
 
 
+def test_one_process_checks_what_two_never_saw_alike(
+    sold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "slotmeter.db"
+    shutil.copy(sold, path)
+    with closing(disarm(path)) as connection:
+        connection.execute("UPDATE meter SET state = 'blocked'")
+    alone = verify(path, processes=1)
+
+    monkeypatch.setattr("slotmeter.runtime.audit_verify.ALONE_ENTRIES_MAX", 0)
+    monkeypatch.setattr("slotmeter.runtime.audit_verify.SAME_STATE_TRIES", 0)
+
+    assert verify(path, processes=2) == alone
+
+
 def test_the_chain_alone_says_nothing_of_rows(sold: Path, tmp_path: Path) -> None:
     path = tmp_path / "slotmeter.db"
     shutil.copy(sold, path)
