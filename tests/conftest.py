@@ -35,6 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "no_task_left")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def limit_of_core_files() -> Iterator[None]:
+    """Keeps the limit of the tests' own process: a command run within it would take it for good,
+    and with it the proof that another program does leave a core file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("slotmeter.cli", "slotmeter.security.site_tables"):
+            patch.setattr(f"{place}.forbid_core_dumps", lambda: None)
+        yield
+
+
 @pytest.fixture
 async def no_task_left() -> AsyncIterator[None]:
     """Fails an async test that ends while a task it started still runs."""

@@ -11,6 +11,7 @@ import multiprocessing
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -35,6 +36,9 @@ NEWER_SHARE: Final = 0.54
 """What the process with the newer part checks: the other one also goes past that part."""
 
 SAME_STATE_TRIES: Final = 50
+
+END: Final = "end"
+"""What a process is told that is not needed any more."""
 
 RANKS: Final = {"audit_layout": 0, "audit_group": 1, "audit_entry": 1}
 
@@ -312,6 +316,9 @@ class _Worker:
         return said
 
     def end(self) -> None:
+        # It is told: that the pipe is closed it may not see, as a later fork holds our end as well.
+        with suppress(OSError):
+            self.pipe.send(END)
         self.pipe.close()
         self._process.join()
 
@@ -399,11 +406,14 @@ def _in_process(open_reader: OpenReader, pipe: Connection[Any, Any]) -> None:
     gc.disable()
     try:
         while (part := pipe.recv()) is None or reader is None:
+            if part == END:
+                return
             if reader is not None:
                 reader.close()
             reader = open_reader(own_process=True)
             pipe.send(reader.newest_group())
-        pipe.send(_check(reader, part, pipe.send))
+        if part != END:
+            pipe.send(_check(reader, part, pipe.send))
     except (EOFError, BrokenPipeError):
         return
     except BaseException as error:  # noqa: BLE001  handed to the process that waits for it
