@@ -34,6 +34,7 @@ EVENT_TEXTS = (
     ("tamper", "alarm", "the cover was opened"),
     ("offline", "warning", "no contact for 15 min"),
 )
+ALARM_TEXT = next(each for each in EVENT_TEXTS if each[1] == "alarm")
 
 
 def stamp(at: datetime) -> str:
@@ -107,7 +108,9 @@ class Town:
         for minute in busy:
             self.sell(midnight + timedelta(minutes=minute, seconds=self.random.randrange(60)))
         for index in range(40):
-            kind, severity, text = self.random.choice(EVENT_TEXTS)
+            drawn = self.random.choice(EVENT_TEXTS)
+            # One alarm there is on every day, however many sales were drawn before.
+            kind, severity, text = ALARM_TEXT if index == 0 else drawn
             at = self.now - timedelta(minutes=(40 - index) * 4)
             self.add_event(at, kind, severity, text, self.random.choice(self.meters))
         for meter, kind, text in (
