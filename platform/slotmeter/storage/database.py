@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -31,6 +31,7 @@ from slotmeter.storage.sqlite_unit import (
     run_unit,
     write_unit,
 )
+from slotmeter.storage.unit_job import UnitJob
 
 __all__ = ["BATCH_UNITS_MAX", "QUEUE_READS_MAX", "QUEUE_UNITS_MAX", "Database", "DatabaseStats"]
 
@@ -61,25 +62,15 @@ class DatabaseStats:
     broken: bool
 
 
-@dataclass(slots=True)
-class _Job:
-    reads: Reads
-    decide: Callable[[Rows, NewId], Changes[Any]]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    error: BaseException | None = None
+@dataclass(slots=True, eq=False)
+class _Job(UnitJob):
+    """A unit of work, and the loop that waits for it: the writer is a thread of its own.
 
-    def settle(self) -> None:
-        if self.future.done():
-            return
-        if isinstance(self.error, StopIteration):
-            # A future refuses it, and its caller would wait for ever.
-            self.error = RuntimeError("a unit of work looked for a row that is not there")
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
+    Args:
+        loop: of the future.
+    """
+
+    loop: asyncio.AbstractEventLoop = field(kw_only=True)
 
 
 class Database:
@@ -163,7 +154,7 @@ class Database:
         future: asyncio.Future[T] = loop.create_future()
         # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
         self._waiting += 1
-        self._jobs.put(_Job(reads, decide, future, loop))
+        self._jobs.put(_Job(reads, decide, apart, future, loop=loop))
         return await future
 
     async def read(self, reads: Reads) -> Rows:

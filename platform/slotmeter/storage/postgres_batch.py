@@ -7,57 +7,24 @@ one by one and written at once; that is the same as one after another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from itertools import chain, takewhile
 from typing import Any, Final
 
 import asyncpg
 
-from slotmeter.ports import Apart, Changes, NewId, Read, Reads, Rows, Step
+from slotmeter.ports import Read, Rows, Step
 from slotmeter.storage.postgres_chain import Chain
 from slotmeter.storage.postgres_counters import Counters
 from slotmeter.storage.postgres_reads import ReadRuns, make_reads, make_reads_together
 from slotmeter.storage.postgres_session import FAILURES
 from slotmeter.storage.postgres_writes import UnitWrites
+from slotmeter.storage.unit_job import UnitJob
 
-__all__ = ["Batch", "Job"]
+__all__ = ["Batch"]
 
 HALVED_UNITS_MIN: Final = 4
 """Fewer units that go together are not split."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A unit of work on its way.
-
-    Args:
-        reads: what it reads.
-        decide: see ``ports.UnitOfWork``.
-        apart: what lets it go together with others.
-        future: of who waits for it.
-        result: once it is decided.
-        error: what it ended with instead.
-    """
-
-    reads: Reads
-    decide: Callable[[Rows, NewId], Changes[Any]]
-    apart: Apart | None
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
-
-    def settle(self) -> None:
-        """Tell who waits how it ended; nobody may wait any more."""
-        if self.future.done():
-            return
-        if isinstance(self.error, StopIteration):
-            # A future refuses it, and the writer would end.
-            self.error = RuntimeError("a unit of work looked for a row that is not there")
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 _Decided = tuple[Sequence[Step], Sequence[Step], int]
@@ -84,12 +51,12 @@ class Batch:
         self._writes = writes
         self._chain = chain
 
-    async def run(self, batch: Sequence[Job], counters: Counters) -> None:
+    async def run(self, batch: Sequence[UnitJob], counters: Counters) -> None:
         """Run units: those that came first and go together, then all that do not, then the rest."""
         first = list(takewhile(_goes_together, batch)) if len(batch) > 1 else []
         later = batch[len(first) :]
         alone = [job for job in later if len(batch) == 1 or not _goes_together(job)]
-        rest = [job for job in later if job not in alone]
+        rest = [job for job in later if len(batch) > 1 and _goes_together(job)]
         await self._run_rounds(first, counters)
         if alone:
             await self._store(counters)
@@ -97,7 +64,7 @@ class Batch:
             await self._run(job)
         await self._run_rounds(rest, counters)
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: UnitJob) -> None:
         try:
             rows = await make_reads(self._connection, self._runs, job.reads)
         except (*FAILURES, asyncio.CancelledError):
@@ -110,7 +77,7 @@ class Batch:
             entry_id = self._chain.take()
             self._chain.seal(steps, await self._writes.write(steps), entry_id)
 
-    async def _run_rounds(self, jobs: Sequence[Job], counters: Counters) -> None:
+    async def _run_rounds(self, jobs: Sequence[UnitJob], counters: Counters) -> None:
         """Run units that go together, round after round.
 
         Units of one account meet in different rounds: the later one must find what the earlier one
@@ -126,7 +93,7 @@ class Batch:
             await self._writes.write(counters.steps())
             counters.clear()
 
-    async def _run_together(self, jobs: Sequence[Job], counters: Counters) -> list[Job]:
+    async def _run_together(self, jobs: Sequence[UnitJob], counters: Counters) -> list[UnitJob]:
         """Run units that touch nothing in common; return those that must wait for the next round.
 
         All are read before any is written. While the server is busy with one half of them, the
@@ -134,7 +101,7 @@ class Batch:
         """
         halves = _halves(jobs)
         touched: set[Hashable] = set()
-        left: list[Job] = []
+        left: list[UnitJob] = []
         decided: list[_Decided] = []
         busy = asyncio.create_task(self._read_half(halves[0]))
         try:
@@ -163,7 +130,7 @@ class Batch:
         counters.round_written()
         return left
 
-    async def _read_half(self, half: Sequence[Job]) -> list[Rows]:
+    async def _read_half(self, half: Sequence[UnitJob]) -> list[Rows]:
         return await make_reads_together(self._connection, self._runs, [job.reads for job in half])
 
     async def _write_half(self, decided: Sequence[_Decided]) -> list[Rows]:
@@ -172,7 +139,7 @@ class Batch:
             self._chain.seal(steps, changed, entry_id)
         return []
 
-    def _decide(self, job: Job, rows: Rows) -> Sequence[Step]:
+    def _decide(self, job: UnitJob, rows: Rows) -> Sequence[Step]:
         """Let a unit decide; return what it writes, which is nothing if it failed."""
         job.result = job.error = None
         try:
@@ -184,13 +151,13 @@ class Batch:
         return changes.steps
 
 
-def _goes_together(job: Job) -> bool:
+def _goes_together(job: UnitJob) -> bool:
     return job.apart is not None
 
 
-def _halves(jobs: Sequence[Job]) -> list[list[Job]]:
+def _halves(jobs: Sequence[UnitJob]) -> list[list[UnitJob]]:
     """Split units into two halves, those of one kind side by side; a few are left together."""
-    kinds: dict[tuple[str, ...], list[Job]] = {}
+    kinds: dict[tuple[str, ...], list[UnitJob]] = {}
     for job in jobs:
         kind = tuple(read.statement for read in job.reads if isinstance(read, Read))
         kinds.setdefault(kind, []).append(job)

@@ -29,7 +29,7 @@ from slotmeter.storage.database import (
     QUEUE_UNITS_MAX,
     DatabaseStats,
 )
-from slotmeter.storage.postgres_batch import Batch, Job
+from slotmeter.storage.postgres_batch import Batch
 from slotmeter.storage.postgres_chain import Chain, open_layout
 from slotmeter.storage.postgres_counters import Counters
 from slotmeter.storage.postgres_migrate import bring_up_to_date, check_revision
@@ -48,6 +48,7 @@ from slotmeter.storage.postgres_session import (
 from slotmeter.storage.postgres_wakes import Wakes
 from slotmeter.storage.postgres_writes import PostgresWrites, UnitWrites
 from slotmeter.storage.seal.unit_seal import Layout
+from slotmeter.storage.unit_job import UnitJob
 
 __all__ = ["PostgresDatabase"]
 
@@ -107,7 +108,7 @@ class PostgresDatabase:
         self._writes = PostgresWrites(layout)
         self._runs = ReadRuns()
         self._chain = Chain(layout)
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[UnitJob] = deque()
         self._wake = asyncio.Event()
         self._writer: _Writer | None = None
         self._pool = ReadPool(config, self._runs)
@@ -177,7 +178,7 @@ class PostgresDatabase:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         # Counted until the writer is done with it: a caller that gave up leaves its unit behind.
         self._waiting += 1
-        self._jobs.append(Job(reads, decide, apart, future))
+        self._jobs.append(UnitJob(reads, decide, apart, future))
         self._wake.set()
         return await future
 
@@ -217,7 +218,7 @@ class PostgresDatabase:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch: list[Job] = []
+            batch: list[UnitJob] = []
             self._join(batch)
             try:
                 await self._write_batch(batch, may_join=True)
@@ -226,12 +227,12 @@ class PostgresDatabase:
                 return
             self._settle(batch)
 
-    def _join(self, batch: list[Job]) -> None:
+    def _join(self, batch: list[UnitJob]) -> None:
         """Let units that wait join a batch."""
         while self._jobs and len(batch) < BATCH_UNITS_MAX:
             batch.append(self._jobs.popleft())
 
-    def _break(self, batch: list[Job], error: BaseException) -> None:
+    def _break(self, batch: list[UnitJob], error: BaseException) -> None:
         """Fail everything that waits; nothing is taken any more."""
         self._broken = error
         for job in (*batch, *self._jobs):
@@ -239,12 +240,12 @@ class PostgresDatabase:
         self._settle([*batch, *self._jobs])
         self._jobs.clear()
 
-    def _settle(self, jobs: Sequence[Job]) -> None:
+    def _settle(self, jobs: Sequence[UnitJob]) -> None:
         self._waiting -= len(jobs)
         for job in jobs:
             job.settle()
 
-    async def _write_batch(self, batch: list[Job], *, may_join: bool = False) -> None:
+    async def _write_batch(self, batch: list[UnitJob], *, may_join: bool = False) -> None:
         try:
             writer = await self._open_writer()
         except SlotmeterError as error:
@@ -283,7 +284,7 @@ class PostgresDatabase:
         if writer is not None:
             writer.connection.terminate()
 
-    async def _transact(self, writer: _Writer, batch: list[Job], *, may_join: bool) -> None:
+    async def _transact(self, writer: _Writer, batch: list[UnitJob], *, may_join: bool) -> None:
         writer.committing = False
         if writer.units >= writer.plan_again_at:
             writer.plan_again_at *= 4
@@ -312,7 +313,7 @@ class PostgresDatabase:
 
     # --- what can go wrong ----------------------------------------------------------------------
 
-    async def _after(self, writer: _Writer, batch: list[Job], error: BaseException) -> None:
+    async def _after(self, writer: _Writer, batch: list[UnitJob], error: BaseException) -> None:
         if is_lost(writer.connection, error):
             self._drop_writer()
             LOG.warning("the way to PostgreSQL was lost: %s", error)
@@ -339,7 +340,7 @@ class PostgresDatabase:
         else:
             writer.writes.rolled_back()
 
-    async def _learn(self, batch: list[Job], error: BaseException) -> None:
+    async def _learn(self, batch: list[UnitJob], error: BaseException) -> None:
         """Ask a new session what became of a commit whose answer never came."""
         until_s = asyncio.get_running_loop().time() + RECONNECT_S
         while asyncio.get_running_loop().time() < until_s:
@@ -382,7 +383,7 @@ class PostgresDatabase:
         return bool(status == "committed")
 
 
-def _give_up(batch: Sequence[Job], error: SlotmeterError) -> None:
+def _give_up(batch: Sequence[UnitJob], error: SlotmeterError) -> None:
     """Answer all alike: what a unit was refused for may have been written in vain with the rest."""
     for job in batch:
         job.error = error
