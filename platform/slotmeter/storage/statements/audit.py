@@ -41,22 +41,27 @@ _version = _t["tariff_version"]
 _approver = _principal.alias("approver")
 _author = _principal.alias("author")
 
+_TOKEN_SEEN = (
+    _token.c.purpose,
+    _token.c.digits,
+    _token.c.state,
+    _token.c.amount,
+    _token.c.tid_minute,
+    _token.c.key_id,
+    _token.c.created_us,
+    _token.c.issued_us,
+    _token.c.accepted_us,
+    _token.c.accepted_by,
+)
+"""What a trace says of every token."""
+
 _TRACED = (
     select(
         _token.c.id,
         _token.c.utility_id,
         _token.c.meter_id,
         _token.c.sale_row_id,
-        _token.c.purpose,
-        _token.c.digits,
-        _token.c.state,
-        _token.c.amount,
-        _token.c.tid_minute,
-        _token.c.key_id,
-        _token.c.created_us,
-        _token.c.issued_us,
-        _token.c.accepted_us,
-        _token.c.accepted_by,
+        *_TOKEN_SEEN,
         _meter.c.number.label("meter"),
         _meter.c.commodity,
         _sale.c.receipt_number,
@@ -136,16 +141,7 @@ READS: dict[str, Select[Any]] = {
         _sale.c.receipt_number == bindparam("receipt_number"),
     ),
     "audit_tokens": select(
-        _token.c.purpose,
-        _token.c.digits,
-        _token.c.state,
-        _token.c.amount,
-        _token.c.tid_minute,
-        _token.c.key_id,
-        _token.c.created_us,
-        _token.c.issued_us,
-        _token.c.accepted_us,
-        _token.c.accepted_by,
+        *_TOKEN_SEEN,
     )
     .where(_token.c.sale_row_id == bindparam("sale_row_id"))
     .order_by(_token.c.id),
