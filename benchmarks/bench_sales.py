@@ -242,7 +242,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tariff", choices=sorted(TARIFFS), default="kenya")
     parser.add_argument("--debts", type=int, choices=range(DEBTS_MAX + 1), default=DEBTS_MAX)
     parser.add_argument(
-        "--keypad", dest="devices", action="store_false", help="meters without NB-IoT"
+        "--devices", action="store_true", help="each sale also queues a command for its meter"
     )
     parser.add_argument("--no-limits", action="store_true", help="exit 0 whatever was measured")
     parser.add_argument("--peer", nargs=2, metavar=("DATABASE", "PORT"), help=argparse.SUPPRESS)

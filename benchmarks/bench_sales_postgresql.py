@@ -153,7 +153,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--measure", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--devices", action="store_true", help="each sale also queues a command")
+    parser.add_argument(
+        "--devices", action="store_true", help="each sale also queues a command for its meter"
+    )
     parser.add_argument("--no-limits", action="store_true", help="exit 0 whatever was measured")
     return parser.parse_args()
 
