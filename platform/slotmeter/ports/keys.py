@@ -18,6 +18,7 @@ __all__ = [
     "KeyFacts",
     "KeyWrapping",
     "SealedDigits",
+    "SecretBox",
     "SecurityModule",
     "Signature",
     "Signer",
@@ -96,6 +97,23 @@ class TokenSafe(Protocol):
 
     def index(self, digits: str) -> str:
         """Return what tokens with these digits are found by; see ``token.digits_index``."""
+        ...
+
+
+class SecretBox(Protocol):
+    """Seals what integrations and devices must keep secret: passwords, and keys of devices."""
+
+    def seal(self, owner: str, text: str) -> str:
+        """Seal a text for an owner, such as ``entry town``; each time it looks different."""
+        ...
+
+    def open(self, owner: str, sealed: str) -> str:
+        """Return the text that was sealed for this owner.
+
+        Raises:
+            Unavailable: ``secret_unreadable``: sealed by another vault or for another owner, or
+                changed.
+        """
         ...
 
 

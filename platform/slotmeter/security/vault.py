@@ -35,6 +35,7 @@ from slotmeter.ports import (
 from slotmeter.security.database_keys import DatabaseKeys, VaultKeyWrapping
 from slotmeter.security.envelope import ROOT_BYTES, Envelope, root_bound_to
 from slotmeter.security.master_keys import MasterKey, wrong_master_key
+from slotmeter.security.secret_box import VaultSecretBox
 from slotmeter.security.signing import SEED_BYTES, VaultSigner
 from slotmeter.security.software import SoftwareSecurityModule
 from slotmeter.security.token_safe import VaultTokenSafe
@@ -69,12 +70,14 @@ class Vault:
         tokens: seals and opens digits.
         signer: signs checkpoints.
         wrapping: takes what officers bring.
+        secrets: seals what integrations and devices keep secret.
     """
 
     security: SoftwareSecurityModule
     tokens: VaultTokenSafe
     signer: VaultSigner
     wrapping: VaultKeyWrapping
+    secrets: VaultSecretBox
 
     @classmethod
     async def open(
@@ -112,6 +115,7 @@ class Vault:
             tokens=VaultTokenSafe(data, index[INDEX_NAME]),
             signer=VaultSigner(seed[SIGNING_NAME]),
             wrapping=VaultKeyWrapping(envelope, options),
+            secrets=VaultSecretBox(data),
         )
 
     async def take_over(self, folder: Path, master_key_file: Path) -> int:
