@@ -71,6 +71,7 @@ STATES: Mapping[str, Mapping[str, State]] = MappingProxyType(
         "command": MappingProxyType(
             {
                 "queued": State("Queued", "info"),
+                "waiting": State("Waiting for contact", "info"),
                 "held": State("Held", "warn"),
                 "refused": State("Refused", "bad"),
                 "sent": State("Sent", "info"),

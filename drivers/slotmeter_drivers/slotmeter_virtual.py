@@ -256,7 +256,13 @@ DRIVER = Driver(
     ),
     decode=decode,
     encode=encode,
-    commands=frozenset(CommandKind),
+    commands=frozenset(
+        {
+            *(CommandKind.LOAD_TOKEN, CommandKind.READ_NOW),
+            *(CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY),
+            *(CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE),
+        }
+    ),
     examples=(
         Example(
             note="electricity: supply on, reports that command 1001 credited 10 kWh",

@@ -268,6 +268,12 @@ def test_every_kind_is_either_cutting_or_known_to_take_nothing_away() -> None:
         CommandKind.CLOSE_RELAY,
         CommandKind.OPEN_VALVE,
         CommandKind.READ_NOW,
+        CommandKind.SET_VALVE,  # never to 0 percent: that is a cut and needs a verdict
+        CommandKind.SET_LOAD_LIMIT,  # never so low that it is a cut
+        CommandKind.SET_TARIFF,
+        CommandKind.SET_CLOCK,
+        CommandKind.SET_CREDIT_MODE,
+        CommandKind.CLEAR_TAMPER,
     }
 
     assert set(CommandKind) == CUTTING | harmless

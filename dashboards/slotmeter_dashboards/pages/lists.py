@@ -232,6 +232,15 @@ COMMAND_KINDS: Mapping[str, tuple[str, frozenset[str]]] = {
         frozenset({"open_relay", "close_relay", "open_valve", "close_valve"}),
     ),
     "read_now": ("Readings", frozenset({"read_now"})),
+    "setting": (
+        "Settings",
+        frozenset(
+            {
+                *("set_valve", "set_load_limit", "set_tariff"),
+                *("set_clock", "set_credit_mode", "clear_tamper"),
+            }
+        ),
+    ),
 }
 KIND_OPTIONS = [(name, label) for name, (label, _) in COMMAND_KINDS.items()]
 

@@ -41,6 +41,12 @@ COMMAND_KINDS = {
     "open_valve": "Open valve",
     "close_valve": "Close valve",
     "read_now": "Read now",
+    "set_valve": "Set valve",
+    "set_load_limit": "Set load limit",
+    "set_tariff": "Set tariff",
+    "set_clock": "Set clock",
+    "set_credit_mode": "Set credit mode",
+    "clear_tamper": "Clear tamper",
 }
 CAUSES = {"sale": "Sale", "rule": "Rule", "person": "Person", "service": "Service"}
 RESULTS = {"already_used": "Typed at the meter before it was delivered"}

@@ -91,6 +91,7 @@ TokenDigits = Annotated[str, Field(pattern=r"^[0-9]{20}$")]
 SupplyState = Literal["on", "off", "armed", "unknown"]
 CommandState = Literal[
     "queued",
+    "waiting",
     "held",
     "refused",
     "sent",

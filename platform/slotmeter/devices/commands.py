@@ -7,11 +7,13 @@ from enum import StrEnum
 from types import MappingProxyType
 
 __all__ = [
+    "CREDIT_MODES",
     "CUTTING",
     "ENDED",
     "NOT_DONE",
     "RESTORING",
     "STEPS",
+    "TEXT_CHARACTERS_MAX",
     "CommandKind",
     "CommandOut",
     "CommandResult",
@@ -30,6 +32,12 @@ class CommandKind(StrEnum):
     CLOSE_VALVE = "close_valve"  # water or gas off
     OPEN_VALVE = "open_valve"  # water or gas on
     READ_NOW = "read_now"
+    SET_VALVE = "set_valve"  # value: percent open, 1 to 100
+    SET_LOAD_LIMIT = "set_load_limit"  # value: W; 0 takes the limit away
+    SET_TARIFF = "set_tariff"  # text: the tariff's name at the meter
+    SET_CLOCK = "set_clock"  # value: seconds since 1970, of the moment in which it is handed out
+    SET_CREDIT_MODE = "set_credit_mode"  # text: one of CREDIT_MODES
+    CLEAR_TAMPER = "clear_tamper"
 
 
 CUTTING = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_VALVE})
@@ -37,6 +45,12 @@ CUTTING = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_VALVE})
 
 RESTORING = frozenset({CommandKind.CLOSE_RELAY, CommandKind.OPEN_VALVE})
 """Kinds that give supply back."""
+
+CREDIT_MODES = ("prepaid", "postpaid")
+"""What ``SET_CREDIT_MODE`` may say: the meter cuts at zero credit, or only counts."""
+
+TEXT_CHARACTERS_MAX = 64
+"""No ``CommandOut.text`` is longer."""
 
 
 class CommandState(StrEnum):
@@ -46,6 +60,7 @@ class CommandState(StrEnum):
     """
 
     QUEUED = "queued"
+    WAITING = "waiting"  # queued, and its meter is expected to be heard at a known time
     HELD = "held"
     REFUSED = "refused"
     SENT = "sent"
@@ -70,10 +85,14 @@ ENDED = frozenset(
 _S = CommandState
 STEPS = MappingProxyType(
     {
-        _S.QUEUED: frozenset({_S.SENT, _S.HELD, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
-        _S.HELD: frozenset({_S.QUEUED, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
+        _S.QUEUED: frozenset({_S.WAITING, _S.SENT, _S.HELD, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
+        _S.WAITING: frozenset({_S.QUEUED, _S.SENT, _S.HELD, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
+        _S.HELD: frozenset({_S.QUEUED, _S.WAITING, _S.REFUSED, _S.EXPIRED, _S.SUPERSEDED}),
         _S.SENT: frozenset(
-            {_S.QUEUED, _S.ACKNOWLEDGED, _S.VERIFIED, _S.FAILED, _S.EXPIRED, _S.SUPERSEDED}
+            {
+                *(_S.QUEUED, _S.WAITING, _S.ACKNOWLEDGED, _S.VERIFIED),
+                *(_S.FAILED, _S.EXPIRED, _S.SUPERSEDED),
+            }
         ),
         _S.ACKNOWLEDGED: frozenset({_S.VERIFIED, _S.FAILED, _S.SUPERSEDED}),
     }
@@ -112,11 +131,17 @@ class CommandOut:
         id: the queue's identifier, echoed by the meter.
         kind: what to do.
         token: the 20 digits for ``LOAD_TOKEN``, else None. Never log it.
+        value: percent for ``SET_VALVE``, W for ``SET_LOAD_LIMIT``, seconds since 1970 for
+            ``SET_CLOCK``, else None.
+        text: the name for ``SET_TARIFF``, one of ``CREDIT_MODES`` for ``SET_CREDIT_MODE``, else
+            None.
     """
 
     id: int
     kind: CommandKind
     token: str | None = None
+    value: int | None = None
+    text: str | None = None
 
     def __repr__(self) -> str:
         """Show the command without its token."""

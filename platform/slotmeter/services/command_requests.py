@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from slotmeter.devices.commands import CUTTING, CommandKind, CommandState
+from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import NotAllowed, NotFound, Refused
 from slotmeter.ports import (
@@ -40,7 +40,7 @@ __all__ = ["REASON_CHARACTERS_MAX", "CommandRequests"]
 
 REASON_CHARACTERS_MAX: Final = 200
 
-_BY_PEOPLE: Final = frozenset(CommandKind) - {CommandKind.LOAD_TOKEN}
+_BY_PEOPLE: Final = CUTTING | RESTORING | {CommandKind.READ_NOW}
 
 
 def _right(caller: Caller, right: Right) -> None:

@@ -46,6 +46,7 @@ HELD_CUT_EXPIRES_US: Final = DAY_US
 
 _CUT_EXPIRES_US: Final = HOUR_US
 _DAYS_30_US: Final = 30 * DAY_US
+_DAYS_7_US: Final = 7 * DAY_US
 
 EXPIRES_US: Final[Mapping[CommandKind, int]] = {
     CommandKind.LOAD_TOKEN: _DAYS_30_US,
@@ -54,6 +55,12 @@ EXPIRES_US: Final[Mapping[CommandKind, int]] = {
     CommandKind.CLOSE_RELAY: _DAYS_30_US,
     CommandKind.OPEN_VALVE: _DAYS_30_US,
     CommandKind.READ_NOW: HOUR_US,
+    CommandKind.SET_VALVE: HOUR_US,
+    CommandKind.SET_LOAD_LIMIT: _DAYS_7_US,
+    CommandKind.SET_TARIFF: _DAYS_30_US,
+    CommandKind.SET_CLOCK: _DAYS_7_US,
+    CommandKind.SET_CREDIT_MODE: _DAYS_7_US,
+    CommandKind.CLEAR_TAMPER: _DAYS_7_US,
 }
 """How long a command may wait for its meter. Cuts age fast: their reason may be gone."""
 
@@ -67,6 +74,12 @@ ATTEMPTS_MAX: Final[Mapping[CommandKind, int]] = {
     CommandKind.CLOSE_RELAY: 50,
     CommandKind.OPEN_VALVE: 50,
     CommandKind.READ_NOW: 5,
+    CommandKind.SET_VALVE: 5,
+    CommandKind.SET_LOAD_LIMIT: 10,
+    CommandKind.SET_TARIFF: 20,
+    CommandKind.SET_CLOCK: 10,
+    CommandKind.SET_CREDIT_MODE: 10,
+    CommandKind.CLEAR_TAMPER: 10,
 }
 """How often a command is handed to its medium before it counts as failed."""
 
@@ -76,6 +89,12 @@ PRIORITY: Final[Mapping[CommandKind, int]] = {
     CommandKind.LOAD_TOKEN: 20,
     CommandKind.OPEN_RELAY: 30,
     CommandKind.CLOSE_VALVE: 30,
+    CommandKind.SET_VALVE: 30,
+    CommandKind.SET_CREDIT_MODE: 32,
+    CommandKind.SET_LOAD_LIMIT: 32,
+    CommandKind.CLEAR_TAMPER: 34,
+    CommandKind.SET_TARIFF: 36,
+    CommandKind.SET_CLOCK: 36,
     CommandKind.READ_NOW: 40,
 }
 """Smaller goes first: giving supply back before anything else."""

@@ -46,8 +46,10 @@ __all__ = [
     "restoring_kind",
 ]
 
-_RELAY: Final = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY})
-_VALVE: Final = frozenset({CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE})
+_RELAY: Final = frozenset(
+    {CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY, CommandKind.SET_LOAD_LIMIT}
+)
+_VALVE: Final = frozenset({CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE, CommandKind.SET_VALVE})
 
 
 class Verdict(StrEnum):
