@@ -171,8 +171,7 @@ def _check_buckets(start_us: int, end_us: int, bucket_us: int) -> None:
 
 
 def _unit_of(name: str, commodity: Commodity) -> str:
-    quantity = REGISTERS[name].quantity or commodity_quantity(commodity)
-    return quantity.symbol
+    return REGISTERS[name].unit_for(commodity)
 
 
 def _amount(commodity: str, amount: int | None) -> str | None:
