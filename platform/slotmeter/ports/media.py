@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from slotmeter.devices.frames import Frame
 from slotmeter.ports.clock import Clock
+from slotmeter.ports.records import Records, Secrets
+from slotmeter.ports.routes import DeviceKeys, Routes
 
-__all__ = ["Commands", "Frames", "Medium", "MediumSetup", "Metrics", "PluginContext", "Tasks"]
+__all__ = [
+    "Commands",
+    "EntryInfo",
+    "Fate",
+    "Frames",
+    "HandOut",
+    "Medium",
+    "MediumSetup",
+    "Metrics",
+    "PluginContext",
+    "Queued",
+    "Tasks",
+]
 
 
 class Frames(Protocol):
@@ -28,6 +43,40 @@ class Frames(Protocol):
         ...
 
 
+class Fate(StrEnum):
+    """What a medium knows of commands it took; never whether the device obeyed."""
+
+    TAKEN = "taken"
+    """The device has the bytes: it is given its time again before they are sent again."""
+
+    LOST = "lost"
+    """The bytes did not reach the device: they may be taken again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Commands on their way to a device.
+
+    Args:
+        payload: encoded by the device's driver; may hold tokens, so never log it.
+        command_ids: which commands it carries, for :meth:`Commands.report`.
+        lease_s: unless the device reports within so many seconds, they are queued again; what
+            would be delivered later must be dropped.
+    """
+
+    payload: bytes = field(repr=False)
+    command_ids: tuple[int, ...]
+    lease_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Devices of one medium for which commands were queued, and where to look on from."""
+
+    addresses: tuple[str, ...]
+    cursor: int
+
+
 class Commands(Protocol):
     """The durable queue as a medium sees it."""
 
@@ -36,6 +85,32 @@ class Commands(Protocol):
 
         Taken commands are *sent*; unless the device reports them within the lease they are queued
         again. A device that is not registered gets None.
+        """
+        ...
+
+    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+        """Do what :meth:`take` does, and say which commands went and for how long."""
+        ...
+
+    async def report(self, address: str, command_ids: Sequence[int], fate: Fate) -> int:
+        """Tell what became of commands that were taken for a device.
+
+        A command that is not under way to this device is passed over, so that a late or doubled
+        report does no harm. What the device itself says goes in as a frame instead.
+
+        Returns how many commands changed.
+        """
+        ...
+
+    async def queued(self, after: int = 0, *, limit: int = 500, timeout_s: float = 30) -> Queued:
+        """Wait until commands are queued for devices of this medium, and name the devices.
+
+        For media that can reach a device at any time; the others take when the device speaks.
+
+        Args:
+            after: cursor of the last answer; 0 for all that is queued now.
+            limit: at most so many commands are looked at, 1 to 1,000.
+            timeout_s: answers with nothing after so many seconds.
         """
         ...
 
@@ -57,8 +132,37 @@ class Metrics(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EntryInfo:
+    """The config entry that a plugin is set up for.
+
+    Args:
+        key: lower-case letters, digits, ``_`` and ``-``; unique and never changed.
+        title: for people.
+        medium: key of the medium.
+    """
+
+    key: str
+    title: str
+    medium: str
+
+
+@dataclass(frozen=True, slots=True)
 class PluginContext:
-    """What a config entry of a plugin is given; it opens no database and no file of its own."""
+    """What a config entry of a plugin is given; it opens no database and no file of its own.
+
+    Args:
+        frames: takes what devices say.
+        commands: gives what devices are to do.
+        tasks: runs what must go on; ended with the entry.
+        clock: our time.
+        log: for this entry; never for payloads, tokens or secrets.
+        metrics: counters of the plugin.
+        entry: which entry this is.
+        records: documents and counters of this entry.
+        secrets: of this entry, in clear; read them when they are needed and keep no copy.
+        routes: HTTP routes of this entry.
+        device_keys: proofs by the keys of devices.
+    """
 
     frames: Frames
     commands: Commands
@@ -66,6 +170,11 @@ class PluginContext:
     clock: Clock
     log: logging.Logger
     metrics: Metrics
+    entry: EntryInfo
+    records: Records
+    secrets: Secrets
+    routes: Routes
+    device_keys: DeviceKeys
 
 
 class MediumSetup(Protocol):

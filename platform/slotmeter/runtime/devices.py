@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -11,23 +10,27 @@ from slotmeter.config import EntryConfig
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import (
     Clock,
+    EntryInfo,
     Medium,
     MediumSetup,
-    PluginContext,
     ReadingStore,
-    TokenSafe,
     UnitOfWork,
 )
 from slotmeter.runtime.plugins import load_rules
+from slotmeter.security.vault import Vault
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
 from slotmeter.services.credit import CreditControl
+from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.driver_packs import check_drivers, load_drivers
 from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.plugin_commands import PluginCommands
+from slotmeter.services.plugin_context import PluginContexts
+from slotmeter.services.plugin_routes import RouteTable
 from slotmeter.services.tasks import TaskOwner
 
 __all__ = ["DeviceSide"]
@@ -50,7 +53,7 @@ class DeviceSide:
         readings: ReadingStore,
         clock: Clock,
         *,
-        safe: TokenSafe,
+        vault: Vault,
         board: MetricsBoard,
         metrics: DeviceMetrics,
         bus: Bus,
@@ -63,7 +66,7 @@ class DeviceSide:
         """
         self._database = database
         self._clock = clock
-        self._safe = safe
+        self._safe = vault.tokens
         self._board = board
         self._metrics = metrics
         self._bus = bus
@@ -71,6 +74,11 @@ class DeviceSide:
         self._drivers = load_drivers()
         self._contacts = Contacts(database)
         self._frames = Frames(database, metrics=metrics, bus=bus)
+        self.routes = RouteTable()
+        self.device_keys = DeviceKeyRing(database, clock, vault.secrets)
+        self._contexts = PluginContexts(
+            database, clock, self._frames, self.routes, self.device_keys
+        )
         shared = _Shared(drivers=self._drivers, metrics=metrics, bus=bus)
         self.requests = CommandRequests(database, clock, **shared)
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
@@ -113,12 +121,10 @@ class DeviceSide:
             metrics=self._metrics,
             bus=self._bus,
         )
-        context = PluginContext(
-            frames=self._frames,
-            commands=queue,
+        context = self._contexts.open(
+            EntryInfo(medium.key, entry.title, medium.key),
+            commands=PluginCommands(medium.key, queue, self._database, self._clock, self._bus),
             tasks=self._tasks,
-            clock=self._clock,
-            log=logging.getLogger(f"slotmeter.media.{medium.key}"),
             metrics=self._board.plugin(medium.key),
         )
         return await medium.setup(context, entry.options)

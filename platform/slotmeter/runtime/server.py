@@ -153,7 +153,7 @@ class Runtime:
             database,
             readings,
             self.clock,
-            safe=vault.tokens,
+            vault=vault,
             board=board,
             metrics=metrics,
             bus=bus,

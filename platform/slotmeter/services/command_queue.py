@@ -17,6 +17,7 @@ from slotmeter.ports import (
     Changes,
     Clock,
     From,
+    HandOut,
     NewId,
     Read,
     Row,
@@ -43,7 +44,7 @@ from slotmeter.services.delivery import Happening, delivery_steps
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.regate import apply_verdict
-from slotmeter.units import MINUTE_US, epoch_us
+from slotmeter.units import MINUTE_US, SECOND_US, epoch_us
 
 __all__ = ["CONTACT_EVERY_US", "TAKE_MAX", "CommandQueue", "Contacts"]
 
@@ -100,7 +101,7 @@ class _Taken:
 
 
 class CommandQueue:
-    """Implements ``ports.Commands`` for one medium."""
+    """Hands commands to one medium; see ``plugin_commands`` for all of ``ports.Commands``."""
 
     def __init__(
         self,
@@ -137,6 +138,11 @@ class CommandQueue:
 
     async def take(self, address: str, *, limit: int = 1) -> bytes | None:
         """Lease what is due for a device and return it encoded by its driver; see ``ports``."""
+        handed = await self.hand_out(address, limit=limit)
+        return None if handed is None else handed.payload
+
+    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+        """Lease what is due for a device, with what went; see ``ports.Commands``."""
         now_us = epoch_us(self._clock.now())
         reads = self._reads(address, min(limit, TAKE_MAX), now_us)
         seen = await self._uow.read(reads)
@@ -164,7 +170,10 @@ class CommandQueue:
             self._metrics.count_command(state, codes)
         if taken.states:
             self._bus.publish(EventsRecorded())
-        return taken.payload
+        if taken.payload is None:
+            return None
+        ids = tuple(command.id for command in taken.sent)
+        return HandOut(taken.payload, ids, LEASE_US // SECOND_US)
 
     def _reads(self, address: str, limit: int, now_us: int) -> list[Read]:
         return [

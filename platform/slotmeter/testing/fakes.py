@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from slotmeter.devices.frames import Frame
 from slotmeter.errors import SlotmeterError
-from slotmeter.ports import PluginContext
+from slotmeter.ports import EntryInfo, Fate, HandOut, PluginContext, Queued, Secrets
 from slotmeter.testing.clocks import FakeClock
+from slotmeter.testing.fake_plugin_parts import FakeDeviceKeys, FakeRecords, FakeRoutes
 
-__all__ = ["FakeCommands", "FakeFrames", "FakeMetrics", "FakePluginContext", "FakeTasks"]
+__all__ = [
+    "FakeCommands",
+    "FakeDeviceKeys",
+    "FakeFrames",
+    "FakeMetrics",
+    "FakePluginContext",
+    "FakeRecords",
+    "FakeRoutes",
+    "FakeTasks",
+]
 
 
 class FakeFrames:
@@ -55,25 +65,63 @@ class FakeCommands:
 
     Attributes:
         asked: addresses that asked, oldest first.
+        reports: what the medium told of commands: address, their numbers, their fate.
         error: raised instead of an answer, while it is set.
+        lease_s: how long a batch is leased.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.reports: list[tuple[str, tuple[int, ...], Fate]] = []
         self.error: SlotmeterError | None = None
-        self._due: defaultdict[str, deque[bytes]] = defaultdict(deque)
+        self.lease_s = 60
+        self._due: defaultdict[str, deque[tuple[int, bytes]]] = defaultdict(deque)
+        self._put: list[str] = []
+        self._more = asyncio.Event()
 
-    def put(self, address: str, payload: bytes) -> None:
-        """Queue an encoded batch of commands."""
-        self._due[address].append(payload)
+    def put(self, address: str, payload: bytes) -> int:
+        """Queue an encoded batch of commands; return its number, from 1."""
+        self._put.append(address)
+        self._due[address].append((len(self._put), payload))
+        self._more.set()
+        return len(self._put)
 
     async def take(self, address: str, *, limit: int = 1) -> bytes | None:
         """Return the oldest batch for an address; a batch counts as one."""
+        handed = await self.hand_out(address, limit=limit)
+        return None if handed is None else handed.payload
+
+    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+        """Return the oldest batch for an address, with its number."""
         self.asked.append(address)
         if self.error is not None:
             raise self.error
         due = self._due[address]
-        return due.popleft() if due and limit > 0 else None
+        if not due or limit < 1:
+            return None
+        number, payload = due.popleft()
+        return HandOut(payload, (number,), self.lease_s)
+
+    async def report(self, address: str, command_ids: Sequence[int], fate: Fate) -> int:
+        """Note what the medium tells."""
+        if self.error is not None:
+            raise self.error
+        self.reports.append((address, tuple(command_ids), fate))
+        return len(command_ids)
+
+    async def queued(self, after: int = 0, *, limit: int = 500, timeout_s: float = 30) -> Queued:
+        """Wait until a batch is put whose number is larger, and name the addresses."""
+        if self.error is not None:
+            raise self.error
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self._put) <= after:
+                    self._more.clear()
+                    await self._more.wait()
+        except TimeoutError:
+            return Queued((), after)
+        found = self._put[after : after + limit]
+        return Queued(tuple(dict.fromkeys(found)), after + len(found))
 
 
 class FakeTasks:
@@ -117,6 +165,11 @@ class FakePluginContext:
     clock: FakeClock = field(default_factory=FakeClock)
     metrics: FakeMetrics = field(default_factory=FakeMetrics)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("slotmeter.fake"))
+    entry: EntryInfo = field(default_factory=lambda: EntryInfo("fake", "a fake entry", "fake"))
+    records: FakeRecords = field(default_factory=FakeRecords)
+    secrets: Secrets = field(default_factory=Secrets)
+    routes: FakeRoutes = field(default_factory=FakeRoutes)
+    device_keys: FakeDeviceKeys = field(default_factory=FakeDeviceKeys)
 
     @property
     def context(self) -> PluginContext:
@@ -128,4 +181,9 @@ class FakePluginContext:
             clock=self.clock,
             log=self.log,
             metrics=self.metrics,
+            entry=self.entry,
+            records=self.records,
+            secrets=self.secrets,
+            routes=self.routes,
+            device_keys=self.device_keys,
         )

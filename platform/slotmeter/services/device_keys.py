@@ -1,0 +1,160 @@
+"""The keys that devices prove themselves with: made or taken in here, kept sealed, shown once.
+
+A key is text: ``smd_`` and 43 base64url characters of 32 random bytes, or what the factory burnt
+into the meter. It is the key of HMAC-SHA-256 as it stands, in UTF-8. The platform keeps it sealed
+by the vault, one document for each device of an entry.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from slotmeter.errors import NotFound, Refused
+from slotmeter.ports import Body, Clock, RecordKind, SecretBox, UnitOfWork
+from slotmeter.services.plugin_records import PluginRecords
+
+__all__ = ["DEVICE_KEY_PREFIX", "DeviceKeyInfo", "DeviceKeyRing", "EntryDeviceKeys", "key_names"]
+
+DEVICE_KEY_PREFIX: Final = "smd_"
+KEY_RANDOM_BYTES: Final = 32
+PAGE: Final = 500
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{22,128}")
+_DEVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_KIND: Final = RecordKind("device_key")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeyInfo:
+    """What may be known of a device's key: not the key.
+
+    Args:
+        device: address of the device.
+        made_at: when it was made or taken in, aware UTC.
+        source: ``made`` here, or ``given``.
+    """
+
+    device: str
+    made_at: datetime
+    source: str
+
+
+def key_names(entry_key: str) -> str:
+    """Return the key under which the platform keeps its own documents about an entry."""
+    return f"{entry_key}:platform"  # no entry's key has a colon
+
+
+class DeviceKeyRing:
+    """Keeps the keys of devices, for all entries."""
+
+    def __init__(self, uow: UnitOfWork, clock: Clock, box: SecretBox) -> None:
+        """Hold the database, the clock, and what seals."""
+        self._uow = uow
+        self._clock = clock
+        self._box = box
+
+    def of(self, entry_key: str) -> EntryDeviceKeys:
+        """Return the keys of one entry's devices, as its plugin may use them."""
+        return EntryDeviceKeys(self, entry_key)
+
+    async def make(self, entry_key: str, device: str) -> str:
+        """Make a key and return it; it is never shown again, and replaces the one before.
+
+        Raises:
+            Refused: ``bad_device``.
+        """
+        key = DEVICE_KEY_PREFIX + secrets.token_urlsafe(KEY_RANDOM_BYTES)
+        await self._keep(entry_key, device, key, "made")
+        return key
+
+    async def take_in(self, entry_key: str, keys: Mapping[str, str]) -> int:
+        """Take in keys that devices have from their maker; return how many.
+
+        Raises:
+            Refused: ``bad_device`` or ``bad_device_key``; nothing was taken in then.
+        """
+        for device, key in keys.items():
+            _check_device(device)
+            if not _KEY.fullmatch(key):
+                raise Refused(
+                    "bad_device_key",
+                    f"{device}: expected 22 to 128 printable ASCII characters without spaces",
+                )
+        for device, key in keys.items():
+            await self._keep(entry_key, device, key, "given")
+        return len(keys)
+
+    async def withdraw(self, entry_key: str, device: str) -> None:
+        """Forget a key: the device is refused from now on.
+
+        Raises:
+            NotFound: ``device_key_unknown``.
+        """
+        if not await self._records(entry_key).delete(_KIND, device):
+            raise NotFound("device_key_unknown", f"{device} has no key at {entry_key}")
+
+    async def listed(
+        self, entry_key: str, *, after: str = "", limit: int = 100
+    ) -> Sequence[DeviceKeyInfo]:
+        """Return what may be known of the keys, by device."""
+        found = await self._records(entry_key).page(_KIND, after=after, limit=limit)
+        return [DeviceKeyInfo(each.name, each.at, str(each.body["source"])) for each in found]
+
+    async def key(self, entry_key: str, device: str) -> bytes | None:
+        """Return a key for as long as it takes to use it; None when the device has none."""
+        record = await self._records(entry_key).get(_KIND, device)
+        if record is None:
+            return None
+        return self._box.open(_owner(entry_key, device), str(record.body["sealed"])).encode()
+
+    def _records(self, entry_key: str) -> PluginRecords:
+        return PluginRecords(key_names(entry_key), self._uow, self._clock)
+
+    async def _keep(self, entry_key: str, device: str, key: str, source: str) -> None:
+        _check_device(device)
+        body: Body = {
+            "sealed": self._box.seal(_owner(entry_key, device), key),
+            "source": source,
+        }
+        await self._records(entry_key).put(_KIND, device, body)
+
+
+class EntryDeviceKeys:
+    """Implements ``ports.DeviceKeys`` for one entry."""
+
+    def __init__(self, ring: DeviceKeyRing, entry_key: str) -> None:
+        """Hold the keys of all."""
+        self._ring = ring
+        self._entry_key = entry_key
+
+    async def verify(self, device: str, message: bytes, mac: bytes) -> bool:
+        """Say whether a message is a device's; see ``ports.DeviceKeys``."""
+        made = await self.sign(device, message)
+        return made is not None and hmac.compare_digest(made, mac)
+
+    async def sign(self, device: str, message: bytes) -> bytes | None:
+        """Sign for a device; see ``ports.DeviceKeys``."""
+        key = await self._ring.key(self._entry_key, device)
+        return None if key is None else hmac.digest(key, message, "sha256")
+
+    async def knows(self, device: str, key: bytes) -> bool:
+        """Say whether this is the key of a device."""
+        kept = await self._ring.key(self._entry_key, device)
+        return kept is not None and hmac.compare_digest(kept, key)
+
+
+def _check_device(device: str) -> None:
+    if not _DEVICE.fullmatch(device):
+        raise Refused(
+            "bad_device", "expected 1 to 64 of A-Z a-z 0-9 . _ : -, a letter or digit first"
+        )
+
+
+def _owner(entry_key: str, device: str) -> str:
+    return f"device {entry_key} {device}"

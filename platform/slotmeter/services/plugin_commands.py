@@ -1,0 +1,113 @@
+"""The command queue as the plugin of one entry sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    Fate,
+    HandOut,
+    NewId,
+    Queued,
+    Read,
+    Rows,
+    Step,
+    UnitOfWork,
+    Update,
+)
+from slotmeter.services.bus import Bus, CommandsChanged
+from slotmeter.services.command_queue import TAKE_MAX, CommandQueue
+from slotmeter.services.command_rows import LEASE_US, log_step
+from slotmeter.units import epoch_us
+
+__all__ = ["PluginCommands"]
+
+QUEUED_MAX: Final = 1_000
+LOOK_EVERY_S: Final = 5.0
+"""A wake-up may be lost, so we look this often in any case."""
+
+_SAID: Final = {
+    Fate.TAKEN: "the medium says that the device has it",
+    Fate.LOST: "the medium says that it did not reach the device",
+}
+
+
+class PluginCommands:
+    """Implements ``ports.Commands`` for one medium."""
+
+    def __init__(
+        self, medium: str, queue: CommandQueue, uow: UnitOfWork, clock: Clock, bus: Bus
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            medium: key of the medium.
+            queue: hands out.
+            uow: the database.
+            clock: our time, for leases.
+            bus: wakes whoever waits for commands.
+        """
+        self._medium = medium
+        self._queue = queue
+        self._uow = uow
+        self._clock = clock
+        self._bus = bus
+
+    async def take(self, address: str, *, limit: int = 1) -> bytes | None:
+        """Lease what is due for a device and return it encoded; see ``ports.Commands``."""
+        return await self._queue.take(address, limit=limit)
+
+    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+        """Lease what is due for a device, with what went; see ``ports.Commands``."""
+        return await self._queue.hand_out(address, limit=limit)
+
+    async def report(self, address: str, command_ids: Sequence[int], fate: Fate) -> int:
+        """Tell what became of commands that were taken; see ``ports.Commands``."""
+        if not command_ids:
+            return 0
+        if len(command_ids) > TAKE_MAX:
+            raise ValueError(f"at most {TAKE_MAX} commands are under way to one device")
+        now_us = epoch_us(self._clock.now())
+        # What is lost has no lease any more: the sweep of the queue decides whether it goes again.
+        lease_us = now_us if fate is Fate.LOST else now_us + LEASE_US
+        reads = [
+            Read(
+                "media_under_way",
+                {"medium": self._medium, "address": address, "id": command_id},
+                f"command {command_id}",
+            )
+            for command_id in dict.fromkeys(command_ids)
+        ]
+
+        def decide(rows: Rows, new_id: NewId) -> Changes[int]:
+            steps: list[Step] = []
+            for row in (row for found in rows.values() for row in found):
+                of = {"of_utility": row["utility_id"], "of_command": row["id"]}
+                steps.append(Update("media_lease", {**of, "to_lease_us": lease_us}))
+                steps.append(log_step(row, "sent", _SAID[fate], now_us=now_us, new_id=new_id))
+            return Changes(len(steps) // 2, steps)
+
+        return await self._uow.run(reads, decide)
+
+    async def queued(self, after: int = 0, *, limit: int = 500, timeout_s: float = 30) -> Queued:
+        """Wait until commands are queued for devices of this medium; see ``ports.Commands``."""
+        if not 1 <= limit <= QUEUED_MAX:
+            raise ValueError(f"expected a limit of 1 to {QUEUED_MAX}, got {limit}")
+        read = Read(
+            "media_queued", {"medium": self._medium, "after": after, "limit": limit}, "queued"
+        )
+        until_s = asyncio.get_running_loop().time() + timeout_s
+        with self._bus.subscribe(CommandsChanged) as wakes:
+            while True:
+                rows = (await self._uow.read([read]))["queued"]
+                if rows:
+                    addresses = tuple(dict.fromkeys(row["address"] for row in rows))
+                    return Queued(addresses, rows[-1]["id"])
+                left_s = until_s - asyncio.get_running_loop().time()
+                if left_s <= 0:
+                    return Queued((), after)
+                await wakes.next(min(left_s, LOOK_EVERY_S))

@@ -1,0 +1,49 @@
+"""What media are told of the command queue, and what they tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import Select
+
+from slotmeter.storage.schema import METADATA
+
+__all__ = ["READS", "UPDATES"]
+
+_t = METADATA.tables
+_command = _t["command"]
+_device = _t["device"]
+
+READS: dict[str, Select[Any]] = {
+    "media_queued": select(_command.c.id, _device.c.address)
+    .join(_device, _device.c.id == _command.c.device_id)
+    .where(
+        _device.c.medium == bindparam("medium"),
+        or_(_command.c.state == "queued", _command.c.state == "waiting"),
+        _command.c.id > bindparam("after"),
+    )
+    .order_by(_command.c.id)
+    .limit(bindparam("limit")),
+    "media_under_way": select(_command)
+    .join(_device, _device.c.id == _command.c.device_id)
+    .where(
+        _device.c.medium == bindparam("medium"),
+        _device.c.address == bindparam("address"),
+        _command.c.id == bindparam("id"),
+        _command.c.state == "sent",
+    ),
+}
+
+UPDATES: dict[str, UpdateBase] = {
+    "media_lease": update(_command)
+    .where(
+        and_(
+            _command.c.utility_id == bindparam("of_utility"),
+            _command.c.id == bindparam("of_command"),
+            _command.c.state == "sent",
+        )
+    )
+    .values(lease_us=bindparam("to_lease_us")),
+}
