@@ -11,16 +11,22 @@ from slotmeter.devices.entities import SupplyState
 
 __all__ = [
     "PAYLOAD_BYTES_MAX",
+    "SLOTS_MAX",
+    "Contact",
     "DeviceEvent",
     "DeviceEventKind",
     "Frame",
     "Reading",
     "Report",
+    "SlotReport",
     "TokenEntry",
 ]
 
 PAYLOAD_BYTES_MAX = 65_536
 """No medium hands over a longer payload."""
+
+SLOTS_MAX = 256
+"""No node has more meters behind it, and no report tells of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,39 @@ class DeviceEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotReport:
+    """What a node says of one meter behind it.
+
+    Args:
+        slot: the place, as the node counts, from 0.
+        serial: the number that the meter at this place gives as its own, when the frame carries it;
+            it must be the one of the meter that is bound to this place.
+        readings: its register values, in any order.
+        supply: its relay or valve state, when the frame carries it.
+        tamper: its tamper condition, when the frame carries it.
+    """
+
+    slot: int
+    serial: str | None = None
+    readings: tuple[Reading, ...] = ()
+    supply: SupplyState | None = None
+    tamper: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a device says of its own contact; its battery and signal are registers.
+
+    Args:
+        interval_s: it reports this often, in seconds.
+        cell: the cell, gateway or concentrator that it is behind now, as the medium names it.
+    """
+
+    interval_s: int | None = None
+    cell: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that one frame says.
 
@@ -107,7 +146,9 @@ class Report:
         entries: tokens typed on the keypad since the last report.
         events: what happened since the last report.
         serial: the number that the meter itself gives as its own, when the frame carries it; it
-            must be the one under which the meter is registered.
+            must be the one under which the meter is registered. A node gives its own.
+        slots: what a node says of the meters behind it; at most ``SLOTS_MAX``, each slot once.
+        contact: what the device says of its contact, when the frame carries it.
     """
 
     measured_at: datetime
@@ -118,3 +159,5 @@ class Report:
     entries: tuple[TokenEntry, ...] = ()
     events: tuple[DeviceEvent, ...] = field(default=())
     serial: str | None = None
+    slots: tuple[SlotReport, ...] = ()
+    contact: Contact | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "MIGRATIONS", "check_known", "migrate", "migrations", "revision", "script"]
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest revision in ``migrations/versions``; a test keeps the two equal."""
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -4,7 +4,8 @@ Every row carries its utility and every query is scoped by it. Times are UTC epo
 (``*_us``), money is integer minor units (``*_minor``), amounts of energy and volume are Wh and mL.
 Ids come from one source that grows with time. Documents are JSON text. What has happened is never
 changed: the append-only tables are guarded by triggers (see the migrations). What is agreed with an
-account and the tariffs are in ``account_tables``, keys are in ``key_tables``.
+account and the tariffs are in ``account_tables``, keys are in ``key_tables``, devices with all that
+they send and are sent in ``device_tables``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
-    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -23,6 +23,7 @@ from sqlalchemy import (
 from slotmeter.storage import (
     account_tables,
     audit_tables,
+    device_tables,
     key_change_tables,
     key_tables,
     ledger_tables,
@@ -38,9 +39,10 @@ from slotmeter.storage.metadata import METADATA
 __all__ = ["APPEND_ONLY", "METADATA"]
 
 APPEND_ONLY = (
-    *("act", "command_log", "event", "journal", "notice", "posting"),
+    *("act", "event", "journal", "notice", "posting"),
     *account_tables.APPEND_ONLY,
     *audit_tables.APPEND_ONLY,
+    *device_tables.APPEND_ONLY,
     *key_tables.APPEND_ONLY,
     *ledger_tables.APPEND_ONLY,
     *key_change_tables.APPEND_ONLY,
@@ -145,8 +147,10 @@ supply_point = Table(
     _int("created_us"),
     _text("connection", nullable=True),  # its size, as "15 mm" or "1 phase"
     _int("load_w", nullable=True),  # sanctioned
+    _ref("area_id", "area", nullable=True),
     UniqueConstraint("utility_id", "number"),
     Index(None, "account_id"),
+    part_index("ix_supply_point_area_id", "area_id", where="area_id IS NOT NULL"),
 )
 
 meter = Table(
@@ -340,102 +344,6 @@ meter_charge = Table(
     _int("to_us", nullable=True),
     _text("situation", nullable=True),  # JSON: the buyer as of the start; NULL for the oldest
     Index(None, "meter_id", "to_us"),
-)
-
-device = Table(
-    "device",
-    METADATA,
-    _id(),
-    _ref("utility_id", "utility"),
-    _ref("meter_id", "meter"),
-    _text("medium"),
-    _text("address"),
-    _text("driver"),
-    _int("last_contact_us", nullable=True),
-    _int("measured_us", nullable=True),  # the meter's clock in its newest report
-    _int("received_us", nullable=True),  # our clock when that report came
-    _text("supply"),  # on | off | armed | unknown
-    _int("register", nullable=True),  # cumulative Wh or mL
-    _int("credit_balance", nullable=True),  # Wh or mL, for meters that hold their credit
-    _int("credit_total", nullable=True),
-    _int("credit_proven", nullable=True),  # as much of credit_total as known tokens explain
-    _int("credit_baseline_us", nullable=True),  # our clock when the first credit_total came
-    _int("tamper"),
-    _int("created_us"),
-    UniqueConstraint("medium", "address"),
-    UniqueConstraint("meter_id"),
-)
-
-frame = Table(
-    "frame",
-    METADATA,
-    _id(),
-    _text("medium"),
-    _text("address"),
-    _text("path"),
-    Column("payload", LargeBinary, nullable=False),
-    _int("received_us"),
-)
-
-quarantine = Table(
-    "quarantine",
-    METADATA,
-    Column("frame_id", BigInteger, ForeignKey("frame.id"), primary_key=True),
-    _text("code"),
-    _text("message"),
-    _int("at_us"),
-)
-
-cursor = Table(
-    "cursor",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    _int("position"),
-    _int("at_us"),
-)
-
-command = Table(
-    "command",
-    METADATA,
-    _id(),
-    _ref("utility_id", "utility"),
-    _ref("meter_id", "meter"),
-    _ref("device_id", "device"),
-    _text("kind"),
-    _ref("token_id", "token", nullable=True),
-    _ref("sale_row_id", "sale", nullable=True),
-    _ref("principal_id", "principal", nullable=True),
-    _text("cause"),  # sale | rule | person
-    _text("reason"),
-    _int("priority"),  # smaller goes first
-    _text("state"),
-    _text("result", nullable=True),
-    _text("hold", nullable=True),  # JSON list of causes while held or refused
-    _int("attempts"),
-    _int("not_before_us"),
-    _int("expires_us"),
-    _int("lease_us", nullable=True),
-    _int("created_us"),
-    _int("sent_us", nullable=True),
-    _int("acknowledged_us", nullable=True),
-    _int("ended_us", nullable=True),
-    Index(None, "device_id", "state"),
-    Index(None, "utility_id", "created_us"),
-    Index(None, "utility_id", "kind", "created_us"),  # cuts of the last hour, at every cut
-    Index(None, "meter_id", "created_us"),
-    Index(None, "state"),
-)
-
-command_log = Table(
-    "command_log",
-    METADATA,
-    _id(),
-    _ref("utility_id", "utility"),
-    _ref("command_id", "command"),
-    _int("at_us"),
-    _text("state"),
-    _text("detail"),
-    Index(None, "command_id"),
 )
 
 notice = Table(

@@ -20,6 +20,8 @@ UNSEALED: Final = frozenset(
         *("audit_entry", "audit_group", "audit_layout"),
         # counters, and what is on its way
         *("id_block", "sequence", "cursor", "frame", "quarantine", "command"),
+        # what plugins keep
+        *("plugin_record", "plugin_counter"),
         # words to search by, which repeat what is sealed
         "search_word",
         # what a meter reported last, and what follows from it
