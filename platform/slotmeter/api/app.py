@@ -18,6 +18,7 @@ from slotmeter import __version__
 from slotmeter.api.auth import REQUEST_ID_HEADER, InWork, check_rights, request_id_of, sign_in
 from slotmeter.api.call import JSON_TYPE, Answer, Call, Nothing, Services
 from slotmeter.api.logs import REQUEST_ID
+from slotmeter.api.media_routes import MEDIA_PATH
 from slotmeter.api.openapi import openapi_document
 from slotmeter.api.problems import (
     SERVER_NAME,
@@ -54,6 +55,8 @@ def make_app(services: Services, *, access_log: bool = False) -> web.Application
             # Load balancers and monitors ask by HEAD; an event stream has no end to measure.
             app.router.add_route("HEAD", route.path, handler)
     app.router.add_get(DOCUMENT_PATH, _document_handler(), name="openapi")
+    if services.media is not None:
+        app.router.add_route("*", MEDIA_PATH, services.media.answer, name="media")
 
     async def end_streams(_: web.Application) -> None:
         services.feed.close()

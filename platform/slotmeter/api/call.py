@@ -15,6 +15,7 @@ from slotmeter.ports import Caller, Clock, ReadingStore
 
 if TYPE_CHECKING:
     from slotmeter.api.event_stream import EventFeed
+    from slotmeter.api.media_routes import MediaDoor
     from slotmeter.services.access import Access
     from slotmeter.services.audit_token_trace import TokenTraces
     from slotmeter.services.audit_trace import AuditTrace
@@ -39,6 +40,7 @@ class Services:
     """Everything that handlers use.
 
     Args:
+        media: answers for the routes of plugins; None where no medium runs.
         not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
     """
 
@@ -57,6 +59,7 @@ class Services:
     clock: Clock
     metrics: MetricsBoard
     limits: LimitsConfig
+    media: MediaDoor | None = None
     not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
 
 

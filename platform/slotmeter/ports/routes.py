@@ -31,7 +31,13 @@ class ByDeviceKey:
 
     The platform checks the proof before the plugin sees the request (docs/reference/ip-medium.md);
     the answer is signed when the request was.
+
+    Args:
+        in_clear: take the key itself as well (HTTP Basic), for devices that cannot sign and come
+            through TLS.
     """
+
+    in_clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)

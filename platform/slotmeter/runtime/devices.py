@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
+from slotmeter.api.media_routes import MediaDoor
 from slotmeter.api.metrics import MetricsBoard
-from slotmeter.config import EntryConfig
+from slotmeter.config import EntryConfig, LimitsConfig
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import (
     Clock,
@@ -18,12 +19,14 @@ from slotmeter.ports import (
 )
 from slotmeter.runtime.plugins import load_rules
 from slotmeter.security.vault import Vault
+from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus
 from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.device_keys import DeviceKeyRing
+from slotmeter.services.device_proofs import DeviceProofs
 from slotmeter.services.driver_packs import check_drivers, load_drivers
 from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
@@ -88,6 +91,11 @@ class DeviceSide:
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
         )
+
+    def door(self, access: Access, limits: LimitsConfig) -> MediaDoor:
+        """Return what answers for the routes of all entries."""
+        proofs = DeviceProofs(self.device_keys, self._clock)
+        return MediaDoor(self.routes, proofs, access, self._clock, limits)
 
     async def check(self) -> None:
         """Refuse what would lose frames once the consumers run.

@@ -162,8 +162,9 @@ class Runtime:
         tids = await tid_allocator(database)
         selling = self._selling(database, vault, devices, bus, tids)
         feed = EventFeed(self.config.limits.event_streams_max)
+        access = Access(database, self.clock)
         services = Services(
-            access=Access(database, self.clock),
+            access=access,
             queries=Queries(database, self.clock, vault.tokens, looks=looks),
             selling=selling,
             requests=devices.requests,
@@ -178,6 +179,7 @@ class Runtime:
             clock=self.clock,
             metrics=board,
             limits=self.config.limits,
+            media=devices.door(access, self.config.limits),
             not_ready=lambda: [*self._not_ready, *_broken(database), *_displaced(sole)],
         )
         _show_gauges(board, database, feed)

@@ -19,14 +19,24 @@ from slotmeter.errors import NotFound, Refused
 from slotmeter.ports import Body, Clock, RecordKind, SecretBox, UnitOfWork
 from slotmeter.services.plugin_records import PluginRecords
 
-__all__ = ["DEVICE_KEY_PREFIX", "DeviceKeyInfo", "DeviceKeyRing", "EntryDeviceKeys", "key_names"]
+__all__ = [
+    "DEVICE",
+    "DEVICE_KEY_PREFIX",
+    "DeviceKeyInfo",
+    "DeviceKeyRing",
+    "EntryDeviceKeys",
+    "key_names",
+]
 
 DEVICE_KEY_PREFIX: Final = "smd_"
 KEY_RANDOM_BYTES: Final = 32
 PAGE: Final = 500
 
-_KEY: Final = re.compile(r"[\x21-\x7e]{22,128}")
-_DEVICE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+DEVICE: Final = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+"""An address that a key can belong to, as a regular expression."""
+
+_KEY: Final = re.compile(r"[\x21-\x39\x3b-\x7e]{22,128}")
+_DEVICE: Final = re.compile(DEVICE)
 _KIND: Final = RecordKind("device_key")
 
 
@@ -84,7 +94,7 @@ class DeviceKeyRing:
             if not _KEY.fullmatch(key):
                 raise Refused(
                     "bad_device_key",
-                    f"{device}: expected 22 to 128 printable ASCII characters without spaces",
+                    f"{device}: expected 22 to 128 printable ASCII characters, no blank or colon",
                 )
         for device, key in keys.items():
             await self._keep(entry_key, device, key, "given")
