@@ -53,6 +53,7 @@ from slotmeter.storage.readings_embedded import EmbeddedReadings
 
 if TYPE_CHECKING:
     from slotmeter.storage.opening import AnyDatabase
+    from slotmeter.storage.postgres_replica import ReplicaState
     from slotmeter.storage.postgres_sole import SoleServer
 
 __all__ = ["Listener", "Role", "Runtime"]
@@ -182,9 +183,7 @@ class Runtime:
             media=devices.door(access, self.config.limits),
             not_ready=lambda: [*self._not_ready, *_broken(database), *_displaced(sole)],
         )
-        _show_gauges(board, database, feed)
-        if replica is not None:
-            ReplicaMetrics(board.registry, replica)
+        _show_gauges(board, database, feed, replica)
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
         await self._recover_all(services, tasks)
         self._stack.push_async_callback(tasks.stop)
@@ -395,10 +394,14 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def _show_gauges(board: MetricsBoard, database: AnyDatabase, feed: EventFeed) -> None:
+def _show_gauges(
+    board: MetricsBoard, database: AnyDatabase, feed: EventFeed, replica: ReplicaState | None
+) -> None:
     board.info("database", "The core database", synchronous=database.stats.synchronous)
     board.info("build", "This server", version=__version__)
     board.gauge("event_streams", "Event streams open", lambda: feed.streams)
     board.gauge("database_units_waiting", "Units of work that wait", lambda: database.stats.waiting)
     board.gauge("database_units", "Units of work done", lambda: database.stats.units)
     board.gauge("database_commits", "Commits done", lambda: database.stats.commits)
+    if replica is not None:
+        ReplicaMetrics(board.registry, replica)
