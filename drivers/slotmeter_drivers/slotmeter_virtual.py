@@ -23,7 +23,7 @@ from typing import Any, Final
 import cbor2
 
 from slotmeter.devices.commands import CommandKind, CommandOut, CommandResult, Outcome
-from slotmeter.devices.drivers import Driver, Example
+from slotmeter.devices.drivers import CommandExample, Driver, Example
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, Reading, Report, TokenEntry
 from slotmeter.errors import FrameError
@@ -33,6 +33,7 @@ __all__ = ["DRIVER"]
 
 PAYLOAD_BYTES_MAX: Final = 1_024
 ITEMS_MAX: Final = 32
+COMMANDS_MAX: Final = 64
 DEPTH_MAX: Final = 3
 COUNT_MAX: Final = (1 << 53) - 1
 SEQUENCE_MAX: Final = (1 << 32) - 1
@@ -66,6 +67,14 @@ _VALUES: Final = (  # key, register, lowest, highest
     (13, "battery", 0, 100),
     (14, "voltage", 0, 1_000_000),
 )
+_COMMANDS: Final = frozenset(
+    {
+        *(CommandKind.LOAD_TOKEN, CommandKind.READ_NOW),
+        *(CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY),
+        *(CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE),
+    }
+)
+_KINDS: Final = frozenset(kind.value for kind in _COMMANDS)
 _KEYS: Final = frozenset(range(1, 16))
 _COUNTERS: Final = ("energy_import", "volume")
 _REQUIRED: Final = (1, 2, 3, 4, 7)
@@ -119,6 +128,29 @@ def encode(commands: tuple[CommandOut, ...]) -> bytes:
     return cbor2.dumps(rows)
 
 
+def decode_command(payload: bytes) -> tuple[CommandOut, ...]:
+    """Read the commands in an answer, as the meter does.
+
+    Raises:
+        FrameError: ``cbor_truncated``, ``cbor_malformed``, ``cbor_trailing_bytes``,
+            ``wrong_type``, ``out_of_range`` or ``too_many_items``.
+    """
+    _check_shape(payload)
+    rows = _loaded(payload)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise FrameError("wrong_type", "expected an array of maps")
+    if len(rows) > COMMANDS_MAX:
+        raise FrameError("too_many_items", f"expected at most {COMMANDS_MAX}, got {len(rows)}")
+    return tuple(_command(row) for row in rows)
+
+
+def _command(row: dict[object, object]) -> CommandOut:
+    kind, token = row.get(2), row.get(3)
+    if kind not in _KINDS or not (token is None or isinstance(token, str)):
+        raise FrameError("wrong_type", "expected a kind of command and a token as text")
+    return CommandOut(_integer(row.get(1), 1, 0, COUNT_MAX), CommandKind(kind), token)
+
+
 def _check_shape(payload: bytes) -> None:
     """Walk the items once and refuse all that a meter has no use for, before anything is built.
 
@@ -128,7 +160,7 @@ def _check_shape(payload: bytes) -> None:
     position, awaited = 0, 1
     while awaited:
         if position >= len(payload):
-            raise FrameError("cbor_truncated", f"the map ends early, after {position} bytes")
+            raise FrameError("cbor_truncated", f"the frame ends early, after {position} bytes")
         major, info = payload[position] >> 5, payload[position] & 31
         size = _ARGUMENT_BYTES.get(info, 0)
         if info > 27 or major in (_MAJOR_BYTES, _MAJOR_TAG) or (major == _MAJOR_SIMPLE and size):
@@ -140,18 +172,22 @@ def _check_shape(payload: bytes) -> None:
         if major in (_MAJOR_ARRAY, _MAJOR_MAP):
             awaited += argument * (2 if major == _MAJOR_MAP else 1)
         if position > len(payload) or awaited > len(payload):
-            raise FrameError("cbor_truncated", f"the map ends early, after {len(payload)} bytes")
+            raise FrameError("cbor_truncated", f"the frame ends early, after {len(payload)} bytes")
     if position != len(payload):
-        raise FrameError("cbor_trailing_bytes", f"{len(payload) - position} bytes after the map")
+        raise FrameError("cbor_trailing_bytes", f"{len(payload) - position} bytes after the end")
 
 
-def _load(payload: bytes) -> dict[int, Any]:
+def _loaded(payload: bytes) -> object:
     try:
-        fields = cbor2.loads(
+        return cbor2.loads(
             payload, max_depth=DEPTH_MAX, allow_indefinite=False, allow_duplicate_keys=False
         )
     except cbor2.CBORDecodeError as error:
-        raise FrameError("cbor_malformed", "expected one CBOR map") from error
+        raise FrameError("cbor_malformed", "expected one CBOR map or array") from error
+
+
+def _load(payload: bytes) -> dict[int, Any]:
+    fields = _loaded(payload)
     if not isinstance(fields, dict):
         raise FrameError("not_a_map", f"expected a CBOR map, got {type(fields).__name__}")
     for key in fields:
@@ -256,12 +292,14 @@ DRIVER = Driver(
     ),
     decode=decode,
     encode=encode,
-    commands=frozenset(
-        {
-            *(CommandKind.LOAD_TOKEN, CommandKind.READ_NOW),
-            *(CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY),
-            *(CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE),
-        }
+    decode_command=decode_command,
+    commands=_COMMANDS,
+    command_examples=(
+        CommandExample(
+            note="read now, then close the valve",
+            commands=(CommandOut(7, CommandKind.READ_NOW), CommandOut(8, CommandKind.CLOSE_VALVE)),
+            payload=bytes.fromhex("82a201070268726561645f6e6f77a20108026b636c6f73655f76616c7665"),
+        ),
     ),
     examples=(
         Example(

@@ -1,7 +1,8 @@
-"""Find the drivers of all installed packs.
+"""Find the drivers of all installed packs, and leave out those that break the contract.
 
 A pack is a package named by an entry point of the group ``slotmeter.drivers``; each of its modules
-that has a ``DRIVER`` is a driver.
+that has a ``DRIVER`` is a driver. A driver that reads its own example wrongly would bill wrongly:
+it is refused with reasons before it reads a frame of a meter.
 """
 
 from __future__ import annotations
@@ -9,21 +10,49 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
 from typing import Final
 
+from slotmeter.devices.driver_checks import Problem, problems_of
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import ConfigError
 from slotmeter.ports import Read, UnitOfWork
 
-__all__ = ["DRIVER_GROUP", "FoundDrivers", "check_drivers", "find_drivers", "load_drivers"]
+__all__ = [
+    "DRIVER_GROUP",
+    "FoundDrivers",
+    "Pack",
+    "admission",
+    "check_drivers",
+    "find_drivers",
+    "installed_packs",
+    "load_drivers",
+]
 
 DRIVER_GROUP: Final = "slotmeter.drivers"
 
+Admission = Callable[[Driver], tuple[Problem, ...]]
+"""Says what is wrong with a driver; nothing admits it."""
+
+_asked: Final[dict[int, tuple[Driver, tuple[Problem, ...]]]] = {}  # by identity, and kept for it
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """An installed pack.
+
+    Args:
+        module: the package that holds the drivers.
+        distribution: what was installed, with its version; empty when nobody says.
+    """
+
+    module: str
+    distribution: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +62,44 @@ class FoundDrivers:
     Args:
         drivers: by key.
         broken: module name to the reason why it could not be used.
+        modules: key to the module that has it.
+        refused: module name to what is wrong with its driver; these are in ``broken`` as well.
     """
 
     drivers: Mapping[str, Driver]
     broken: Mapping[str, str]
+    modules: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+
+
+def installed_packs() -> tuple[Pack, ...]:
+    """Return every installed pack, by the name of its package."""
+    found = {
+        point.value: f"{point.dist.name} {point.dist.version}" if point.dist else ""
+        for point in entry_points(group=DRIVER_GROUP)
+    }
+    return tuple(Pack(module, found[module]) for module in sorted(found))
 
 
 def load_drivers() -> Mapping[str, Driver]:
-    """Return every driver of every installed pack by key; a broken module is logged and left out.
+    """Return every driver of every installed pack by key.
+
+    A module that cannot be used and a driver that breaks the contract are logged and left out.
 
     Raises:
         ConfigError: ``driver_key_doubled``.
     """
-    names = sorted({point.value for point in entry_points(group=DRIVER_GROUP)})
-    found = find_drivers(names)
+    found = find_drivers([pack.module for pack in installed_packs()])
     for module, reason in found.broken.items():
         _log.error("driver module %s cannot be used: %s", module, reason)
     return found.drivers
+
+
+def admission(driver: Driver) -> tuple[Problem, ...]:
+    """Return what is wrong with a driver, asked once in the life of the process."""
+    if id(driver) not in _asked:
+        _asked[id(driver)] = driver, problems_of(driver)
+    return _asked[id(driver)][1]
 
 
 async def check_drivers(uow: UnitOfWork, drivers: Mapping[str, Driver]) -> None:
@@ -72,14 +122,19 @@ async def check_drivers(uow: UnitOfWork, drivers: Mapping[str, Driver]) -> None:
         )
 
 
-def find_drivers(packs: Sequence[str]) -> FoundDrivers:
+def find_drivers(packs: Sequence[str], *, admit: Admission | None = admission) -> FoundDrivers:
     """Import every module of the named packages and collect their drivers.
+
+    Args:
+        packs: names of packages.
+        admit: says what is wrong with a driver, which is then left out; None takes all.
 
     Raises:
         ConfigError: ``driver_key_doubled``: two modules claim one key.
     """
     drivers: dict[str, Driver] = {}
     owners: dict[str, str] = {}
+    refused: dict[str, tuple[Problem, ...]] = {}
     broken: dict[str, str] = {}
     for name, module in _modules(packs, broken):
         driver = getattr(module, "DRIVER", None)
@@ -92,9 +147,17 @@ def find_drivers(packs: Sequence[str]) -> FoundDrivers:
                 "driver_key_doubled",
                 f"drivers {owners[driver.key]} and {name} both have the key {driver.key!r}",
             )
+        elif problems := admit(driver) if admit else ():
+            refused[name] = problems
+            broken[name] = "; ".join(f"{each.rule}: {each.text}" for each in problems)
         else:
             drivers[driver.key], owners[driver.key] = driver, name
-    return FoundDrivers(MappingProxyType(drivers), MappingProxyType(broken))
+    return FoundDrivers(
+        MappingProxyType(drivers),
+        MappingProxyType(broken),
+        MappingProxyType(owners),
+        MappingProxyType(refused),
+    )
 
 
 def _modules(packs: Sequence[str], broken: dict[str, str]) -> Iterator[tuple[str, ModuleType]]:

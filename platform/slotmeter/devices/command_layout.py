@@ -1,0 +1,334 @@
+"""Commands as octets, described instead of programmed; both ways from one description.
+
+::
+
+    COMMANDS = CommandLayout(
+        orders=(
+            Order(CommandKind.READ_NOW, 0x01),
+            Order(CommandKind.CLOSE_VALVE, 0x02),
+            Order(CommandKind.OPEN_VALVE, 0x03),
+            Order(CommandKind.SET_VALVE, 0x04, Amount(1)),
+            Order(CommandKind.LOAD_TOKEN, 0x05, Digits()),
+            Order(CommandKind.SET_CREDIT_MODE, 0x06, Word({"prepaid": 1, "postpaid": 0})),
+        ),
+        id_octets=2,
+    )
+
+Each command is ``lead``, code, id, argument, check, in this order; several follow one another.
+``COMMANDS.encode``, ``COMMANDS.decode`` and ``COMMANDS.kinds`` are what a driver hands over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
+
+from slotmeter.devices.checksums import Checksum, checksum, checksum_octets
+from slotmeter.devices.commands import CommandKind, CommandOut
+from slotmeter.devices.entities import REGISTERS
+from slotmeter.errors import FrameError, Refused
+
+__all__ = ["Amount", "Argument", "CommandLayout", "Digits", "Nothing", "Order", "Word"]
+
+TOKEN_DIGITS: Final = 20
+
+
+class Argument(Protocol):
+    """What a command carries besides its code. A driver may bring one of its own."""
+
+    @property
+    def octets(self) -> int:
+        """How many octets it takes."""
+        ...
+
+    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+        """Return the octets of a command.
+
+        Raises:
+            Refused: the meter cannot be told this.
+        """
+        ...
+
+    def read(
+        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
+    ) -> CommandOut:
+        """Return the command with what the octets say.
+
+        Raises:
+            FrameError: they say nothing.
+        """
+        ...
+
+
+def _unsupported(command: CommandOut, expected: str) -> Refused:
+    return Refused("command_unsupported", f"{command.kind.value}: the meter takes {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No argument."""
+
+    octets: int = field(default=0, init=False)
+
+    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+        """Return no octets."""
+        return b""
+
+    def read(
+        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
+    ) -> CommandOut:
+        """Return the command as it is."""
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """``CommandOut.value`` as a number: percent, W, or seconds for a clock.
+
+    Args:
+        octets: how many.
+        unit: what one count is, where it is not percent, W or s: ``"0.1 kW"``.
+        zero: what a count of 0 stands for, such as the second since 1970 in which a meter's clock
+            began.
+        none: the count that means 0, such as 0xFFFF for "no limit".
+    """
+
+    octets: int
+    unit: str = ""
+    zero: int = 0
+    none: int | None = None
+
+    @property
+    def step(self) -> int:
+        """How much one count is."""
+        if not self.unit:
+            return 1
+        step = REGISTERS["load_limit"].measure(self.unit).factor
+        if step.denominator != 1:
+            raise ValueError(f"expected a whole number of W in one count, got {self.unit!r}")
+        return int(step)
+
+    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+        """Return the count.
+
+        Raises:
+            Refused: ``command_unsupported`` when there is no count for the value.
+        """
+        value = command.value if command.value is not None else -1
+        count, rest = divmod(value - self.zero, self.step)
+        if value == 0 and self.none is not None:
+            count, rest = self.none, 0
+        elif count == self.none:
+            rest = 1
+        if rest or not 0 <= count < 1 << 8 * self.octets:
+            raise _unsupported(
+                command, f"multiples of {self.step} from {self.zero}, in {self.octets} octets"
+            )
+        return count.to_bytes(self.octets, order)
+
+    def read(
+        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
+    ) -> CommandOut:
+        """Return the command with its value."""
+        count = int.from_bytes(octets, order)
+        value = 0 if count == self.none else self.zero + count * self.step
+        return replace(command, value=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """The 20 digits of ``CommandOut.token``.
+
+    Args:
+        form: ``bcd`` (10 octets, two digits each), ``number`` (9 octets, as IEC 62055-41 counts
+            them: 66 bits) or ``ascii`` (20 octets).
+    """
+
+    form: Literal["bcd", "number", "ascii"] = "bcd"
+
+    @property
+    def octets(self) -> int:
+        """How many octets it takes."""
+        return {"bcd": 10, "number": 9, "ascii": 20}[self.form]
+
+    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+        """Return the digits.
+
+        Raises:
+            Refused: ``command_unsupported`` when they are not 20, or more than 66 bits.
+        """
+        token = command.token or ""
+        if len(token) != TOKEN_DIGITS or not (token.isascii() and token.isdecimal()):
+            raise _unsupported(command, f"{TOKEN_DIGITS} digits")
+        if self.form == "ascii":
+            return token.encode("ascii")
+        if self.form == "bcd":
+            return bytes.fromhex(token)[:: 1 if order == "big" else -1]
+        return int(token).to_bytes(self.octets, order)
+
+    def read(
+        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
+    ) -> CommandOut:
+        """Return the command with its token.
+
+        Raises:
+            FrameError: ``not_decimal``.
+        """
+        if self.form == "ascii":
+            token = octets.decode("ascii", "replace")
+        elif self.form == "bcd":
+            token = octets[:: 1 if order == "big" else -1].hex()
+        else:
+            token = str(int.from_bytes(octets, order)).zfill(TOKEN_DIGITS)
+        if len(token) != TOKEN_DIGITS or not (token.isascii() and token.isdecimal()):
+            raise FrameError("not_decimal", f"expected {TOKEN_DIGITS} digits of a token")
+        return replace(command, token=token)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """``CommandOut.text`` as the number that the meter has for it."""
+
+    codes: Mapping[str, int]
+    octets: int = 1
+
+    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+        """Return the number.
+
+        Raises:
+            Refused: ``command_unsupported`` for another word.
+        """
+        code = self.codes.get(command.text or "")
+        if code is None:
+            raise _unsupported(command, ", ".join(sorted(self.codes)))
+        return code.to_bytes(self.octets, order)
+
+    def read(
+        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
+    ) -> CommandOut:
+        """Return the command with its text.
+
+        Raises:
+            FrameError: ``unknown_word``.
+        """
+        code = int.from_bytes(octets, order)
+        for text, known in self.codes.items():
+            if known == code:
+                return replace(command, text=text)
+        raise FrameError("unknown_word", f"expected the number of a word, got {code}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One thing that the meter can be told.
+
+    Args:
+        kind: what to do.
+        code: the number that says so.
+        argument: what comes with it.
+    """
+
+    kind: CommandKind
+    code: int
+    argument: Argument = Nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLayout:
+    """All that the meter can be told.
+
+    Args:
+        orders: each kind once, each code once.
+        id_octets: how many octets of the command's id are sent, the low ones; a driver says the
+            same in ``command_id_octets``.
+        code_octets: how many octets a code takes.
+        lead: what stands before each command.
+        check: what stands behind each, made of all its octets.
+        order: of numbers.
+        check_order: of the check, where it is not that of numbers.
+
+    Raises:
+        ValueError: a kind or a code is there twice.
+    """
+
+    orders: Sequence[Order]
+    id_octets: int = 0
+    code_octets: int = 1
+    lead: bytes = b""
+    check: Checksum | None = None
+    order: Literal["big", "little"] = "big"
+    check_order: Literal["big", "little"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a description that cannot be read back."""
+        if len({each.kind for each in self.orders}) < len(self.orders):
+            raise ValueError("a kind of command is there twice")
+        if len({each.code for each in self.orders}) < len(self.orders):
+            raise ValueError("a code of a command is there twice")
+
+    @property
+    def kinds(self) -> frozenset[CommandKind]:
+        """What the meter understands."""
+        return frozenset(each.kind for each in self.orders)
+
+    def encode(self, commands: tuple[CommandOut, ...]) -> bytes:
+        """Write commands.
+
+        Raises:
+            Refused: ``command_unsupported``: the meter cannot be told this.
+        """
+        return b"".join(self._written(command) for command in commands)
+
+    def _written(self, command: CommandOut) -> bytes:
+        found = next((each for each in self.orders if each.kind is command.kind), None)
+        if found is None:
+            raise _unsupported(command, ", ".join(sorted(self.kinds)))
+        written = (
+            self.lead
+            + found.code.to_bytes(self.code_octets, self.order)
+            + (command.id % (1 << 8 * self.id_octets)).to_bytes(self.id_octets, self.order)
+            + found.argument.write(command, self.order)
+        )
+        if self.check is None:
+            return written
+        size = checksum_octets(self.check)
+        made = checksum(self.check, written)
+        return written + made.to_bytes(size, self.check_order or self.order)
+
+    def decode(self, payload: bytes) -> tuple[CommandOut, ...]:
+        """Read commands back, as the meter would; their ids are the octets that were sent.
+
+        Raises:
+            FrameError: ``wrong_lead``, ``unknown_code``, ``wrong_length``, ``wrong_check``, or what
+                an argument says.
+        """
+        commands: list[CommandOut] = []
+        at = 0
+        while at < len(payload):
+            command, at = self._read(payload, at)
+            commands.append(command)
+        return tuple(commands)
+
+    def _read(self, payload: bytes, at: int) -> tuple[CommandOut, int]:
+        code_at = at + len(self.lead)
+        id_at = code_at + self.code_octets
+        argument_at = id_at + self.id_octets
+        if payload[at:code_at] != self.lead:
+            raise FrameError("wrong_lead", f"expected {self.lead.hex()} at octet {at}")
+        code = int.from_bytes(payload[code_at:id_at], self.order)
+        found = next((each for each in self.orders if each.code == code), None)
+        if found is None:
+            raise FrameError("unknown_code", f"octet {code_at}: {code} is no command")
+        check_at = argument_at + found.argument.octets
+        end = check_at + (0 if self.check is None else checksum_octets(self.check))
+        if end > len(payload):
+            raise FrameError("wrong_length", f"the command at octet {at} ends early")
+        if self.check is not None:
+            stated = int.from_bytes(payload[check_at:end], self.check_order or self.order)
+            if checksum(self.check, payload[at:check_at]) != stated:
+                raise FrameError("wrong_check", f"the {self.check.value} does not fit")
+        command_id = int.from_bytes(payload[id_at:argument_at], self.order)
+        command = CommandOut(command_id, found.kind)
+        argument = payload[argument_at:check_at]
+        return found.argument.read(argument, self.order, command), end
