@@ -10,7 +10,7 @@ import pytest
 
 from slotmeter.ports import Read, ReadingRow
 from slotmeter.services.bus import EventsRecorded
-from slotmeter.services.ingest import BATCH_FRAMES_MAX, HANDLER_ATTEMPTS_MAX, ReadingsConsumer
+from slotmeter.services.ingest import HANDLER_ATTEMPTS_MAX, ReadingsConsumer
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.store_contract import ModelReadings
@@ -156,12 +156,21 @@ async def test_frames_without_readings_move_the_cursor_too(
 
 
 async def test_a_log_longer_than_a_batch_is_read_to_its_end(
-    town: DeviceTown, store: WatchedReadings, readings: ReadingsConsumer
+    town: DeviceTown, store: WatchedReadings
 ) -> None:
+    side, batch = town.side, 7
+    readings = ReadingsConsumer(
+        side.uow,
+        store,
+        drivers=side.drivers,
+        metrics=side.metrics,
+        bus=side.bus,
+        batch_frames=batch,
+    )
     meter = await town.utility.add_meter("electricity")
-    await asyncio.gather(*(town.side.hand_in(meter, b"x") for _ in range(BATCH_FRAMES_MAX + 1)))
+    await asyncio.gather(*(side.hand_in(meter, b"x") for _ in range(batch + 1)))
 
-    assert await readings.step() == BATCH_FRAMES_MAX
+    assert await readings.step() == batch
     assert await readings.step() == 1
 
 

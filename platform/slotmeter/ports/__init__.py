@@ -57,9 +57,11 @@ from slotmeter.ports.routes import (
 from slotmeter.ports.rules import CreditRule, CreditView, RulePack, SupplyWish, Wish
 from slotmeter.ports.unit_of_work import (
     Apart,
+    BulkStep,
     Changes,
     From,
     Insert,
+    InsertMany,
     NewId,
     Read,
     Reads,
@@ -70,6 +72,7 @@ from slotmeter.ports.unit_of_work import (
     Then,
     UnitOfWork,
     Update,
+    UpdateMany,
 )
 
 __all__ = [
@@ -79,6 +82,7 @@ __all__ = [
     "Aggregate",
     "Apart",
     "Body",
+    "BulkStep",
     "ByApiKey",
     "ByDeviceKey",
     "Caller",
@@ -94,6 +98,7 @@ __all__ = [
     "From",
     "HandOut",
     "Insert",
+    "InsertMany",
     "KeyFacts",
     "KeyWrapping",
     "Medium",
@@ -135,6 +140,7 @@ __all__ = [
     "TokenSafe",
     "UnitOfWork",
     "Update",
+    "UpdateMany",
     "Wish",
     "WrappedKey",
 ]

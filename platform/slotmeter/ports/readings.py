@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Aggregate", "ReadingRow", "ReadingStore", "StoreStats"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingRow:
-    """One stored value.
+class ReadingRow(NamedTuple):
+    """One stored value; a tuple, since there are as many of them as of nothing else.
 
     Args:
         meter_id: the platform's id of the meter.

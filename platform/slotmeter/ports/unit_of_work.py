@@ -10,9 +10,11 @@ import msgspec
 
 __all__ = [
     "Apart",
+    "BulkStep",
     "Changes",
     "From",
     "Insert",
+    "InsertMany",
     "NewId",
     "Read",
     "Reads",
@@ -23,6 +25,7 @@ __all__ = [
     "Then",
     "UnitOfWork",
     "Update",
+    "UpdateMany",
 ]
 
 T = TypeVar("T")
@@ -84,6 +87,28 @@ class Update(msgspec.Struct, frozen=True):
 
 Step = Insert | Update
 
+
+class InsertMany(msgspec.Struct, frozen=True):
+    """Many rows for one table that is not sealed; each row has the values of the columns."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[SqlValue, ...]]
+
+
+class UpdateMany(msgspec.Struct, frozen=True):
+    """One named, guarded update many times over; each must change exactly one row.
+
+    ``columns`` names the parameters whose values each row has.
+    """
+
+    statement: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[SqlValue, ...]]
+
+
+BulkStep = InsertMany | UpdateMany
+
 Apart = Callable[[Rows], Iterable[Hashable]]
 """What a unit of work touches that others may touch as well, by its rows: a sale's meter, account
 and supply point.
@@ -98,10 +123,17 @@ follows by itself: the next value of a sequence, and what the reads ``ledger_acc
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[T_co]):
-    """What a unit of work writes, in order, and what it answers."""
+    """What a unit of work writes, in order, and what it answers.
+
+    Args:
+        result: the answer.
+        steps: what it writes.
+        bulk: many rows of what is not sealed, before all steps.
+    """
 
     result: T_co
     steps: Sequence[Step] = ()
+    bulk: Sequence[BulkStep] = ()
 
 
 class UnitOfWork(Protocol):

@@ -8,6 +8,7 @@ finds a meter that nobody registered or whose address is misspelt.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,9 @@ UNKNOWN_PER_ADDRESS_AND_HOUR_MAX: Final = 3
 
 UNKNOWN_PER_HOUR_MAX: Final = 300
 """Frames an hour that are kept of all such addresses together."""
+
+LOOKED_UP_TOGETHER: Final = 32
+PAGE_DEVICES: Final = 10_000
 
 KNOWN_FOR_US: Final = MINUTE_US
 """A registered device is looked up again after this time, in microseconds."""
@@ -75,16 +79,79 @@ class FrameAdmission:
         else:
             self._admit_known(known, now_us // MINUTE_US)
 
+    async def admit_many(self, frames: Sequence[tuple[str, str, int]]) -> dict[int, Unavailable]:
+        """Say which of many frames may not be logged, and why, by their place.
+
+        Args:
+            frames: medium, address and our clock of each.
+        """
+        known = self._known
+        stale = {
+            (medium, address): now_us
+            for medium, address, now_us in frames
+            if (found := known.get((medium, address))) is None
+            or abs(now_us - found.looked_up_us) >= KNOWN_FOR_US
+        }
+        if stale:
+            await self._look_up_many(stale)
+        refused: dict[int, Unavailable] = {}
+        for at, (medium, address, now_us) in enumerate(frames):
+            found = known.get((medium, address))
+            minute = now_us // MINUTE_US
+            if found is not None and found.minute == minute and found.frames < KNOWN_PER_MINUTE_MAX:
+                found.frames += 1
+                continue
+            try:
+                if found is None:
+                    self._admit_unknown((medium, address), now_us // HOUR_US)
+                else:
+                    self._admit_known(found, minute)
+            except Unavailable as error:
+                refused[at] = error
+        return refused
+
+    async def warm(self, now_us: int) -> int:
+        """Look up all registered devices, page by page; return how many there are."""
+        after = 0
+        while True:
+            params = {"after": after, "limit": PAGE_DEVICES}
+            page = (await self._uow.read([Read("ingest_devices", params, "devices")]))["devices"]
+            for row in page:
+                self._known.setdefault((row["medium"], row["address"]), _Known(now_us))
+            if len(page) < PAGE_DEVICES:
+                return len(self._known)
+            after = page[-1]["id"]
+
+    async def _look_up_many(self, stale: Mapping[tuple[str, str], int]) -> None:
+        keys = list(stale)
+        for start in range(0, len(keys), LOOKED_UP_TOGETHER):
+            some = keys[start : start + LOOKED_UP_TOGETHER]
+            # Always as many, so that it is one statement where reads are made together.
+            padded = some + some[-1:] * (LOOKED_UP_TOGETHER - len(some))
+            found = await self._uow.read(
+                [
+                    Read("ingest_registered", {"medium": medium, "address": address}, str(at))
+                    for at, (medium, address) in enumerate(padded)
+                ]
+            )
+            for at, key in enumerate(some):
+                self._keep(key, stale[key], is_registered=bool(found[str(at)]))
+
     async def _look_up(self, key: tuple[str, str], now_us: int) -> _Known | None:
         known = self._known.get(key)
         if known is not None and abs(now_us - known.looked_up_us) < KNOWN_FOR_US:
             return known
         params = {"medium": key[0], "address": key[1]}
         found = await self._uow.read([Read("ingest_registered", params, "devices")])
-        if not found["devices"]:
+        return self._keep(key, now_us, is_registered=bool(found["devices"]))
+
+    def _keep(self, key: tuple[str, str], now_us: int, *, is_registered: bool) -> _Known | None:
+        if not is_registered:
             self._known.pop(key, None)
             return None
-        known = self._known.setdefault(key, _Known(now_us))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known(now_us)
         known.looked_up_us = now_us
         return known
 

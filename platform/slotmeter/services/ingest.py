@@ -3,27 +3,30 @@
 A frame is in the log before its device is answered. The consumer of devices moves its cursor in the
 same unit as a frame's effects, so a frame takes effect exactly once, whenever the process dies.
 What cannot be read is set aside with its cause and never stops the next frame.
+
+Reports that only carry readings on go through the lane (``fast_lane``), thousands to a unit; every
+other frame has a unit of its own. All units follow the order of the log, and each is guarded by the
+one before, so that after a failure nothing behind it takes effect.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
 
 from slotmeter.devices.drivers import Driver
-from slotmeter.devices.frames import PAYLOAD_BYTES_MAX, Frame, Report
-from slotmeter.errors import FrameError, Refused, Unavailable
+from slotmeter.errors import Conflict, FrameError
 from slotmeter.ports import (
     Changes,
     Clock,
+    From,
     Insert,
     NewId,
     Read,
     ReadingRow,
-    ReadingStore,
     Row,
     Rows,
     SqlValue,
@@ -31,25 +34,37 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
-from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded, FrameLogged
+from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded
+from slotmeter.services.device_cards import DeviceCards
 from slotmeter.services.device_effects import (
     SERIAL_MISMATCH,
     ReportDone,
-    check_report,
     decide_report,
     report_reads,
     stranger_reads,
     stranger_steps,
 )
-from slotmeter.services.frame_admission import FrameAdmission
+from slotmeter.services.fast_lane import LaneRun
+from slotmeter.services.frame_decoding import decode, decode_bytes, reading_rows
+from slotmeter.services.frame_log import ADDRESS_CHARACTERS_MAX, Frames
+from slotmeter.services.frame_tail import FrameTail, Logged
+from slotmeter.services.log_reading import (
+    HANDLER_ATTEMPTS_MAX,
+    LANE_FRAMES_MAX,
+    POLL_S,
+    Attempts,
+    consume,
+)
 from slotmeter.services.metrics import DeviceMetrics
-from slotmeter.services.report_unit import credible_readings
+from slotmeter.services.readings_consumer import ReadingsConsumer
 from slotmeter.units import epoch_us
 
 __all__ = [
     "ADDRESS_CHARACTERS_MAX",
     "BATCH_FRAMES_MAX",
+    "CURSOR",
     "HANDLER_ATTEMPTS_MAX",
+    "LANE_FRAMES_MAX",
     "POLL_S",
     "DeviceConsumer",
     "Frames",
@@ -57,132 +72,18 @@ __all__ = [
 ]
 
 BATCH_FRAMES_MAX: Final = 200
-"""Frames read at once; their units share commits."""
+"""Frames with a unit of their own that are handled at once; their units share commits."""
 
-POLL_S: Final = 3.0
-"""A consumer that nobody wakes looks into the log this often."""
-
-HANDLER_ATTEMPTS_MAX: Final = 3
-"""A frame that makes its handler fail is set aside after this many attempts."""
-
-ADDRESS_CHARACTERS_MAX: Final = 255
 MESSAGE_CHARACTERS_MAX: Final = 300
 CURSOR: Final = "devices"
 
-_log = logging.getLogger(__name__)
 
+class _Way(IntEnum):
+    """How a batch is gone about, the next when one was not possible."""
 
-class Frames:
-    """The durable frame log; implements ``ports.Frames``."""
-
-    def __init__(self, uow: UnitOfWork, *, metrics: DeviceMetrics, bus: Bus) -> None:
-        """Join the parts."""
-        self._uow = uow
-        self._metrics = metrics
-        self._bus = bus
-        self._admission = FrameAdmission(uow, metrics)
-
-    async def hand_in(self, frame: Frame) -> int:
-        """Write a frame to the log and return its id; see ``ports.Frames``.
-
-        Raises:
-            Refused: ``payload_too_large`` or ``address_too_long``.
-            Unavailable: the log cannot take it now, ``device_unknown`` when it has enough of
-                strangers, or ``device_too_busy``.
-        """
-        if len(frame.payload) > PAYLOAD_BYTES_MAX:
-            raise Refused(
-                "payload_too_large",
-                f"expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(frame.payload)}",
-            )
-        if max(len(frame.address), len(frame.path)) > ADDRESS_CHARACTERS_MAX:
-            raise Refused(
-                "address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters"
-            )
-        received_us = epoch_us(frame.received_at)
-        await self._admission.admit(frame.medium, frame.address, received_us)
-        row: dict[str, SqlValue] = {
-            "medium": frame.medium,
-            "address": frame.address,
-            "path": frame.path,
-            "payload": frame.payload,
-            "received_us": received_us,
-        }
-
-        def decide(_rows: Rows, new_id: NewId) -> Changes[int]:
-            frame_id = new_id()
-            return Changes(frame_id, [Insert("frame", {"id": frame_id, **row})])
-
-        frame_id = await self._uow.run([], decide)
-        self._metrics.frames.labels(frame.medium).inc()
-        self._bus.publish(FrameLogged(frame_id))
-        return frame_id
-
-
-def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
-    """Read a logged frame with its device's driver.
-
-    Raises:
-        FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``,
-            ``serial_mismatch``, or what the driver says.
-    """
-    if row["device_id"] is None:
-        raise FrameError("device_unknown", "no device with this address is registered")
-    driver = drivers.get(row["driver"])
-    if driver is None:
-        raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
-    try:
-        report = check_report(driver.decode(row["path"], row["payload"]))
-    except FrameError:
-        raise
-    except Exception as error:
-        # The border to a third party's code, which may fail in any way on bytes it did not expect.
-        raise FrameError(
-            "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
-        ) from error
-    if report.serial is not None and report.serial != row["meter_number"]:
-        raise FrameError(
-            SERIAL_MISMATCH,
-            f"the meter says that it is {report.serial}, and its address is registered for "
-            f"{row['meter_number']}",
-        )
-    return report
-
-
-class _Attempts:
-    """How often the frame at the head of the log failed in one consumer."""
-
-    def __init__(self) -> None:
-        self._frame_id = 0
-        self._times = 0
-
-    def note(self, frame_id: int, error: BaseException) -> None:
-        """Count a failure; a silent database is not the frame's fault."""
-        if not isinstance(error, Unavailable):
-            self._times = self._times + 1 if self._frame_id == frame_id else 1
-            self._frame_id = frame_id
-
-    def are_over(self, frame_id: int) -> bool:
-        """Say whether a frame had all its attempts."""
-        return self._frame_id == frame_id and self._times >= HANDLER_ATTEMPTS_MAX
-
-
-async def _consume(bus: Bus, step: Callable[[], Awaitable[int]]) -> None:
-    """Take step after step until cancelled; with less than a batch waiting, wait for frames."""
-    with bus.subscribe(FrameLogged) as wakes:
-        while True:
-            if await step() < BATCH_FRAMES_MAX:
-                await wakes.next(POLL_S)
-
-
-async def _frames_after(
-    position: int, uow: UnitOfWork, metrics: DeviceMetrics, consumer: str
-) -> Sequence[Row]:
-    """Read the next batch of the log, and show how many frames of it wait for a consumer."""
-    params = {"after": position, "limit": BATCH_FRAMES_MAX}
-    found = (await uow.read([Read("ingest_frames", params, "frames")]))["frames"]
-    metrics.frames_waiting.labels(consumer).set(len(found))
-    return found
+    BY_CARDS = 0
+    BY_FRESH_CARDS = 1
+    ONE_BY_ONE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +92,46 @@ class _SetAside:
 
     code: str
     is_alarmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Handled:
+    """A frame that had a unit of its own.
+
+    Args:
+        done: what it did.
+        readings: what it says of registers.
+    """
+
+    done: ReportDone | _SetAside
+    readings: Sequence[ReadingRow] = ()
+
+
+Part = LaneRun | Logged
+"""What one unit is made of."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The next frames of the log, as units in its order."""
+
+    parts: list[Part] = field(default_factory=list)
+    singles: int = 0
+
+    def lane(self) -> LaneRun:
+        """Return the run that the next report of the lane belongs to."""
+        last = self.parts[-1] if self.parts else None
+        if not isinstance(last, LaneRun):
+            last = LaneRun()
+            self.parts.append(last)
+        return last
+
+    def single(self, frame: Logged) -> None:
+        """Give a frame a unit of its own."""
+        if self.parts and isinstance(self.parts[-1], LaneRun) and not self.parts[-1].frames:
+            self.parts.pop()
+        self.parts.append(frame)
+        self.singles += 1
 
 
 class DeviceConsumer:
@@ -204,18 +145,22 @@ class DeviceConsumer:
         drivers: Mapping[str, Driver],
         metrics: DeviceMetrics,
         bus: Bus,
+        tail: FrameTail | None = None,
     ) -> None:
-        """Join the parts."""
+        """Join the parts; ``tail`` is shared with the log and the consumer of readings."""
         self._uow = uow
         self._clock = clock
         self._drivers = drivers
         self._metrics = metrics
         self._bus = bus
-        self._attempts = _Attempts()
+        self._tail = tail or FrameTail()
+        self._attempts = Attempts()
+        self.cards = DeviceCards(uow)
+        self._left_at: int | None = None
 
     async def run(self) -> None:
         """Consume until cancelled."""
-        await _consume(self._bus, self.step)
+        await consume(self._bus, self.step)
 
     async def step(self) -> int:
         """Handle the next frames of the log; return how many were there.
@@ -224,33 +169,164 @@ class DeviceConsumer:
             Exception: whatever the handling of a frame raised; frames before it are done. The same
                 frame is set aside when it failed ``HANDLER_ATTEMPTS_MAX`` times.
         """
-        position = await self._position()
-        found = await _frames_after(position, self._uow, self._metrics, CURSOR)
-        if not found:
-            return 0
-        # Units are queued in order and share commits; each is guarded by the one before, so that
-        # after a failure nothing behind it takes effect.
-        before = [position, *(frame["id"] for frame in found[:-1])]
-        results = await asyncio.gather(
-            *(self._handle(frame, at) for frame, at in zip(found, before, strict=True)),
-            return_exceptions=True,
-        )
-        for frame, result in zip(found, results, strict=True):
+        for way in _Way:
+            position, found = await self._found()
+            if not found:
+                return 0
+            if position != self._left_at:
+                if self._left_at is not None:
+                    self.cards.clear()  # somebody else has moved on: what is remembered is old
+                self._left_at = position
+                self._tail.took(position, [])
+            handled = await self._handle(position, found, way)
+            if handled:
+                return handled
+            self._metrics.lane_retries.inc()
+        raise AssertionError("a frame that goes one by one is handled, or raises")
+
+    # --- what is there --------------------------------------------------------------------------
+
+    async def _found(self) -> tuple[int, Sequence[Logged]]:
+        """Return the position, and the frames after it."""
+        after = From("cursor", "position")
+        reads = [
+            Read("ingest_cursor", {"name": CURSOR}, "cursor"),
+            Read("lane_log", {"after": after, "limit": LANE_FRAMES_MAX}, "frames"),
+        ]
+        rows = await self._uow.read(reads)
+        if not rows["cursor"]:
+            row: dict[str, SqlValue] = {"name": CURSOR, "position": 0, "at_us": self._now_us()}
+            await self._uow.run([], lambda _rows, _new_id: Changes(0, [Insert("cursor", row)]))
+            rows = await self._uow.read(reads)
+        position: int = rows["cursor"][0]["position"]
+        ids = [row["id"] for row in rows["frames"]]
+        self._metrics.frames_waiting.labels(CURSOR).set(len(ids))
+        known = [self._tail.frame(frame_id) for frame_id in ids]
+        missing = [frame_id for frame_id, frame in zip(ids, known, strict=True) if frame is None]
+        if not missing:
+            return position, [frame for frame in known if frame is not None]
+        span = {"after": missing[0] - 1, "through": missing[-1]}
+        read = (await self._uow.read([Read("lane_frames", span, "frames")]))["frames"]
+        logged = {row["id"]: Logged(**row) for row in read}
+        found = (frame or logged.get(frame_id) for frame_id, frame in zip(ids, known, strict=True))
+        return position, [frame for frame in found if frame is not None]
+
+    async def _plan(self, position: int, found: Sequence[Logged], way: _Way) -> _Plan:
+        """Sort frames into units."""
+        plan = _Plan()
+        keys = [(frame.medium, frame.address) for frame in found]
+        if way is _Way.BY_FRESH_CARDS:
+            for key in keys:
+                self.cards.forget(key)
+        if way is not _Way.ONE_BY_ONE:
+            await self.cards.fetch(keys, after=position, through=found[-1].id)
+        alone: set[tuple[str, str]] = set()
+        for frame, key in zip(found, keys, strict=True):
+            if key not in alone and way is not _Way.ONE_BY_ONE and self._laned(plan, frame, key):
+                continue
+            if plan.singles == BATCH_FRAMES_MAX:
+                break
+            alone.add(key)  # what comes after must find what this one does
+            plan.single(frame)
+        return plan
+
+    def _laned(self, plan: _Plan, frame: Logged, key: tuple[str, str]) -> bool:
+        """Put a frame into the lane; say whether it belongs there."""
+        card = self.cards.get(key)
+        if card is None or not card.is_plain or self._attempts.are_over(frame.id):
+            return False
+        driver = self._drivers.get(card.driver)
+        if driver is None:
+            return False
+        try:
+            return plan.lane().take(frame, card, decode_bytes(driver, frame.path, frame.payload))
+        except Exception:  # noqa: BLE001  a third party's report; its own unit says what is wrong
+            return False
+
+    # --- what becomes of it ---------------------------------------------------------------------
+
+    async def _handle(self, position: int, found: Sequence[Logged], way: _Way) -> int:
+        """Handle frames; return how many, or 0 when the lane met what it did not know."""
+        plan = await self._plan(position, found, way)
+        parts = [part for part in plan.parts if not isinstance(part, LaneRun) or part.frames]
+        rows = await self._rows_of([part for part in parts if isinstance(part, Logged)])
+        works: list[Coroutine[Any, Any, _Handled | None]] = []
+        before = position
+        for part in parts:
+            if isinstance(part, LaneRun):
+                works.append(self._take_lane(part, before))
+                before = part.frames[-1].id
+            else:
+                works.append(self._take(rows[part.id], before))
+                before = part.id
+        # Units are queued in order and share commits.
+        results = await asyncio.gather(*works, return_exceptions=True)
+        handled = 0
+        for part, result in zip(parts, results, strict=True):
             if isinstance(result, BaseException):
-                self._attempts.note(frame["id"], result)
+                self._forget(parts)
+                if isinstance(part, LaneRun) and isinstance(result, Conflict):
+                    return handled
+                if isinstance(part, Logged):
+                    self._attempts.note(part.id, result)
                 raise result
-            self._count(result)
-        return len(found)
+            handled += self._done(part, result)
+            self._left_at = part.frames[-1].id if isinstance(part, LaneRun) else part.id
+        return handled
 
-    async def _position(self) -> int:
-        rows = (await self._uow.read([Read("ingest_cursor", {"name": CURSOR}, "cursor")]))["cursor"]
-        if rows:
-            position: int = rows[0]["position"]
-            return position
-        row: dict[str, SqlValue] = {"name": CURSOR, "position": 0, "at_us": self._now_us()}
-        return await self._uow.run([], lambda _rows, _new_id: Changes(0, [Insert("cursor", row)]))
+    def _forget(self, parts: Sequence[Part]) -> None:
+        """Forget the cards that units moved on which may not have taken effect."""
+        for part in parts:
+            keys = part.keys if isinstance(part, LaneRun) else [(part.medium, part.address)]
+            for key in keys:
+                self.cards.forget(key)
 
-    async def _handle(self, frame: Row, before: int) -> ReportDone | _SetAside:
+    def _done(self, part: Part, result: _Handled | None) -> int:
+        """Count what a unit did, and let the readings go; return its frames."""
+        if isinstance(part, LaneRun):
+            late = len(part.frames) - part.newest
+            self._metrics.reports.labels("newest").inc(part.newest)
+            self._metrics.reports.labels("late").inc(late)
+            self._tail.took(part.frames[-1].id, part.readings)
+            return len(part.frames)
+        assert result is not None, "a frame with a unit of its own has a result"  # noqa: S101
+        self.cards.forget((part.medium, part.address))
+        self._count(result.done)
+        self._tail.took(part.id, [(part.id, result.readings)])
+        return 1
+
+    async def _rows_of(self, frames: Sequence[Logged]) -> Mapping[int, Row]:
+        """Return frames with their devices and meters."""
+        found: dict[int, Row] = {}
+        for start in range(0, len(frames), BATCH_FRAMES_MAX):
+            some = frames[start : start + BATCH_FRAMES_MAX]
+            if some[-1].id - some[0].id < 2 * len(some):
+                params = {"after": some[0].id - 1, "limit": len(some)}
+                reads = [Read("ingest_frames", params, "0")]
+            else:
+                reads = [Read("ingest_frame", {"id": each.id}, str(each.id)) for each in some]
+            for rows in (await self._uow.read(reads)).values():
+                found.update((row["id"], row) for row in rows)
+        return found
+
+    async def _take_lane(self, run: LaneRun, before: int) -> None:
+        """Write a run of the lane.
+
+        Raises:
+            Conflict: a device, a policy or the cursor is not as it was.
+        """
+        now_us = self._now_us()
+        moved = _moved(run.frames[-1].id, before, now_us)
+        step = run.step()
+
+        def decide(rows: Rows, _new_id: NewId) -> Changes[None]:
+            if not run.rests_on(rows["policies"]):
+                raise Conflict("changed_meanwhile", "a utility's policy has changed; try again")
+            return Changes(None, [moved], bulk=[step])
+
+        await self._uow.run([Read("lane_policies", {}, "policies")], decide)
+
+    async def _take(self, frame: Row, before: int) -> _Handled:
         now_us = self._now_us()
         if self._attempts.are_over(frame["id"]):
             failed = FrameError("handler_failed", "handling the frame failed; see the log")
@@ -262,13 +338,13 @@ class DeviceConsumer:
 
         def decide(rows: Rows, new_id: NewId) -> Changes[ReportDone]:
             changes = decide_report(frame, report, rows, new_id, now_us=now_us)
-            return Changes(changes.result, [*changes.steps, _moved(frame, before, now_us)])
+            moved = _moved(frame["id"], before, now_us)
+            return Changes(changes.result, [*changes.steps, moved])
 
-        return await self._uow.run(report_reads(frame, report, now_us), decide)
+        done = await self._uow.run(report_reads(frame, report, now_us), decide)
+        return _Handled(done, reading_rows(frame, report))
 
-    async def _set_aside(
-        self, frame: Row, before: int, error: FrameError, now_us: int
-    ) -> _SetAside:
+    async def _set_aside(self, frame: Row, before: int, error: FrameError, now_us: int) -> _Handled:
         message = error.message[:MESSAGE_CHARACTERS_MAX]
         row: dict[str, SqlValue] = {
             "frame_id": frame["id"],
@@ -276,17 +352,18 @@ class DeviceConsumer:
             "message": message,
             "at_us": now_us,
         }
-        steps: Sequence[Step] = [Insert("quarantine", row), _moved(frame, before, now_us)]
+        steps: Sequence[Step] = [Insert("quarantine", row), _moved(frame["id"], before, now_us)]
         if error.code != SERIAL_MISMATCH:
             aside = _SetAside(error.code)
-            return await self._uow.run([], lambda _rows, _new_id: Changes(aside, steps))
+            await self._uow.run([], lambda _rows, _new_id: Changes(None, steps))
+            return _Handled(aside)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_SetAside]:
             alarmed = stranger_steps(frame, message, rows, new_id, now_us=now_us)
             aside = _SetAside(error.code, is_alarmed=bool(alarmed))
             return Changes(aside, [*alarmed, *steps])
 
-        return await self._uow.run(stranger_reads(frame), decide)
+        return _Handled(await self._uow.run(stranger_reads(frame), decide))
 
     def _count(self, result: ReportDone | _SetAside) -> None:
         if isinstance(result, _SetAside):
@@ -313,94 +390,13 @@ class DeviceConsumer:
         return epoch_us(self._clock.now())
 
 
-def _moved(frame: Row, before: int, now_us: int) -> Update:
+def _moved(frame_id: int, before: int, now_us: int) -> Update:
     return Update(
         "ingest_cursor_move",
         {
             "of_name": CURSOR,
             "of_position": before,
-            "to_position": frame["id"],
+            "to_position": frame_id,
             "to_at_us": now_us,
         },
     )
-
-
-class ReadingsConsumer:
-    """Copies register values into the readings store; run :meth:`run` as a task."""
-
-    def __init__(
-        self,
-        uow: UnitOfWork,
-        store: ReadingStore,
-        *,
-        drivers: Mapping[str, Driver],
-        metrics: DeviceMetrics,
-        bus: Bus,
-    ) -> None:
-        """Join the parts."""
-        self._uow = uow
-        self._store = store
-        self._drivers = drivers
-        self._metrics = metrics
-        self._bus = bus
-        self._attempts = _Attempts()
-
-    async def run(self) -> None:
-        """Consume until cancelled."""
-        await _consume(self._bus, self.step)
-
-    async def step(self) -> int:
-        """Store the readings of the next frames; return how many frames were there.
-
-        Raises:
-            Exception: whatever the store raised. When the same frames failed
-                ``HANDLER_ATTEMPTS_MAX`` times, they are stored one by one, and a frame whose values
-                the store does not take is passed over, logged and counted.
-        """
-        position = await self._store.cursor()
-        found = await _frames_after(position, self._uow, self._metrics, "readings")
-        if not found:
-            return 0
-        if self._attempts.are_over(found[0]["id"]):
-            for frame in found:
-                await self._append_or_pass_over(frame)
-        else:
-            await self._append(found)
-        return len(found)
-
-    async def _append(self, frames: Sequence[Row]) -> None:
-        rows = [row for frame in frames for row in self._rows_of(frame)]
-        (new,) = await asyncio.gather(
-            self._store.append(rows, cursor=frames[-1]["id"]), return_exceptions=True
-        )
-        if isinstance(new, BaseException):
-            self._attempts.note(frames[0]["id"], new)
-            raise new
-        self._metrics.readings.inc(new)
-
-    async def _append_or_pass_over(self, frame: Row) -> None:
-        (failed,) = await asyncio.gather(self._append([frame]), return_exceptions=True)
-        if not isinstance(failed, BaseException):
-            return
-        if isinstance(failed, Unavailable):
-            raise failed
-        # A store that is broken altogether does not take this either, and nothing is passed over.
-        await self._store.append([], cursor=frame["id"])
-        self._metrics.ignored.labels("readings_not_stored").inc()
-        _log.error("the readings of frame %s are not stored", frame["id"], exc_info=failed)
-
-    def _rows_of(self, frame: Row) -> list[ReadingRow]:
-        try:
-            report = decode(frame, self._drivers)
-        except FrameError:
-            return []  # the consumer of devices sets it aside and counts it
-        return [
-            ReadingRow(
-                meter_id=frame["meter_id"],
-                register=reading.register,
-                measured_us=epoch_us(reading.measured_at),
-                value=reading.value,
-                frame_id=frame["id"],
-            )
-            for reading in credible_readings(report, frame["commodity"])
-        ]

@@ -65,6 +65,16 @@ class DeviceMetrics:
         self.frames = Counter(
             "slotmeter_frames", "Frames in the durable log.", ["medium"], registry=registry
         )
+        self.frames_refused = Counter(
+            "slotmeter_frames_refused",
+            "Frames for which the log had no room; their devices send them again.",
+            registry=registry,
+        )
+        self.lane_retries = Counter(
+            "slotmeter_lane_retries",
+            "Runs of plain reports that were done again, since a device was not as remembered.",
+            registry=registry,
+        )
         self.frames_unknown_dropped = Counter(
             "slotmeter_frames_unknown_dropped",
             "Frames of addresses that nobody registered, beyond the sample that is kept.",

@@ -275,11 +275,16 @@ class Database:
         self._begin()
         for job in batch:
             changes = self._decided(job)
-            if changes is None or not changes.steps:
+            if changes is None or not (changes.steps or changes.bulk):
                 continue
             try:
                 write_unit(
-                    self._writer, self._statements, changes.steps, self._ids.take, self._chain
+                    self._writer,
+                    self._statements,
+                    changes.steps,
+                    self._ids.take,
+                    self._chain,
+                    changes.bulk,
                 )
             except sqlite3.Error:
                 raise

@@ -7,13 +7,13 @@ one by one and written at once; that is the same as one after another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain, takewhile
 from typing import Any, Final
 
 import asyncpg
 
-from slotmeter.ports import Read, Rows, Step
+from slotmeter.ports import BulkStep, Insert, InsertMany, Read, Rows, Step, Update
 from slotmeter.storage.postgres_chain import Chain
 from slotmeter.storage.postgres_counters import Counters
 from slotmeter.storage.postgres_reads import ReadRuns, make_reads, make_reads_together
@@ -148,7 +148,18 @@ class Batch:
             job.error = error
             return ()
         job.result = changes.result
-        return changes.steps
+        return [*_one_by_one(changes.bulk), *changes.steps] if changes.bulk else changes.steps
+
+
+def _one_by_one(bulk: Sequence[BulkStep]) -> Iterator[Step]:
+    """Return bulk steps as those of single rows, of which a run is one statement here."""
+    for step in bulk:
+        for row in step.rows:
+            given = dict(zip(step.columns, row, strict=True))
+            if isinstance(step, InsertMany):
+                yield Insert(step.table, given)
+            else:
+                yield Update(step.statement, given)
 
 
 def _goes_together(job: UnitJob) -> bool:

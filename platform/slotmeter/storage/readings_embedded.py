@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -26,6 +28,9 @@ T = TypeVar("T")
 
 READER_THREADS: Final = 2
 """So that one long question does not hold up all others."""
+
+ROWS_TOGETHER: Final = 500
+"""Rows of one statement; SQLite takes 32,766 values in one."""
 
 PAGE_BYTES: Final = 8_192
 FORMAT: Final = 1
@@ -47,6 +52,8 @@ INSERT OR IGNORE INTO consumed VALUES (1, 0);
 
 # What is stored stays: the same frame may come again, and a register has one value at a time.
 _INSERT: Final = "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_TOGETHER: Final = _INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_TOGETHER - 1)
+_KEY: Final = itemgetter(0, 1, 2, 3)
 
 # Only days that exist are visited, each by a step down the key.
 _DAYS: Final = """
@@ -176,12 +183,12 @@ class EmbeddedReadings:
             Unavailable: ``readings_unavailable``; nothing was written.
             OverflowError: a value of more than 64 bits; nothing was written.
         """
-        # Sorting brings values of one key together; what came first must win, as over two calls.
-        first: dict[tuple[int, int, str, int], tuple[int, int]] = {}
-        for row in rows:
-            key = (row.measured_us // DAY_US, row.meter_id, row.register, row.measured_us)
-            first.setdefault(key, (row.value, row.frame_id))
-        keyed = sorted((*key, *value) for key, value in first.items())
+        # Sorting brings values of one key together and keeps their order: what came first wins.
+        keyed = [
+            (measured_us // DAY_US, meter_id, register, measured_us, value, frame_id)
+            for meter_id, register, measured_us, value, frame_id in rows
+        ]
+        keyed.sort(key=_KEY)
         return await self._in(self._write, lambda: self._append(keyed, cursor))
 
     def _append(
@@ -191,7 +198,12 @@ class EmbeddedReadings:
         try:
             writer.execute("BEGIN IMMEDIATE")
             before = writer.total_changes
-            writer.executemany(_INSERT, rows)
+            # Many rows in one statement: the interpreter is let go once, not for each of them.
+            whole = len(rows) - len(rows) % ROWS_TOGETHER
+            for at in range(0, whole, ROWS_TOGETHER):
+                together = chain.from_iterable(rows[at : at + ROWS_TOGETHER])
+                writer.execute(_INSERT_TOGETHER, tuple(together))
+            writer.executemany(_INSERT, rows[whole:])
             new = writer.total_changes - before
             if cursor is not None:
                 writer.execute("UPDATE consumed SET position = max(position, ?)", (cursor,))

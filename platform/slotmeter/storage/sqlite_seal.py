@@ -123,6 +123,11 @@ class Chain:
         self._group = GroupSeal(chain_head(self._connection))
         self.at_us = _now_us()
 
+    @property
+    def layout(self) -> Layout:
+        """What is sealed."""
+        return self._seals.layout
+
     def unit(self) -> UnitSeal:
         """Return what collects the seals of one unit."""
         return UnitSeal(self._seals)

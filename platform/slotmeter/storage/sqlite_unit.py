@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from slotmeter.errors import ConfigError, Conflict, Unavailable
 from slotmeter.ports import (
+    BulkStep,
     Changes,
     From,
     Insert,
@@ -24,6 +25,7 @@ from slotmeter.ports import (
 )
 from slotmeter.storage.dialect import Statements
 from slotmeter.storage.seal.unit_seal import UnitSeal
+from slotmeter.storage.sqlite_bulk_steps import write_bulk
 from slotmeter.storage.sqlite_seal import Chain
 
 __all__ = ["connect", "make_reads", "meaning_of", "run_unit", "write_unit"]
@@ -198,6 +200,7 @@ def write_unit(
     steps: Sequence[Step],
     new_id: NewId,
     chain: Chain,
+    bulk: Sequence[BulkStep] = (),
 ) -> None:
     """Write what a unit decided, and its entry of the audit.
 
@@ -208,6 +211,8 @@ def write_unit(
     """
     try:
         seal = chain.unit()
+        if bulk:
+            write_bulk(connection, statements, chain.layout, bulk)
         _write(connection, statements, steps, seal)
         entry = seal.entry(new_id, chain.at_us, chain.seq)
         if entry is not None:
@@ -236,11 +241,11 @@ def run_unit(
         Conflict: ``changed_meanwhile`` from a guard or a unique key.
     """
     changes = decide(make_reads(connection, statements, reads), new_id)
-    if not changes.steps:
+    if not changes.steps and not changes.bulk:
         return changes.result
     connection.execute("SAVEPOINT unit")
     try:
-        write_unit(connection, statements, changes.steps, new_id, chain)
+        write_unit(connection, statements, changes.steps, new_id, chain, changes.bulk)
     except BaseException:
         _undo(connection)
         raise

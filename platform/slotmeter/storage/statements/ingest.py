@@ -54,10 +54,8 @@ _TOKEN = (
     )
 )
 
-READS: dict[str, Select[Any]] = {
-    # The log itself belongs to nobody: a frame may come from a device that is not registered.
-    "ingest_cursor": select(_cursor.c.position).where(_cursor.c.name == bindparam("name")),
-    "ingest_frames": select(
+_LOGGED = (
+    select(
         _frame.c.id,
         _frame.c.medium,
         _frame.c.address,
@@ -81,15 +79,25 @@ READS: dict[str, Select[Any]] = {
     )
     .outerjoin(_meter, _meter.c.id == _device.c.meter_id)
     .outerjoin(_utility, _utility.c.id == _device.c.utility_id)
-    .where(_frame.c.id > bindparam("after"))
+)
+
+READS: dict[str, Select[Any]] = {
+    # The log itself belongs to nobody: a frame may come from a device that is not registered.
+    "ingest_cursor": select(_cursor.c.position).where(_cursor.c.name == bindparam("name")),
+    "ingest_frames": _LOGGED.where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
+    "ingest_frame": _LOGGED.where(_frame.c.id == bindparam("id")),
     "ingest_drivers": select(_device.c.driver, func.count().label("devices"))
     .group_by(_device.c.driver)
     .order_by(_device.c.driver),
     "ingest_registered": select(_device.c.id).where(
         _device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")
     ),
+    "ingest_devices": select(_device.c.id, _device.c.medium, _device.c.address)
+    .where(_device.c.id > bindparam("after"))
+    .order_by(_device.c.id)
+    .limit(bindparam("limit")),
     "ingest_log_ages": select(_frame.c.id, _frame.c.received_us)
     .where(_frame.c.id > bindparam("after"), _frame.c.id <= bindparam("through"))
     .order_by(_frame.c.id)
@@ -116,6 +124,10 @@ READS: dict[str, Select[Any]] = {
         _command.c.lease_us,
         _command.c.sent_us,
         _command.c.acknowledged_us,
+        _command.c.value,
+        _command.c.text,
+        _command.c.expected_us,
+        _command.c.cell,
     )
     .where(
         _command.c.utility_id == bindparam("utility_id"),

@@ -1,0 +1,80 @@
+"""What a logged frame says, by its device's driver, whatever a driver may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slotmeter.devices.drivers import Driver
+from slotmeter.devices.frames import Report
+from slotmeter.errors import FrameError
+from slotmeter.ports import ReadingRow, Row
+from slotmeter.services.device_effects import SERIAL_MISMATCH, check_report
+from slotmeter.services.report_unit import credible_readings
+from slotmeter.units import epoch_us
+
+__all__ = ["decode", "decode_bytes", "reading_rows"]
+
+
+def decode_bytes(driver: Driver, path: str, payload: bytes) -> Report:
+    """Read a frame with a driver.
+
+    Raises:
+        FrameError: ``driver_failed``, or what the driver says.
+    """
+    try:
+        return driver.decode(path, payload)
+    except FrameError:
+        raise
+    except Exception as error:
+        # The border to a third party's code, which may fail in any way on bytes it did not expect.
+        raise FrameError(
+            "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
+        ) from error
+
+
+def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
+    """Read a logged frame with its device's driver.
+
+    Args:
+        row: as ``ingest_frames`` gives it.
+        drivers: by key.
+
+    Raises:
+        FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``,
+            ``serial_mismatch``, what :func:`check_report` refuses, or what the driver says.
+    """
+    if row["device_id"] is None:
+        raise FrameError("device_unknown", "no device with this address is registered")
+    driver = drivers.get(row["driver"])
+    if driver is None:
+        raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
+    report = decode_bytes(driver, row["path"], row["payload"])
+    try:
+        check_report(report)
+    except FrameError:
+        raise
+    except Exception as error:  # what the driver gave is no report
+        raise FrameError(
+            "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
+        ) from error
+    if report.serial is not None and report.serial != row["meter_number"]:
+        raise FrameError(
+            SERIAL_MISMATCH,
+            f"the meter says that it is {report.serial}, and its address is registered for "
+            f"{row['meter_number']}",
+        )
+    return report
+
+
+def reading_rows(row: Row, report: Report) -> list[ReadingRow]:
+    """Return what the readings store keeps of a report."""
+    return [
+        ReadingRow(
+            row["meter_id"],
+            reading.register,
+            epoch_us(reading.measured_at),
+            reading.value,
+            row["id"],
+        )
+        for reading in credible_readings(report, row["commodity"])
+    ]

@@ -1,0 +1,88 @@
+"""The end of the frame log in memory: frames that consumers need not read again.
+
+The log is the truth. What is not here is read there, and what is here was committed there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from slotmeter.ports import ReadingRow
+
+__all__ = ["TAIL_FRAMES_MAX", "TAIL_PAYLOAD_BYTES_MAX", "FrameTail", "Logged"]
+
+TAIL_FRAMES_MAX: Final = 50_000
+"""More frames than this are read from the log, the oldest first."""
+
+TAIL_PAYLOAD_BYTES_MAX: Final = 512
+"""Longer payloads are read from the log, so that the tail takes 25 MiB of them at most."""
+
+
+class Logged(NamedTuple):
+    """A frame of the log."""
+
+    id: int
+    medium: str
+    address: str
+    path: str
+    payload: bytes
+    received_us: int
+
+
+class FrameTail:
+    """Shared by what writes the log and its two consumers, all on one event loop."""
+
+    def __init__(self) -> None:
+        """Start empty: after a start everything is read from the log."""
+        self._frames: dict[int, Logged] = {}
+        self._readings: dict[int, Sequence[ReadingRow]] = {}
+        self._taken = asyncio.Event()
+        self.taken_through = 0
+        """The newest frame that the consumer of devices is done with."""
+
+    def logged(self, frames: Sequence[Logged]) -> None:
+        """Keep frames that were committed."""
+        kept = self._frames
+        for frame in frames:
+            if len(frame.payload) <= TAIL_PAYLOAD_BYTES_MAX:
+                kept[frame.id] = frame
+        _trim(kept)
+
+    def frame(self, frame_id: int) -> Logged | None:
+        """Return a frame, if it is here."""
+        return self._frames.get(frame_id)
+
+    def took(self, through: int, readings: Sequence[tuple[int, Sequence[ReadingRow]]]) -> None:
+        """Note what the consumer of devices is done with, and what it read out of frames."""
+        for frame_id, rows in readings:
+            self._frames.pop(frame_id, None)
+            self._readings[frame_id] = rows
+        _trim(self._readings)
+        self.taken_through = max(self.taken_through, through)
+        self._taken.set()
+
+    def readings(self, frame_id: int) -> Sequence[ReadingRow] | None:
+        """Return what was read out of a frame, if it is known here."""
+        return self._readings.get(frame_id)
+
+    def stored(self, frame_ids: Sequence[int]) -> None:
+        """Forget readings that are stored."""
+        for frame_id in frame_ids:
+            self._readings.pop(frame_id, None)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until the consumer of devices has done more, at most so long; say whether it has."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._taken.wait()
+        except TimeoutError:
+            return False
+        self._taken.clear()
+        return True
+
+
+def _trim(kept: dict[int, object] | dict[int, Logged] | dict[int, Sequence[ReadingRow]]) -> None:
+    while len(kept) > TAIL_FRAMES_MAX:
+        del kept[next(iter(kept))]
