@@ -22,14 +22,15 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
-    "platform": "slotmeter",
-    "drivers": "slotmeter_drivers",
-    "nbiot": "slotmeter_nbiot",
-    "lorawan": "slotmeter_lorawan",
-    "plc": "slotmeter_plc",
-    "dashboards": "slotmeter_dashboards",
-    "rules": "slotmeter_rules",
+    "platform": ("slotmeter",),
+    "drivers": ("slotmeter_drivers",),
+    "nbiot": ("slotmeter_nbiot", "slotmeter_ip"),  # two media on IP networks: ADR 017
+    "lorawan": ("slotmeter_lorawan",),
+    "plc": ("slotmeter_plc",),
+    "dashboards": ("slotmeter_dashboards",),
+    "rules": ("slotmeter_rules",),
 }
+EACH_PACKAGE = [(root, package) for root, packages in PACKAGES.items() for package in packages]
 OTHER_FOLDERS = {"tests", "benchmarks", "docs", ".ci"}
 FUNCTION_LINES_MAX = 60
 MODULE_LINES_MAX = 500
@@ -83,7 +84,7 @@ def python_files(*folders: str) -> list[str]:
 
 
 def product_files() -> list[str]:
-    return python_files(*(f"{root}/{package}/" for root, package in PACKAGES.items()))
+    return python_files(*(f"{root}/{package}/" for root, package in EACH_PACKAGE))
 
 
 def sized_files() -> list[str]:
@@ -136,13 +137,15 @@ def project() -> dict[str, Any]:
 # --- the layout ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("root", "package"), PACKAGES.items(), ids=PACKAGES)
-def test_a_source_root_holds_its_package_and_at_most_a_readme(root: str, package: str) -> None:
+@pytest.mark.parametrize(("root", "packages"), PACKAGES.items(), ids=PACKAGES)
+def test_a_source_root_holds_its_packages_and_at_most_a_readme(
+    root: str, packages: tuple[str, ...]
+) -> None:
     directly_inside = {
         path.split("/")[1] for path in tracked_files() if path.startswith(f"{root}/")
     }
 
-    assert directly_inside - {"README.md"} == {package}
+    assert directly_inside - {"README.md"} == set(packages)
 
 
 def test_the_top_folders_are_the_seven_roots_and_four_more() -> None:
@@ -155,7 +158,7 @@ def test_no_python_file_lies_loose_at_the_top() -> None:
     expect_none([path for path in python_files() if "/" not in path])
 
 
-@pytest.mark.parametrize(("root", "package"), PACKAGES.items(), ids=PACKAGES)
+@pytest.mark.parametrize(("root", "package"), EACH_PACKAGE)
 def test_a_package_tells_type_checkers_that_it_is_typed(root: str, package: str) -> None:
     assert f"{root}/{package}/py.typed" in tracked_files()
 

@@ -9,7 +9,9 @@ import aiocoap  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from slotmeter.ports import Medium
+from slotmeter.testing.device_caller import DeviceCaller
 from slotmeter.testing.medium_contract import (
+    DEVICE_KEYS,
     Answer,
     DeviceProbe,
     check_acknowledges_only_what_is_logged,
@@ -41,7 +43,20 @@ class CoapProbe:
         return Answer(bool(response.code == aiocoap.CHANGED), bytes(response.payload))
 
 
-PROBES: dict[str, DeviceProbe] = {"nbiot": CoapProbe()}
+class HttpProbe:
+    """A meter that posts once over HTTP and signs what it posts."""
+
+    options: Mapping[str, object] = {}
+
+    async def send(self, address: str, device: str, payload: bytes) -> Answer:
+        async with DeviceCaller(address, device, DEVICE_KEYS[device]) as caller:
+            answer = await caller.call(
+                "POST", "frames", payload, content_type="application/octet-stream"
+            )
+        return Answer(answer.status == 200, answer.body if answer.status == 200 else b"")
+
+
+PROBES: dict[str, DeviceProbe] = {"nbiot": CoapProbe(), "ip": HttpProbe()}
 MEDIA: list[Medium] = [point.load() for point in entry_points(group="slotmeter.media")]
 each_medium = pytest.mark.parametrize("medium", MEDIA, ids=lambda medium: str(medium.key))
 

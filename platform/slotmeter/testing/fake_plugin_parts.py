@@ -19,7 +19,7 @@ from slotmeter.ports import (
     RouteRequest,
 )
 from slotmeter.services.plugin_records import check_counter, check_page, index_value, stored
-from slotmeter.services.plugin_routes import EntryRoutes, Matched
+from slotmeter.services.plugin_routes import EntryRoutes, Matched, RouteTable
 from slotmeter.testing.clocks import FakeClock
 
 __all__ = ["FakeDeviceKeys", "FakeRecords", "FakeRoutes"]
@@ -101,7 +101,7 @@ class FakeRecords:
 
 
 class FakeDeviceKeys:
-    """Keys of devices that a test gave."""
+    """Keys of devices that a test gave; of all entries alike."""
 
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {}
@@ -112,6 +112,14 @@ class FakeDeviceKeys:
         made = await self.sign(device, message)
         return made is not None and hmac.compare_digest(made, mac)
 
+    def of(self, entry_key: str) -> FakeDeviceKeys:
+        """Return the keys of an entry's devices: itself."""
+        return self
+
+    async def knows(self, device: str, key: bytes) -> bool:
+        """Say whether this is the key of a device."""
+        return self.keys.get(device) == key
+
     async def sign(self, device: str, message: bytes) -> bytes | None:
         """Sign for a device."""
         if self.error is not None:
@@ -121,10 +129,15 @@ class FakeDeviceKeys:
 
 
 class FakeRoutes:
-    """Routes that a test calls without HTTP; who calls is taken on trust."""
+    """Routes that a test calls without HTTP; who calls is taken on trust.
 
-    def __init__(self) -> None:
-        self._routes = EntryRoutes("fake")
+    Attributes:
+        table: what ``fake_http.serving`` serves.
+    """
+
+    def __init__(self, entry_key: str = "fake") -> None:
+        self.table = RouteTable()
+        self._routes: EntryRoutes = self.table.open(entry_key)
 
     @property
     def prefix(self) -> str:

@@ -8,17 +8,19 @@ check sets the medium up with :class:`slotmeter.testing.fakes.FakePluginContext`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from slotmeter.devices.drivers import valid_key
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Medium, MediumSetup
+from slotmeter.testing.fake_http import serving
 from slotmeter.testing.fakes import FakePluginContext
 
 __all__ = [
+    "DEVICE_KEYS",
     "Answer",
     "DeviceProbe",
     "check_acknowledges_only_what_is_logged",
@@ -30,6 +32,12 @@ __all__ = [
 ]
 
 CHECK_TIMEOUT_S: Final = 30
+
+DEVICE_KEYS: Final[Mapping[str, bytes]] = {
+    "dev-1": b"key of the first device, for tests",
+    "dev-2": b"key of the other device, for tests",
+}
+"""The devices of the checks, with the keys that they prove themselves with where they must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +59,26 @@ class DeviceProbe(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A medium that is set up, and where devices reach it."""
+
+    setup: MediumSetup
+    addresses: Sequence[str]
+
+
 @asynccontextmanager
 async def _running(
     medium: Medium, probe: DeviceProbe, fake: FakePluginContext
-) -> AsyncIterator[MediumSetup]:
-    async with asyncio.timeout(CHECK_TIMEOUT_S):
+) -> AsyncIterator[_Running]:
+    fake.device_keys.keys.update(DEVICE_KEYS)
+    async with asyncio.timeout(CHECK_TIMEOUT_S), AsyncExitStack() as stack:
+        stack.push_async_callback(fake.tasks.stop)
         setup = await medium.setup(fake.context, probe.options)
-        try:
-            yield setup
-        finally:
-            await setup.stop()
-            await fake.tasks.stop()
+        stack.push_async_callback(setup.stop)
+        # A medium that answers HTTP does so through the platform's server.
+        served = [await stack.enter_async_context(serving(fake))] if fake.routes.all else []
+        yield _Running(setup, [*served, *setup.addresses])
 
 
 def check_key(medium: Medium) -> None:
@@ -86,9 +103,9 @@ async def check_starts_and_stops(medium: Medium, probe: DeviceProbe) -> None:
     """It says where it listens, stops twice without harm, leaves no task, and starts again."""
     for _ in range(2):
         fake = FakePluginContext()
-        async with _running(medium, probe, fake) as setup:
-            assert setup.addresses, f"{medium.key}: does not say where it listens"
-            await setup.stop()
+        async with _running(medium, probe, fake) as running:
+            assert running.setup.addresses, f"{medium.key}: does not say where it listens"
+            await running.setup.stop()
         assert not fake.tasks.running, f"{medium.key}: left a task running"
 
 
@@ -96,8 +113,8 @@ async def check_answers_after_logging(medium: Medium, probe: DeviceProbe) -> Non
     """While the frame log has not taken a frame, its device has no acknowledgement."""
     fake = FakePluginContext()
     fake.frames.held.clear()
-    async with _running(medium, probe, fake) as setup:
-        sending = asyncio.create_task(probe.send(setup.addresses[0], "dev-1", b"\x01"))
+    async with _running(medium, probe, fake) as running:
+        sending = asyncio.create_task(probe.send(running.addresses[0], "dev-1", b"\x01"))
         done, _ = await asyncio.wait({sending}, timeout=0.5)
         assert not done, f"{medium.key}: answered before the frame was logged"
         fake.frames.held.set()
@@ -111,10 +128,10 @@ async def check_acknowledges_only_what_is_logged(medium: Medium, probe: DevicePr
     """When the frame log fails, the device is told to send again; afterwards all is well."""
     fake = FakePluginContext()
     fake.frames.error = Unavailable("database_unavailable", "the disk is full")
-    async with _running(medium, probe, fake) as setup:
-        refused = await probe.send(setup.addresses[0], "dev-1", b"\x01")
+    async with _running(medium, probe, fake) as running:
+        refused = await probe.send(running.addresses[0], "dev-1", b"\x01")
         fake.frames.error = None
-        taken = await probe.send(setup.addresses[0], "dev-1", b"\x01")
+        taken = await probe.send(running.addresses[0], "dev-1", b"\x01")
     assert not refused.acknowledged, f"{medium.key}: acknowledged a frame that was not logged"
     assert taken.acknowledged, f"{medium.key}: did not recover"
 
@@ -123,8 +140,8 @@ async def check_hands_out_commands(medium: Medium, probe: DeviceProbe) -> None:
     """What is due for a device reaches that device and no other."""
     fake = FakePluginContext()
     fake.commands.put("dev-1", b"\x81\x01")
-    async with _running(medium, probe, fake) as setup:
-        other = await probe.send(setup.addresses[0], "dev-2", b"\x01")
-        own = await probe.send(setup.addresses[0], "dev-1", b"\x01")
+    async with _running(medium, probe, fake) as running:
+        other = await probe.send(running.addresses[0], "dev-2", b"\x01")
+        own = await probe.send(running.addresses[0], "dev-1", b"\x01")
     assert other.commands == b"", f"{medium.key}: gave a command to the wrong device"
     assert own.commands == b"\x81\x01", f"{medium.key}: did not give the command"
