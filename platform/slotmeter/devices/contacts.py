@@ -16,6 +16,7 @@ __all__ = [
     "FIRST_INTERVAL_US",
     "LEARNED_AFTER",
     "SESSION_US",
+    "SHORT_INTERVAL_US",
     "SILENCE_INTERVALS",
     "SILENCE_US_MIN",
     "UNLEARNED_SILENCE_US",
@@ -46,7 +47,9 @@ SILENCE_US_MIN: Final = 15 * MINUTE_US
 UNLEARNED_SILENCE_US: Final = 26 * HOUR_US
 """Silence of a device whose interval is not believed yet: a day and its jitter."""
 
-_IS_SHORT_INTERVAL_US: Final = 4 * SESSION_US
+SHORT_INTERVAL_US: Final = 4 * SESSION_US
+"""A device that reports more often than this has no sessions: each of its frames is a contact."""
+
 _GROWTH_MAX: Final = 8
 
 
@@ -131,7 +134,7 @@ def _is_same_session(interval_us: int | None, gap_us: int) -> bool:
     """
     if gap_us >= SESSION_US:
         return False
-    return interval_us is None or interval_us >= _IS_SHORT_INTERVAL_US
+    return interval_us is None or interval_us >= SHORT_INTERVAL_US
 
 
 def _learned(record: ContactRecord, gap_us: int) -> tuple[int, int]:

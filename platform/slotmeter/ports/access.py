@@ -22,6 +22,7 @@ class Right(StrEnum):
     COMMAND_CONFIRM = "command.confirm"
     EVENTS = "events"
     METERS_WRITE = "meters.write"
+    METERS_INSTALL = "meters.install"
     TARIFFS = "tariffs"
     TARIFF_DRAFT = "tariff.draft"
     TARIFF_APPROVE = "tariff.approve"
@@ -45,6 +46,8 @@ class Right(StrEnum):
     KEYS = "keys"
     KEYS_LOAD = "keys.load"
     KEYS_WRITE = "keys.write"
+    INTEGRATIONS = "integrations"
+    INTEGRATIONS_WRITE = "integrations.write"
 
 
 @dataclass(frozen=True, slots=True)

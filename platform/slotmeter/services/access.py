@@ -61,7 +61,9 @@ _LOOK = frozenset(
         Right.DEBTS,
     }
 )
-_OPERATOR = _LOOK | {Right.COMMAND_SEND, Right.TOKENS_ALL}
+_OPERATOR = (
+    _LOOK | {Right.COMMAND_SEND, Right.TOKENS_ALL, Right.INTEGRATIONS} | {Right.METERS_INSTALL}
+)
 _OFFICE = frozenset(
     {
         Right.TARIFF_DRAFT,
@@ -90,6 +92,7 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
     {
         "vendor": _VENDOR,
         "operator": _OPERATOR,
+        "installer": frozenset({Right.METERS, Right.METERS_INSTALL}),
         "office": _LOOK | _OFFICE,
         "supervisor": _OPERATOR
         | _OFFICE
@@ -97,7 +100,7 @@ ROLES: Mapping[str, frozenset[Right]] = MappingProxyType(
         | {Right.COMMAND_CONFIRM, Right.METERS_WRITE, Right.TARIFF_APPROVE}
         | {Right.KEYS_CHANGE, Right.TOKENS_MANAGE, Right.KEYS},
         "key_officer": frozenset({Right.KEYS, Right.KEYS_LOAD, Right.KEYS_WRITE, Right.METERS}),
-        "auditor": _LOOK | {Right.LEDGER, Right.TOKENS_ALL, Right.KEYS},
+        "auditor": _LOOK | {Right.LEDGER, Right.TOKENS_ALL, Right.KEYS, Right.INTEGRATIONS},
         "viewer": _LOOK,
         "admin": frozenset(Right),
     }

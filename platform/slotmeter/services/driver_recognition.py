@@ -16,7 +16,7 @@ from slotmeter.devices.frames import Reading, Report
 from slotmeter.errors import FrameError
 from slotmeter.services.device_effects import check_report
 from slotmeter.services.report_unit import credible_readings
-from slotmeter.units import Commodity
+from slotmeter.units import Commodity, instant
 
 __all__ = [
     "SCAN_CHARACTERS_MAX",
@@ -86,7 +86,7 @@ def _names_something(piece: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A frame of an address that nobody registered."""
+    """A frame of an address that nobody registered; ``entry_id`` is of the entry it came by."""
 
     frame_id: int
     medium: str
@@ -94,6 +94,7 @@ class Heard:
     path: str
     payload: bytes
     received_us: int
+    entry_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class Recognised:
         driver: that reads it.
         read: how many of the frames that were tried it reads.
         tried: how many were tried, the newest first.
-        is_alike: one of the frames came where one of its examples does, and is as long.
+        is_alike: its driver claims the frames; or one of them came where one of its examples does,
+            and is as long.
         serial: the number that the device gives as its own, if it gives one.
         readings: values of the newest frame that it reads.
     """
@@ -122,10 +124,13 @@ class Recognised:
         return (self.serial is not None, self.read, self.is_alike, len(self.readings))
 
 
-def read_by(driver: Driver, path: str, payload: bytes) -> Report | None:
-    """Return what a driver reads in a frame, or None when it cannot."""
+def read_by(driver: Driver, frame: Heard) -> Report | None:
+    """Return what a driver reads in a frame, or None when it is none of its own."""
     try:
-        return check_report(driver.decode(path, payload))
+        if driver.claims is not None and not driver.claims(frame.path, frame.payload):
+            return None
+        received_at = instant(frame.received_us)
+        return check_report(driver.read(frame.path, frame.payload, received_at))
     except FrameError:
         return None
     except Exception:  # noqa: BLE001  the border to a third party's code: it may fail in any way
@@ -163,15 +168,13 @@ def best_drivers(found: Sequence[Recognised]) -> list[Recognised]:
 def _may_be(driver: Driver, medium: str, commodity: Commodity | None) -> bool:
     if commodity is not None and commodity not in driver.commodities:
         return False
-    return driver.medium == medium
+    return driver.carried_by(medium)
 
 
 def _try(driver: Driver, frames: Sequence[Heard], commodity: Commodity | None) -> Recognised | None:
     """Read frames with one driver; None when it reads none, or they disagree who speaks."""
     reports = [
-        (frame, report)
-        for frame in frames
-        if (report := read_by(driver, frame.path, frame.payload)) is not None
+        (frame, report) for frame in frames if (report := read_by(driver, frame)) is not None
     ]
     if not reports:
         return None
@@ -189,7 +192,8 @@ def _try(driver: Driver, frames: Sequence[Heard], commodity: Commodity | None) -
         driver=driver,
         read=len(reports),
         tried=len(frames),
-        is_alike=any((frame.path, len(frame.payload)) in shapes for frame, _ in reports),
+        is_alike=driver.claims is not None
+        or any((frame.path, len(frame.payload)) in shapes for frame, _ in reports),
         serial=next(iter(serials), None),
         readings=readings,
     )
