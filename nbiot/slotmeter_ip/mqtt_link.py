@@ -271,6 +271,7 @@ class MqttLink:
                 client, topic, payload, lease_s=handed.lease_s
             ):
                 await commands.report(device, handed.command_ids, Fate.LOST)
+                self._context.metrics.count("given_back")
                 return
         except Unavailable:
             return  # the lease brings it back

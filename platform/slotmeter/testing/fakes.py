@@ -136,6 +136,10 @@ class FakeTasks:
         self.running.add(task)
         task.add_done_callback(self.running.discard)
 
+    def vital(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do what ``start`` does; a test looks at what became of it."""
+        self.start(name, work)
+
     async def stop(self) -> None:
         """End everything."""
         tasks = list(self.running)
@@ -149,10 +153,19 @@ class FakeMetrics:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self._counted = asyncio.Event()
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter."""
         self.counts[name] += amount
+        self._counted.set()
+
+    async def wait_for(self, name: str, count: int = 1, *, timeout_s: int = 10) -> None:
+        """Return as soon as a counter is at ``count``."""
+        async with asyncio.timeout(timeout_s):
+            while self.counts[name] < count:
+                self._counted.clear()
+                await self._counted.wait()
 
 
 @dataclass(slots=True)
