@@ -271,6 +271,11 @@ class EntryConfig(BaseModel):
         pattern=r"^[a-z_][a-z0-9_]*$",
         description="Key of an installed medium, such as `nbiot`.",
     )
+    key: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9_-]{0,31})?$",
+        description="Names the entry in paths and records; that of its medium if left out.",
+    )
     title: str = Field(default="", max_length=100, description="A name for logs.")
 
     @property

@@ -43,6 +43,9 @@ REACHED = (
             "debt_reports",
             "debt_terms",
             "debts",
+            "device_health",
+            "entries",
+            "entry_rows",
             "commission",
             "float_accounts",
             "free_units",
@@ -101,6 +104,7 @@ RAISED_THROUGH = {
     *("holiday_calendar_ends", "warnings_not_accepted"),
     *("bad_kind", "no_price_in_force"),
     "database_connections",
+    "secret_unreadable",
 }
 """Codes that these modules hand on from elsewhere, or take as an argument."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slotmeter.services.audit_trace import AuditTrace
     from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.command_requests import CommandRequests
+    from slotmeter.services.entries import EntryDesk
     from slotmeter.services.key_desk import KeyDesk
     from slotmeter.services.office import Office
     from slotmeter.services.queries import Queries
@@ -41,6 +42,7 @@ class Services:
 
     Args:
         media: answers for the routes of plugins; None where no medium runs.
+        entries: changes config entries; None where there are none.
         not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
     """
 
@@ -60,6 +62,7 @@ class Services:
     metrics: MetricsBoard
     limits: LimitsConfig
     media: MediaDoor | None = None
+    entries: EntryDesk | None = None
     not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
 
 

@@ -55,6 +55,7 @@ COMMANDS = {
     "training": "training",
     "user": "user",
     "import": "importing",
+    "commission": "commission",
     "serve": "serve",
     "sell": "sell",
     "receipt": "receipt",
@@ -67,6 +68,8 @@ COMMANDS = {
     "restore": "backup",
     "doctor": "doctor",
     "conformance": "conformance",
+    "integration": "integration",
+    "entry": "entry",
     "find": "find",
     "generate": "generate",
 }

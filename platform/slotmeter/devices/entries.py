@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Final
 
 __all__ = [
+    "DRAW_MAX",
     "ENTRY_KEY_CHARACTERS_MAX",
     "PAUSE_MS_FIRST",
     "PAUSE_MS_MAX",

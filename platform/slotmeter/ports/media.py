@@ -88,8 +88,25 @@ class Commands(Protocol):
         """
         ...
 
-    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
-        """Do what :meth:`take` does, and say which commands went and for how long."""
+    async def hand_out(self, address: str, *, limit: int = 1, cell: str = "") -> HandOut | None:
+        """Do what :meth:`take` does, and say which commands went and for how long.
+
+        Args:
+            address: of the device.
+            limit: so many commands its meters take in one message.
+            cell: the radio cell, gateway or concentrator that reaches the device now.
+        """
+        ...
+
+    def limit_cells(self, *, per_minute: int, burst: int) -> None:
+        """Bound how many commands go through each cell, gateway or concentrator of this medium.
+
+        Beyond it nothing is handed out there for a while. Giving supply back is never held up.
+
+        Args:
+            per_minute: commands in a minute on the average, at least 1.
+            burst: commands at once after a pause, at least 1.
+        """
         ...
 
     async def report(self, address: str, command_ids: Sequence[int], fate: Fate) -> int:
@@ -120,6 +137,14 @@ class Tasks(Protocol):
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run work until it ends or the entry is unloaded."""
+        ...
+
+    def vital(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run work without which the entry is nothing, such as its one connection.
+
+        When it ends or fails, the entry is unloaded and set up anew after a pause; a
+        ``ConfigError`` lets it fail until somebody changes it.
+        """
         ...
 
 

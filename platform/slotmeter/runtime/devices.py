@@ -7,16 +7,10 @@ from typing import TypedDict
 
 from slotmeter.api.media_routes import MediaDoor
 from slotmeter.api.metrics import MetricsBoard
-from slotmeter.config import EntryConfig, LimitsConfig
+from slotmeter.config import LimitsConfig
 from slotmeter.devices.drivers import Driver
-from slotmeter.ports import (
-    Clock,
-    EntryInfo,
-    Medium,
-    MediumSetup,
-    ReadingStore,
-    UnitOfWork,
-)
+from slotmeter.ports import Clock, Commands, ReadingStore, UnitOfWork
+from slotmeter.runtime.entries import EntrySide
 from slotmeter.runtime.plugins import load_rules
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
@@ -70,7 +64,6 @@ class DeviceSide:
         self._database = database
         self._clock = clock
         self._safe = vault.tokens
-        self._board = board
         self._metrics = metrics
         self._bus = bus
         self._tasks = tasks
@@ -79,8 +72,14 @@ class DeviceSide:
         self._frames = Frames(database, metrics=metrics, bus=bus)
         self.routes = RouteTable()
         self.device_keys = DeviceKeyRing(database, clock, vault.secrets)
-        self._contexts = PluginContexts(
-            database, clock, self._frames, self.routes, self.device_keys
+        self.entries = EntrySide(
+            database,
+            clock,
+            vault.secrets,
+            board=board,
+            metrics=metrics,
+            contexts=PluginContexts(database, clock, self._frames, self.routes, self.device_keys),
+            commands=self._queue,
         )
         shared = _Shared(drivers=self._drivers, metrics=metrics, bus=bus)
         self.requests = CommandRequests(database, clock, **shared)
@@ -113,14 +112,10 @@ class DeviceSide:
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)
 
-    async def add_medium(self, medium: Medium, entry: EntryConfig) -> MediumSetup:
-        """Let a medium listen.
-
-        Raises:
-            ConfigError: an option is unknown or cannot work.
-        """
+    def _queue(self, medium: str) -> Commands:
+        """Return the queue as the entries of one medium see it."""
         queue = CommandQueue(
-            medium.key,
+            medium,
             self._database,
             self._clock,
             safe=self._safe,
@@ -129,10 +124,4 @@ class DeviceSide:
             metrics=self._metrics,
             bus=self._bus,
         )
-        context = self._contexts.open(
-            EntryInfo(medium.key, entry.title, medium.key),
-            commands=PluginCommands(medium.key, queue, self._database, self._clock, self._bus),
-            tasks=self._tasks,
-            metrics=self._board.plugin(medium.key),
-        )
-        return await medium.setup(context, entry.options)
+        return PluginCommands(medium, queue, self._database, self._clock, self._bus)

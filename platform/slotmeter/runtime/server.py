@@ -24,7 +24,7 @@ from slotmeter.runtime.console import Console, cannot_listen, check_key_file, ch
 from slotmeter.runtime.data_lock import DataLock
 from slotmeter.runtime.devices import DeviceSide
 from slotmeter.runtime.nibbles import RandomNibbles
-from slotmeter.runtime.plugins import consoles, load_medium, missing_requirements
+from slotmeter.runtime.plugins import consoles, missing_requirements
 from slotmeter.runtime.replica_metrics import ReplicaMetrics
 from slotmeter.runtime.vault_tasks import keep_checkpoints, keep_vault, watched_keys
 from slotmeter.security.site_tables import open_vault
@@ -181,6 +181,7 @@ class Runtime:
             metrics=board,
             limits=self.config.limits,
             media=devices.door(access, self.config.limits),
+            entries=devices.entries.desk,
             not_ready=lambda: [*self._not_ready, *_broken(database), *_displaced(sole)],
         )
         _show_gauges(board, database, feed, replica)
@@ -195,7 +196,7 @@ class Runtime:
             watch = watched_keys(KeyWatch(database, self.clock, bus), board)
             self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
             keep_checkpoints(self.config, tasks, database, vault, self.clock, board)
-            await self._start_devices(devices)
+            await self._start_devices(devices, tasks)
         await self._start_consoles(await self._listen(services))
 
     def _selling(
@@ -245,14 +246,16 @@ class Runtime:
         if self.config.debts.nightly_interest:
             tasks.keep("interest", InterestNights(database, self.clock, metrics).run)
 
-    async def _start_devices(self, devices: DeviceSide) -> None:
+    async def _start_devices(self, devices: DeviceSide, tasks: TaskOwner) -> None:
         await devices.check()
         devices.start()
-        for entry in self.config.entries:
-            running = await devices.add_medium(load_medium(entry.medium), entry)
-            self._stack.push_async_callback(running.stop)
-            what = entry.title or entry.medium
-            self.listeners += [Listener(what, address) for address in running.addresses]
+        entries = devices.entries
+        self._stack.push_async_callback(entries.supervisor.stop)
+        for entry in await entries.start(self.config.entries, self.config.data.folder):
+            status = entries.supervisor.status(entry.id)
+            what = entry.title or entry.key
+            self.listeners += [Listener(what, each) for each in status.addresses] if status else []
+        tasks.keep("entries", lambda: entries.supervisor.follow(entries.desk.wanted))
 
     async def _open_readings(self) -> EmbeddedReadings:
         readings = await EmbeddedReadings.open(self.config.data.folder / READINGS_FILE)

@@ -156,6 +156,7 @@ class _Problem:
 
     reason: str
     final: bool
+    error: ConfigError | None = None
 
 
 class EntryKeeper:
@@ -177,6 +178,8 @@ class EntryKeeper:
         self._changed = asyncio.Event()
         self._changed.set()  # nothing was tried yet
         self._remains: Belongings | None = None
+        self.refusal: ConfigError | None = None
+        """Why it failed for good, as the medium said it, while it is failed."""
         self._ending = ""
         self._status = EntryStatus(since_us=self._now_us())
         self._noted = (EntryState.NOT_LOADED, "")
@@ -233,6 +236,7 @@ class EntryKeeper:
     async def _turn(self) -> None:
         """Bring the entry to what is wanted, and stay until that changes or it breaks."""
         self._changed.clear()
+        self.refusal = None
         if self._ending:  # it came between
             return
         entry = self._wanted
@@ -346,6 +350,7 @@ class EntryKeeper:
     async def _wait_out(self, problem: _Problem) -> None:
         """Stay failed until something else is wanted, or pause before the next try."""
         if problem.final:
+            self.refusal = problem.error
             await self._enter(EntryState.FAILED, problem.reason)
             await self._changed.wait()
             return
@@ -431,7 +436,8 @@ def _judged(error: BaseException, secrets: Mapping[str, str], what: str) -> _Pro
     if not isinstance(error, SlotmeterError | OSError | TimeoutError):
         trace = "".join(traceback.format_exception(error))
         _log.error("%s met an unexpected error:\n%s", what, _hidden(trace, secrets))
-    return _Problem(_hidden(_words_of(error), secrets), final=isinstance(error, ConfigError))
+    refusal = error if isinstance(error, ConfigError) else None
+    return _Problem(_hidden(_words_of(error), secrets), refusal is not None, refusal)
 
 
 def _words_of(error: BaseException) -> str:

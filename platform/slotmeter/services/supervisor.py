@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from slotmeter.devices.entries import Entry, EntryState, EntryStatus
-from slotmeter.errors import SlotmeterError
+from slotmeter.errors import ConfigError, SlotmeterError
 from slotmeter.services.belongings import mark_belongings
 from slotmeter.services.entry_keeper import EntryKeeper, EntryWorld
 
@@ -89,6 +89,11 @@ class Supervisor:
         """Return how an entry does, or None when it is not kept here."""
         keeper = self._keepers.get(entry_id)
         return None if keeper is None else keeper.status
+
+    def refusal(self, entry_id: int) -> ConfigError | None:
+        """Return why an entry cannot work as it is, as its medium said it."""
+        keeper = self._keepers.get(entry_id)
+        return None if keeper is None else keeper.refusal
 
     async def settled(self, entry_id: int, changed_us: int, within_s: float) -> EntryStatus | None:
         """Return how an entry does once its newest change was tried, or after a while.

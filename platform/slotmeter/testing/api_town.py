@@ -32,6 +32,8 @@ from slotmeter.services.bus import Bus
 from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.driver_packs import load_drivers
+from slotmeter.services.entries import EntryDesk
+from slotmeter.services.integrations import find_integrations
 from slotmeter.services.key_desk import KeyDesk
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
@@ -44,7 +46,7 @@ from slotmeter.storage.opening import AnyDatabase
 from slotmeter.storage.readings_embedded import EmbeddedReadings
 from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.databases import Behind, opened_in
-from slotmeter.testing.sample_safe import sample_safe, sample_wrapping
+from slotmeter.testing.sample_safe import sample_safe, sample_secret_box, sample_wrapping
 from slotmeter.testing.small_utility import KEY_ID, VENDING_KEY, SmallUtility, tariff_document
 from slotmeter.units import epoch_us
 
@@ -247,5 +249,6 @@ def _services(
         clock=clock,
         metrics=board,
         limits=limits,
+        entries=EntryDesk(database, clock, sample_secret_box(), find_integrations()),
         not_ready=lambda: reasons,
     )

@@ -75,6 +75,7 @@ class FakeCommands:
         self.reports: list[tuple[str, tuple[int, ...], Fate]] = []
         self.error: SlotmeterError | None = None
         self.lease_s = 60
+        self.cell_limit: tuple[int, int] | None = None
         self._due: defaultdict[str, deque[tuple[int, bytes]]] = defaultdict(deque)
         self._put: list[str] = []
         self._more = asyncio.Event()
@@ -91,7 +92,11 @@ class FakeCommands:
         handed = await self.hand_out(address, limit=limit)
         return None if handed is None else handed.payload
 
-    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+    def limit_cells(self, *, per_minute: int, burst: int) -> None:
+        """Note what the medium's cells carry."""
+        self.cell_limit = (per_minute, burst)
+
+    async def hand_out(self, address: str, *, limit: int = 1, cell: str = "") -> HandOut | None:
         """Return the oldest batch for an address, with its number."""
         self.asked.append(address)
         if self.error is not None:
