@@ -23,6 +23,7 @@ __all__ = [
     "UNKNOWN_PER_ADDRESS_AND_HOUR_MAX",
     "UNKNOWN_PER_HOUR_MAX",
     "FrameAdmission",
+    "FrameRow",
 ]
 
 KNOWN_PER_MINUTE_MAX: Final = 600
@@ -39,6 +40,10 @@ PAGE_DEVICES: Final = 10_000
 
 KNOWN_FOR_US: Final = MINUTE_US
 """A registered device is looked up again after this time, in microseconds."""
+
+
+FrameRow = tuple[str, str, str, bytes, int]
+"""A frame as it stands in the log, without its id: medium, address, path, payload, our clock."""
 
 
 @dataclass(slots=True)
@@ -79,33 +84,48 @@ class FrameAdmission:
         else:
             self._admit_known(known, now_us // MINUTE_US)
 
-    async def admit_many(self, frames: Sequence[tuple[str, str, int]]) -> dict[int, Unavailable]:
+    async def admit_many(self, frames: Sequence[FrameRow]) -> dict[int, Unavailable]:
         """Say which of many frames may not be logged, and why, by their place.
 
         Args:
-            frames: medium, address and our clock of each.
+            frames: as they will stand in the log.
         """
         known = self._known
-        stale = {
-            (medium, address): now_us
-            for medium, address, now_us in frames
-            if (found := known.get((medium, address))) is None
-            or abs(now_us - found.looked_up_us) >= KNOWN_FOR_US
-        }
+        others: list[int] = []
+        for at, (medium, address, _, _, now_us) in enumerate(frames):
+            found = known.get((medium, address))
+            if (
+                found is not None
+                and found.minute == now_us // MINUTE_US
+                and found.frames < KNOWN_PER_MINUTE_MAX
+                and abs(now_us - found.looked_up_us) < KNOWN_FOR_US
+            ):
+                found.frames += 1
+            else:
+                others.append(at)
+        return await self._admit_others(frames, others) if others else {}
+
+    async def _admit_others(
+        self, frames: Sequence[FrameRow], places: Sequence[int]
+    ) -> dict[int, Unavailable]:
+        known = self._known
+        stale: dict[tuple[str, str], int] = {}
+        for at in places:
+            medium, address, _, _, now_us = frames[at]
+            found = known.get((medium, address))
+            if found is None or abs(now_us - found.looked_up_us) >= KNOWN_FOR_US:
+                stale[medium, address] = now_us
         if stale:
             await self._look_up_many(stale)
         refused: dict[int, Unavailable] = {}
-        for at, (medium, address, now_us) in enumerate(frames):
+        for at in places:
+            medium, address, _, _, now_us = frames[at]
             found = known.get((medium, address))
-            minute = now_us // MINUTE_US
-            if found is not None and found.minute == minute and found.frames < KNOWN_PER_MINUTE_MAX:
-                found.frames += 1
-                continue
             try:
                 if found is None:
                     self._admit_unknown((medium, address), now_us // HOUR_US)
                 else:
-                    self._admit_known(found, minute)
+                    self._admit_known(found, now_us // MINUTE_US)
             except Unavailable as error:
                 refused[at] = error
         return refused

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slotmeter.devices.drivers import Driver
+from slotmeter.devices.drivers import UNTIMED, Driver
 from slotmeter.devices.frames import Report
 from slotmeter.errors import FrameError
 from slotmeter.ports import ReadingRow, Row
 from slotmeter.services.device_effects import SERIAL_MISMATCH, check_report
 from slotmeter.services.report_unit import credible_readings
-from slotmeter.units import epoch_us
+from slotmeter.units import epoch_us, instant
 
 __all__ = ["decode", "decode_bytes", "reading_rows"]
 
 
-def decode_bytes(driver: Driver, path: str, payload: bytes) -> Report:
-    """Read a frame with a driver.
+def decode_bytes(driver: Driver, path: str, payload: bytes, received_us: int) -> Report:
+    """Read a frame with a driver; one that tells no time is of the moment it was received.
 
     Raises:
         FrameError: ``driver_failed``, or what the driver says.
     """
     try:
-        return driver.decode(path, payload)
+        report = driver.decode(path, payload)
+        if report.measured_at == UNTIMED:
+            return driver.read(path, payload, instant(received_us))
+        return report
     except FrameError:
         raise
     except Exception as error:
@@ -48,7 +51,7 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
     driver = drivers.get(row["driver"])
     if driver is None:
         raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")
-    report = decode_bytes(driver, row["path"], row["payload"])
+    report = decode_bytes(driver, row["path"], row["payload"], row["received_us"])
     try:
         check_report(report)
     except FrameError:

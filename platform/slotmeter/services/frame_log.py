@@ -16,7 +16,7 @@ from slotmeter.devices.frames import PAYLOAD_BYTES_MAX, Frame
 from slotmeter.errors import Refused, SlotmeterError, Unavailable
 from slotmeter.ports import Changes, InsertMany, NewId, Rows, UnitOfWork
 from slotmeter.services.bus import Bus, FrameLogged
-from slotmeter.services.frame_admission import FrameAdmission
+from slotmeter.services.frame_admission import FrameAdmission, FrameRow
 from slotmeter.services.frame_tail import FrameTail, Logged
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.units import epoch_us
@@ -38,7 +38,7 @@ COLUMNS: Final = ("id", "medium", "address", "path", "payload", "received_us")
 class _Waiting:
     """Frames that were handed in together: their columns but the id, and who waits."""
 
-    rows: Sequence[tuple[str, str, str, bytes, int]]
+    rows: Sequence[FrameRow]
     future: asyncio.Future[list[int]]
 
 
@@ -84,29 +84,22 @@ class Frames:
         Raises:
             Unavailable: none was taken: there is no room, or the log cannot take them now.
         """
-        answers: list[int | SlotmeterError] = [0] * len(frames)
-        rows: list[tuple[str, str, str, bytes, int]] = []
-        places: list[int] = []
-        keys: list[tuple[str, str, int]] = []
-        for at, frame in enumerate(frames):
-            wrong = _wrong(frame)
-            if wrong is not None:
-                answers[at] = wrong
-                continue
-            received_us = epoch_us(frame.received_at)
-            places.append(at)
-            keys.append((frame.medium, frame.address, received_us))
-            rows.append((frame.medium, frame.address, frame.path, frame.payload, received_us))
-        refused = await self._admission.admit_many(keys)
-        if refused:
-            for number, error in refused.items():
-                answers[places[number]] = error
-            rows = [row for number, row in enumerate(rows) if number not in refused]
-            places = [at for number, at in enumerate(places) if number not in refused]
-        if rows:
-            for at, frame_id in zip(places, await self._enqueue(rows), strict=True):
-                answers[at] = frame_id
-        return answers
+        refused: dict[int, SlotmeterError] = {
+            at: wrong for at, frame in enumerate(frames) if (wrong := _wrong(frame)) is not None
+        }
+        rows = [
+            (frame.medium, frame.address, frame.path, frame.payload, epoch_us(frame.received_at))
+            for at, frame in enumerate(frames)
+            if at not in refused
+        ]
+        not_admitted = await self._admission.admit_many(rows)
+        if not (refused or not_admitted):
+            return [*await self._enqueue(rows)] if rows else []
+        places = [at for at in range(len(frames)) if at not in refused]
+        refused.update((places[number], error) for number, error in not_admitted.items())
+        rows = [row for number, row in enumerate(rows) if number not in not_admitted]
+        ids = iter(await self._enqueue(rows) if rows else ())
+        return [refused[at] if at in refused else next(ids) for at in range(len(frames))]
 
     async def warm(self, now_us: int) -> int:
         """Look up all registered devices, so that their first frames need not; say how many."""
@@ -119,7 +112,7 @@ class Frames:
 
     # --- the queue ------------------------------------------------------------------------------
 
-    async def _enqueue(self, rows: Sequence[tuple[str, str, str, bytes, int]]) -> list[int]:
+    async def _enqueue(self, rows: Sequence[FrameRow]) -> list[int]:
         if self._waiting and self._waiting + len(rows) > FRAMES_WAITING_MAX:
             self._metrics.frames_refused.inc(len(rows))
             raise Unavailable(
@@ -151,7 +144,7 @@ class Frames:
         rows = [row for waiting in together for row in waiting.rows]
 
         def decide(_rows: Rows, new_id: NewId) -> Changes[list[Logged]]:
-            logged = [Logged(new_id(), *row) for row in rows]
+            logged = [Logged._make((new_id(), *row)) for row in rows]
             return Changes(logged, bulk=[InsertMany("frame", COLUMNS, logged)])
 
         (result,) = await asyncio.gather(self._uow.run([], decide), return_exceptions=True)
@@ -174,11 +167,15 @@ class Frames:
 
 def _wrong(frame: Frame) -> Refused | None:
     """Say what makes a frame unfit for the log, if anything."""
+    if (
+        len(frame.payload) <= PAYLOAD_BYTES_MAX
+        and len(frame.address) <= ADDRESS_CHARACTERS_MAX
+        and len(frame.path) <= ADDRESS_CHARACTERS_MAX
+    ):
+        return None
     if len(frame.payload) > PAYLOAD_BYTES_MAX:
         return Refused(
             "payload_too_large",
             f"expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(frame.payload)}",
         )
-    if len(frame.address) > ADDRESS_CHARACTERS_MAX or len(frame.path) > ADDRESS_CHARACTERS_MAX:
-        return Refused("address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters")
-    return None
+    return Refused("address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from itertools import islice, takewhile
+from typing import Any, Final, NamedTuple
 
 from slotmeter.ports import ReadingRow
 
@@ -54,11 +55,22 @@ class FrameTail:
         """Return a frame, if it is here."""
         return self._frames.get(frame_id)
 
+    def waiting(self, limit: int) -> list[Logged]:
+        """Return the oldest frames that the consumer of devices is not done with."""
+        return list(islice(self._frames.values(), limit))
+
+    def read(self, limit: int, *, after: int, through: int | None) -> list[int]:
+        """Return the oldest frames whose readings wait to be stored."""
+        for frame_id in list(takewhile(lambda each: each <= after, self._readings)):
+            del self._readings[frame_id]
+        ids = islice(self._readings, limit)
+        return [each for each in ids if through is None or each <= through]
+
     def took(self, through: int, readings: Sequence[tuple[int, Sequence[ReadingRow]]]) -> None:
         """Note what the consumer of devices is done with, and what it read out of frames."""
-        for frame_id, rows in readings:
-            self._frames.pop(frame_id, None)
-            self._readings[frame_id] = rows
+        for frame_id in list(takewhile(lambda each: each <= through, self._frames)):
+            del self._frames[frame_id]
+        self._readings.update(readings)
         _trim(self._readings)
         self.taken_through = max(self.taken_through, through)
         self._taken.set()
@@ -83,6 +95,6 @@ class FrameTail:
         return True
 
 
-def _trim(kept: dict[int, object] | dict[int, Logged] | dict[int, Sequence[ReadingRow]]) -> None:
-    while len(kept) > TAIL_FRAMES_MAX:
-        del kept[next(iter(kept))]
+def _trim(kept: dict[int, Any]) -> None:
+    for frame_id in list(islice(kept, max(0, len(kept) - TAIL_FRAMES_MAX))):
+        del kept[frame_id]

@@ -189,10 +189,15 @@ class DeviceConsumer:
     async def _found(self) -> tuple[int, Sequence[Logged]]:
         """Return the position, and the frames after it."""
         after = From("cursor", "position")
-        reads = [
-            Read("ingest_cursor", {"name": CURSOR}, "cursor"),
-            Read("lane_log", {"after": after, "limit": LANE_FRAMES_MAX}, "frames"),
-        ]
+        cursor = Read("ingest_cursor", {"name": CURSOR}, "cursor")
+        waiting = self._tail.waiting(LANE_FRAMES_MAX)
+        if waiting and self._left_at is not None:
+            span: dict[str, SqlValue | From] = {"after": after, "through": waiting[-1].id}
+            rows = await self._uow.read([cursor, Read("lane_count", span, "count")])
+            is_all = rows["count"] and rows["count"][0]["frames"] == len(waiting)
+            if is_all and rows["cursor"][0]["position"] < waiting[0].id:
+                return rows["cursor"][0]["position"], waiting
+        reads = [cursor, Read("lane_log", {"after": after, "limit": LANE_FRAMES_MAX}, "frames")]
         rows = await self._uow.read(reads)
         if not rows["cursor"]:
             row: dict[str, SqlValue] = {"name": CURSOR, "position": 0, "at_us": self._now_us()}
@@ -205,8 +210,8 @@ class DeviceConsumer:
         missing = [frame_id for frame_id, frame in zip(ids, known, strict=True) if frame is None]
         if not missing:
             return position, [frame for frame in known if frame is not None]
-        span = {"after": missing[0] - 1, "through": missing[-1]}
-        read = (await self._uow.read([Read("lane_frames", span, "frames")]))["frames"]
+        between = {"after": missing[0] - 1, "through": missing[-1]}
+        read = (await self._uow.read([Read("lane_frames", between, "frames")]))["frames"]
         logged = {row["id"]: Logged(**row) for row in read}
         found = (frame or logged.get(frame_id) for frame_id, frame in zip(ids, known, strict=True))
         return position, [frame for frame in found if frame is not None]
@@ -239,7 +244,8 @@ class DeviceConsumer:
         if driver is None:
             return False
         try:
-            return plan.lane().take(frame, card, decode_bytes(driver, frame.path, frame.payload))
+            report = decode_bytes(driver, frame.path, frame.payload, frame.received_us)
+            return plan.lane().take(frame, card, report)
         except Exception:  # noqa: BLE001  a third party's report; its own unit says what is wrong
             return False
 
@@ -289,7 +295,7 @@ class DeviceConsumer:
             self._metrics.reports.labels("late").inc(late)
             self._tail.took(part.frames[-1].id, part.readings)
             return len(part.frames)
-        assert result is not None, "a frame with a unit of its own has a result"  # noqa: S101
+        assert result is not None, "a frame with a unit of its own has a result"  # noqa: S101  invariant
         self.cards.forget((part.medium, part.address))
         self._count(result.done)
         self._tail.took(part.id, [(part.id, result.readings)])

@@ -62,29 +62,7 @@ class DeviceMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register every counter."""
-        self.frames = Counter(
-            "slotmeter_frames", "Frames in the durable log.", ["medium"], registry=registry
-        )
-        self.frames_refused = Counter(
-            "slotmeter_frames_refused",
-            "Frames for which the log had no room; their devices send them again.",
-            registry=registry,
-        )
-        self.lane_retries = Counter(
-            "slotmeter_lane_retries",
-            "Runs of plain reports that were done again, since a device was not as remembered.",
-            registry=registry,
-        )
-        self.frames_unknown_dropped = Counter(
-            "slotmeter_frames_unknown_dropped",
-            "Frames of addresses that nobody registered, beyond the sample that is kept.",
-            registry=registry,
-        )
-        self.frames_too_many = Counter(
-            "slotmeter_frames_too_many",
-            "Frames of registered devices that sent too many within a minute.",
-            registry=registry,
-        )
+        self._count_frames(registry)
         self.quarantined = Counter(
             "slotmeter_quarantined", "Frames set aside, by cause.", ["code"], registry=registry
         )
@@ -129,6 +107,31 @@ class DeviceMetrics:
             "slotmeter_frames_waiting",
             "Frames that a consumer found waiting at its last look.",
             ["consumer"],
+            registry=registry,
+        )
+
+    def _count_frames(self, registry: CollectorRegistry) -> None:
+        self.frames = Counter(
+            "slotmeter_frames", "Frames in the durable log.", ["medium"], registry=registry
+        )
+        self.frames_refused = Counter(
+            "slotmeter_frames_refused",
+            "Frames for which the log had no room; their devices send them again.",
+            registry=registry,
+        )
+        self.lane_retries = Counter(
+            "slotmeter_lane_retries",
+            "Runs of plain reports that were done again, since a device was not as remembered.",
+            registry=registry,
+        )
+        self.frames_unknown_dropped = Counter(
+            "slotmeter_frames_unknown_dropped",
+            "Frames of addresses that nobody registered, beyond the sample that is kept.",
+            registry=registry,
+        )
+        self.frames_too_many = Counter(
+            "slotmeter_frames_too_many",
+            "Frames of registered devices that sent too many within a minute.",
             registry=registry,
         )
 

@@ -73,11 +73,8 @@ class ReadingsConsumer:
                 ``HANDLER_ATTEMPTS_MAX`` times, they are stored one by one, and a frame whose values
                 the store does not take is passed over, logged and counted.
         """
-        position = await self._store.cursor()
-        params = {"after": position, "limit": self._batch_frames}
-        rows = (await self._uow.read([Read("lane_log", params, "frames")]))["frames"]
-        self._metrics.frames_waiting.labels("readings").set(len(rows))
-        found = [row["id"] for row in rows if through is None or row["id"] <= through]
+        found = await self._found(await self._store.cursor(), through)
+        self._metrics.frames_waiting.labels("readings").set(len(found))
         if not found:
             return 0
         readings = await self._readings_of(found)
@@ -87,6 +84,19 @@ class ReadingsConsumer:
         else:
             await self._append(found, readings)
         return len(found)
+
+    async def _found(self, position: int, through: int | None) -> Sequence[int]:
+        """Return the next frames of the log."""
+        if self._tail is not None:
+            known = self._tail.read(self._batch_frames, after=position, through=through)
+            if known:
+                span = {"after": position, "through": known[-1]}
+                count = (await self._uow.read([Read("lane_count", span, "count")]))["count"]
+                if count[0]["frames"] == len(known):
+                    return known
+        params = {"after": position, "limit": self._batch_frames}
+        rows = (await self._uow.read([Read("lane_log", params, "frames")]))["frames"]
+        return [row["id"] for row in rows if through is None or row["id"] <= through]
 
     async def _readings_of(self, frame_ids: Sequence[int]) -> Mapping[int, Sequence[ReadingRow]]:
         """Return what was read out of frames, and read out of the log what is not known."""

@@ -53,7 +53,7 @@ INSERT OR IGNORE INTO consumed VALUES (1, 0);
 # What is stored stays: the same frame may come again, and a register has one value at a time.
 _INSERT: Final = "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_TOGETHER: Final = _INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_TOGETHER - 1)
-_KEY: Final = itemgetter(0, 1, 2, 3)
+_METER: Final = itemgetter(0)
 
 # Only days that exist are visited, each by a step down the key.
 _DAYS: Final = """
@@ -183,12 +183,11 @@ class EmbeddedReadings:
             Unavailable: ``readings_unavailable``; nothing was written.
             OverflowError: a value of more than 64 bits; nothing was written.
         """
-        # Sorting brings values of one key together and keeps their order: what came first wins.
+        # What comes first for a key wins, so the order of a meter's rows is kept.
         keyed = [
             (measured_us // DAY_US, meter_id, register, measured_us, value, frame_id)
-            for meter_id, register, measured_us, value, frame_id in rows
+            for meter_id, register, measured_us, value, frame_id in sorted(rows, key=_METER)
         ]
-        keyed.sort(key=_KEY)
         return await self._in(self._write, lambda: self._append(keyed, cursor))
 
     def _append(

@@ -89,6 +89,10 @@ READS: dict[str, Select[Any]] = {
     .where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
+    # As many as are known here: then nobody else wrote any in between.
+    "lane_count": select(func.count().label("frames")).where(
+        _frame.c.id > bindparam("after"), _frame.c.id <= bindparam("through")
+    ),
     "lane_frames": select(
         _frame.c.id,
         _frame.c.medium,
