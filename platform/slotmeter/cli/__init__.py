@@ -68,6 +68,7 @@ COMMANDS = {
     "restore": "backup",
     "doctor": "doctor",
     "conformance": "conformance",
+    "driver": "driver",
     "integration": "integration",
     "entry": "entry",
     "find": "find",

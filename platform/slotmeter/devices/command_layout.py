@@ -3,33 +3,34 @@
 ::
 
     COMMANDS = CommandLayout(
-        orders=(
-            Order(CommandKind.READ_NOW, 0x01),
-            Order(CommandKind.CLOSE_VALVE, 0x02),
-            Order(CommandKind.OPEN_VALVE, 0x03),
-            Order(CommandKind.SET_VALVE, 0x04, Amount(1)),
-            Order(CommandKind.LOAD_TOKEN, 0x05, Digits()),
-            Order(CommandKind.SET_CREDIT_MODE, 0x06, Word({"prepaid": 1, "postpaid": 0})),
-        ),
+        {
+            CommandKind.READ_NOW: 0x01,
+            CommandKind.CLOSE_VALVE: 0x02,
+            CommandKind.OPEN_VALVE: 0x03,
+            CommandKind.SET_VALVE: (0x04, Amount(1)),
+            CommandKind.LOAD_TOKEN: (0x05, Digits()),
+            CommandKind.SET_CREDIT_MODE: (0x06, Word({"prepaid": 1, "postpaid": 0})),
+        },
         id_octets=2,
     )
 
 Each command is ``lead``, code, id, argument, check, in this order; several follow one another.
-``COMMANDS.encode``, ``COMMANDS.decode`` and ``COMMANDS.kinds`` are what a driver hands over.
+``slotmeter.devices.octets.driver`` hands both ways over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 from slotmeter.devices.checksums import Checksum, checksum, checksum_octets
 from slotmeter.devices.commands import CommandKind, CommandOut
 from slotmeter.devices.entities import REGISTERS
+from slotmeter.devices.layout_parts import Order
 from slotmeter.errors import FrameError, Refused
 
-__all__ = ["Amount", "Argument", "CommandLayout", "Digits", "Nothing", "Order", "Word"]
+__all__ = ["Amount", "Argument", "CommandLayout", "Digits", "Nothing", "Word"]
 
 TOKEN_DIGITS: Final = 20
 
@@ -42,7 +43,7 @@ class Argument(Protocol):
         """How many octets it takes."""
         ...
 
-    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+    def write(self, command: CommandOut, order: Order) -> bytes:
         """Return the octets of a command.
 
         Raises:
@@ -50,9 +51,7 @@ class Argument(Protocol):
         """
         ...
 
-    def read(
-        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
-    ) -> CommandOut:
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command with what the octets say.
 
         Raises:
@@ -71,13 +70,11 @@ class Nothing:
 
     octets: int = field(default=0, init=False)
 
-    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+    def write(self, command: CommandOut, order: Order) -> bytes:
         """Return no octets."""
         return b""
 
-    def read(
-        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
-    ) -> CommandOut:
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command as it is."""
         return command
 
@@ -109,7 +106,7 @@ class Amount:
             raise ValueError(f"expected a whole number of W in one count, got {self.unit!r}")
         return int(step)
 
-    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+    def write(self, command: CommandOut, order: Order) -> bytes:
         """Return the count.
 
         Raises:
@@ -127,9 +124,7 @@ class Amount:
             )
         return count.to_bytes(self.octets, order)
 
-    def read(
-        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
-    ) -> CommandOut:
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command with its value."""
         count = int.from_bytes(octets, order)
         value = 0 if count == self.none else self.zero + count * self.step
@@ -152,7 +147,7 @@ class Digits:
         """How many octets it takes."""
         return {"bcd": 10, "number": 9, "ascii": 20}[self.form]
 
-    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+    def write(self, command: CommandOut, order: Order) -> bytes:
         """Return the digits.
 
         Raises:
@@ -167,9 +162,7 @@ class Digits:
             return bytes.fromhex(token)[:: 1 if order == "big" else -1]
         return int(token).to_bytes(self.octets, order)
 
-    def read(
-        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
-    ) -> CommandOut:
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command with its token.
 
         Raises:
@@ -193,7 +186,7 @@ class Word:
     codes: Mapping[str, int]
     octets: int = 1
 
-    def write(self, command: CommandOut, order: Literal["big", "little"]) -> bytes:
+    def write(self, command: CommandOut, order: Order) -> bytes:
         """Return the number.
 
         Raises:
@@ -204,9 +197,7 @@ class Word:
             raise _unsupported(command, ", ".join(sorted(self.codes)))
         return code.to_bytes(self.octets, order)
 
-    def read(
-        self, octets: bytes, order: Literal["big", "little"], command: CommandOut
-    ) -> CommandOut:
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command with its text.
 
         Raises:
@@ -220,26 +211,11 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One thing that the meter can be told.
-
-    Args:
-        kind: what to do.
-        code: the number that says so.
-        argument: what comes with it.
-    """
-
-    kind: CommandKind
-    code: int
-    argument: Argument = Nothing()
-
-
-@dataclass(frozen=True, slots=True)
 class CommandLayout:
     """All that the meter can be told.
 
     Args:
-        orders: each kind once, each code once.
+        codes: the number that asks for something; with what comes with it, if anything does.
         id_octets: how many octets of the command's id are sent, the low ones; a driver says the
             same in ``command_id_octets``.
         code_octets: how many octets a code takes.
@@ -249,28 +225,33 @@ class CommandLayout:
         check_order: of the check, where it is not that of numbers.
 
     Raises:
-        ValueError: a kind or a code is there twice.
+        ValueError: a code is there twice.
     """
 
-    orders: Sequence[Order]
+    codes: Mapping[CommandKind, int | tuple[int, Argument]]
     id_octets: int = 0
     code_octets: int = 1
     lead: bytes = b""
     check: Checksum | None = None
-    order: Literal["big", "little"] = "big"
-    check_order: Literal["big", "little"] | None = None
+    order: Order = "big"
+    check_order: Order | None = None
 
     def __post_init__(self) -> None:
         """Refuse a description that cannot be read back."""
-        if len({each.kind for each in self.orders}) < len(self.orders):
-            raise ValueError("a kind of command is there twice")
-        if len({each.code for each in self.orders}) < len(self.orders):
+        codes = [code for code, _ in self._orders().values()]
+        if len(set(codes)) < len(codes):
             raise ValueError("a code of a command is there twice")
+
+    def _orders(self) -> dict[CommandKind, tuple[int, Argument]]:
+        return {
+            kind: said if isinstance(said, tuple) else (said, Nothing())
+            for kind, said in self.codes.items()
+        }
 
     @property
     def kinds(self) -> frozenset[CommandKind]:
         """What the meter understands."""
-        return frozenset(each.kind for each in self.orders)
+        return frozenset(self.codes)
 
     def encode(self, commands: tuple[CommandOut, ...]) -> bytes:
         """Write commands.
@@ -281,14 +262,14 @@ class CommandLayout:
         return b"".join(self._written(command) for command in commands)
 
     def _written(self, command: CommandOut) -> bytes:
-        found = next((each for each in self.orders if each.kind is command.kind), None)
-        if found is None:
+        if command.kind not in self.codes:
             raise _unsupported(command, ", ".join(sorted(self.kinds)))
+        code, argument = self._orders()[command.kind]
         written = (
             self.lead
-            + found.code.to_bytes(self.code_octets, self.order)
+            + code.to_bytes(self.code_octets, self.order)
             + (command.id % (1 << 8 * self.id_octets)).to_bytes(self.id_octets, self.order)
-            + found.argument.write(command, self.order)
+            + argument.write(command, self.order)
         )
         if self.check is None:
             return written
@@ -317,10 +298,11 @@ class CommandLayout:
         if payload[at:code_at] != self.lead:
             raise FrameError("wrong_lead", f"expected {self.lead.hex()} at octet {at}")
         code = int.from_bytes(payload[code_at:id_at], self.order)
-        found = next((each for each in self.orders if each.code == code), None)
-        if found is None:
+        known = {number: (kind, argument) for kind, (number, argument) in self._orders().items()}
+        if code not in known:
             raise FrameError("unknown_code", f"octet {code_at}: {code} is no command")
-        check_at = argument_at + found.argument.octets
+        kind, argument = known[code]
+        check_at = argument_at + argument.octets
         end = check_at + (0 if self.check is None else checksum_octets(self.check))
         if end > len(payload):
             raise FrameError("wrong_length", f"the command at octet {at} ends early")
@@ -329,6 +311,5 @@ class CommandLayout:
             if checksum(self.check, payload[at:check_at]) != stated:
                 raise FrameError("wrong_check", f"the {self.check.value} does not fit")
         command_id = int.from_bytes(payload[id_at:argument_at], self.order)
-        command = CommandOut(command_id, found.kind)
-        argument = payload[argument_at:check_at]
-        return found.argument.read(argument, self.order, command), end
+        command = CommandOut(command_id, kind)
+        return argument.read(payload[argument_at:check_at], self.order, command), end

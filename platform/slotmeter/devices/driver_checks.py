@@ -165,6 +165,7 @@ def _differing(
         ("tamper", example.tamper, report.tamper),
         ("serial", example.serial, report.serial),
         ("results", example.results, report.results),
+        ("slots", example.slots, report.slots),
     )
     for what, expected, got in pairs:
         if expected is not None and expected != got:

@@ -2,7 +2,7 @@
 
 A pack is a package named by an entry point of the group ``slotmeter.drivers``; every module in it
 that has a ``DRIVER`` is a driver. A new driver is one new file and nothing else. For frames of
-octets at fixed places ``slotmeter.devices.layout`` has the code: such a driver is a literal.
+octets at fixed places ``slotmeter.devices.octets`` has the code: such a driver is a literal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CommandKind, CommandOut, CommandResult
 from slotmeter.devices.entities import REGISTERS, Entity, SupplyState
-from slotmeter.devices.frames import Report
+from slotmeter.devices.frames import Reading, Report, SlotReport
 from slotmeter.errors import FrameError
 from slotmeter.units import Commodity
 
@@ -50,6 +50,7 @@ class Example:
         tamper: whether the meter reports tampering.
         serial: the number that the meter gives as its own.
         results: what the frame says of commands.
+        slots: what a node says of the meters behind it.
     """
 
     note: str
@@ -61,6 +62,7 @@ class Example:
     tamper: bool | None = None
     serial: str | None = None
     results: tuple[CommandResult, ...] | None = None
+    slots: tuple[SlotReport, ...] | None = None
 
     def counted(self) -> dict[str, int]:
         """Return the values in base units.
@@ -89,6 +91,12 @@ class CommandExample:
     note: str
     commands: tuple[CommandOut, ...]
     payload: bytes
+
+
+def _timed(readings: tuple[Reading, ...], at: datetime) -> tuple[Reading, ...]:
+    return tuple(
+        replace(each, measured_at=at) if each.measured_at == UNTIMED else each for each in readings
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +178,9 @@ class Driver:
         return replace(
             report,
             measured_at=received_at,
-            readings=tuple(
-                replace(each, measured_at=received_at) if each.measured_at == UNTIMED else each
-                for each in report.readings
+            readings=_timed(report.readings, received_at),
+            slots=tuple(
+                replace(each, readings=_timed(each.readings, received_at)) for each in report.slots
             ),
             entries=tuple(
                 replace(each, at=received_at) if each.at == UNTIMED else each

@@ -6,16 +6,15 @@ A protocol sheet is a table of offsets; a :class:`Layout` is the same table::
         octets=15,
         parts=(
             Mark(0, b"W1"),
+            Check(Checksum.CRC16_MODBUS, 13, order="little"),
             Clock(2),
             Field("volume", 6, 4, "10 L"),
             Field("flow", 10, 2, "0.1 L/h", signed=True),
             Field("battery", 12, 1, "%"),
-            Check(Checksum.CRC16_MODBUS, 13, order="little"),
         ),
     )
 
-``FRAME.decode``, ``FRAME.entities`` and ``FRAME.claims`` are what a driver hands over. Offsets
-count octets from 0. The way back, commands: ``slotmeter.devices.command_layout``.
+Offsets count octets from 0. ``slotmeter.devices.octets`` has all that such a driver needs.
 """
 
 from __future__ import annotations
@@ -25,24 +24,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from slotmeter.devices.checksums import Checksum
 from slotmeter.devices.drivers import UNTIMED
 from slotmeter.devices.entities import REGISTERS, Entity, RegisterKind
-from slotmeter.devices.frames import Report
+from slotmeter.devices.frames import Report, SlotReport
 from slotmeter.devices.layout_parts import (
     EPOCH,
     VALUE_MAX,
     CalendarClock,
-    Check,
     Clock,
     Draft,
-    Mark,
     Order,
     Part,
-    Result,
-    Serial,
-    Supply,
-    Tamper,
     check_place,
     number_at,
     under_mask,
@@ -50,24 +42,7 @@ from slotmeter.devices.layout_parts import (
 from slotmeter.devices.quantities import Measure
 from slotmeter.errors import FrameError
 
-__all__ = [
-    "CalendarClock",
-    "Check",
-    "Checksum",
-    "Choice",
-    "Clock",
-    "Draft",
-    "Field",
-    "Layout",
-    "Mark",
-    "Order",
-    "Part",
-    "Result",
-    "Serial",
-    "Series",
-    "Supply",
-    "Tamper",
-]
+__all__ = ["Choice", "Field", "Layout", "Series", "Slots"]
 
 _OF_ANOTHER: Final = frozenset({"wrong_path", "wrong_length", "wrong_mark"})
 """Refusals of a frame that another layout may read."""
@@ -204,6 +179,73 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """Meters behind a node, one after another, each in as many octets.
+
+    Args:
+        offset: of the first octet of the first place.
+        count: how many places there are.
+        octets: how many each one takes.
+        parts: what they mean; offsets count from the first octet of a place.
+        first: what the node calls the first place.
+        empty: the octet that fills a place without a meter; such a place is passed over.
+    """
+
+    offset: int
+    count: int
+    octets: int
+    parts: Sequence[Part]
+    first: int = 0
+    empty: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse parts that reach into the next place."""
+        _check_ends(self.parts, self.octets)
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The registers of a meter behind the node."""
+        return _entities_of(self.parts)
+
+    @property
+    def end(self) -> int:
+        """Offset of the octet after the part."""
+        return self.offset + self.count * self.octets
+
+    def read(self, payload: bytes, draft: Draft) -> None:
+        """Add what each place tells."""
+        for place in range(self.count):
+            start = self.offset + place * self.octets
+            octets = payload[start : start + self.octets]
+            if self.empty is not None and octets == bytes((self.empty,)) * self.octets:
+                continue
+            own = Draft(draft.order, draft.measured_at)
+            for part in self.parts:
+                part.read(octets, own)
+            told = own.report()
+            draft.slots.append(
+                SlotReport(
+                    slot=self.first + place,
+                    serial=told.serial,
+                    readings=told.readings,
+                    supply=told.supply,
+                    tamper=told.tamper,
+                )
+            )
+
+
+def _entities_of(parts: Sequence[Part]) -> tuple[Entity, ...]:
+    found = {entity.name: entity for part in parts for entity in part.entities}
+    return tuple(found.values())
+
+
+def _check_ends(parts: Sequence[Part], octets: int) -> None:
+    for part in parts:
+        if part.end > octets:
+            raise ValueError(f"{part} ends after the {octets} octets that there are")
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """One kind of frame.
 
@@ -228,19 +270,16 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Refuse a description that cannot be right."""
-        for part in self.parts:
-            if part.end > self.octets:
-                raise ValueError(f"{part} ends after the {self.octets} octets of the frame")
+        _check_ends(self.parts, self.octets)
         kinds = [type(part) for part in self.parts]
         clock = next((n for n, kind in enumerate(kinds) if kind in (Clock, CalendarClock)), 0)
-        if Series in kinds[:clock]:
-            raise ValueError("expected the clock before the series whose times it tells")
+        if {Series, Slots} & set(kinds[:clock]):
+            raise ValueError("expected the clock before the series or places whose times it tells")
 
     @property
     def entities(self) -> tuple[Entity, ...]:
         """The registers that such frames report, each once."""
-        found = {entity.name: entity for part in self.parts for entity in part.entities}
-        return tuple(found.values())
+        return _entities_of(self.parts)
 
     def decode(self, path: str, payload: bytes) -> Report:
         """Read a frame.

@@ -1,6 +1,6 @@
 """The parts of a frame of octets at fixed places: marks, clocks, numbers, states, results.
 
-``slotmeter.devices.layout`` joins them to a frame and offers them all.
+``slotmeter.devices.layout`` joins them to a frame; ``slotmeter.devices.octets`` has them all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from slotmeter.devices.checksums import Checksum, checksum, checksum_octets
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.drivers import UNTIMED
 from slotmeter.devices.entities import Entity, SupplyState
-from slotmeter.devices.frames import Reading, Report
+from slotmeter.devices.frames import Reading, Report, SlotReport
 from slotmeter.errors import FrameError
 
 __all__ = [
@@ -65,6 +65,7 @@ class Draft:
     tamper: bool | None = None
     serial: str | None = None
     results: list[CommandResult] = field(default_factory=list)
+    slots: list[SlotReport] = field(default_factory=list)
 
     def report(self) -> Report:
         """Return the report."""
@@ -77,6 +78,7 @@ class Draft:
             tamper=self.tamper,
             results=tuple(self.results),
             serial=self.serial,
+            slots=tuple(self.slots),
         )
 
 
@@ -362,10 +364,10 @@ class Result:
     Args:
         offset: of the octet with the code.
         outcomes: what a code means.
-        id_offset: of the command's id.
-        id_octets: how many octets of the id there are; 0: the frame does not name the command. A
-            driver says the same in ``command_id_octets``.
-        nothing: the code for "no command was done".
+        id_offset: of the command's id; None: the frame does not name the command.
+        id_octets: how many octets of the id there are; a driver says the same in
+            ``command_id_octets``.
+        nothing: the code for "no command was done", unless ``outcomes`` has it.
         order: of the id's octets, where it is not the layout's.
 
     Raises:
@@ -374,25 +376,29 @@ class Result:
 
     offset: int
     outcomes: Mapping[int, Outcome]
-    id_offset: int = 0
-    id_octets: int = 0
-    nothing: int | None = None
+    id_offset: int | None = None
+    id_octets: int = 1
+    nothing: int | None = 0
     order: Order | None = None
     entities: tuple[Entity, ...] = field(default=(), init=False, repr=False)
 
     @property
     def end(self) -> int:
         """Offset of the octet after the part."""
+        if self.id_offset is None:
+            return self.offset + 1
         return max(self.offset + 1, self.id_offset + self.id_octets)
 
     def read(self, payload: bytes, draft: Draft) -> None:
         """Add the result."""
         code = payload[self.offset]
-        if code == self.nothing:
-            return
         if code not in self.outcomes:
+            if code == self.nothing:
+                return
             raise FrameError("unknown_outcome", f"octet {self.offset}: {code} is no outcome")
-        order = self.order or draft.order
-        command_id = number_at(payload, self.id_offset, self.id_octets, order)
+        command_id = 0
+        if self.id_offset is not None:
+            order = self.order or draft.order
+            command_id = number_at(payload, self.id_offset, self.id_octets, order)
         if command_id <= VALUE_MAX:
             draft.results.append(CommandResult(command_id, self.outcomes[code]))
