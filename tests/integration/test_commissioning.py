@@ -12,7 +12,10 @@ from slotmeter.devices.drivers import Driver
 from slotmeter.devices.frames import Reading, Report
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import Caller
+from slotmeter.services.access import Origin
 from slotmeter.services.commissioning import Commissioning, CommissioningWatch, Wish
+from slotmeter.services.commissioning_file import CommissioningFile
+from slotmeter.services.import_jobs import FileJob, ImportJobs
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 
@@ -279,13 +282,82 @@ async def test_claims_are_listed_with_the_newest_first_in_pages(site: Site) -> N
     meters = [await site.mount() for _ in range(3)]
     for meter in meters:
         await site.scan(meter.number)
-    principal = site.worker.principal
+    utility_id = site.town.utility.utility_id
 
-    first = await site.commissioning.claims(principal, before=None, limit=2)
-    rest = await site.commissioning.claims(principal, before=first.next, limit=2)
+    first = await site.commissioning.claims(utility_id, before=None, limit=2)
+    rest = await site.commissioning.claims(utility_id, before=first.next, limit=2)
 
     shown = [claim.meter for page in (first, rest) for claim in page.rows]
     assert shown == [meter.number for meter in reversed(meters)]
-    waiting = await site.commissioning.claims(principal, state="waiting", before=None, limit=9)
+    waiting = await site.commissioning.claims(utility_id, state="waiting", before=None, limit=9)
     assert len(waiting.rows) == 3
     assert rest.next is None
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+def sheet(*scans: str) -> bytes:
+    return ("scan,driver\n" + "".join(f"{scan},\n" for scan in scans)).encode()
+
+
+async def test_a_file_commissions_what_was_heard_and_waits_for_the_rest(site: Site) -> None:
+    heard, quiet = await site.mount(), await site.mount()
+    await site.speaks("ep-1", 5, serial=heard.number)
+    file = CommissioningFile(site.commissioning, site.worker, reason=REASON)
+
+    done = await file.run(sheet(heard.number, quiet.number))
+
+    assert (done.rows, done.written, done.problems) == (2, 2, ())
+    counts = await site.commissioning.counts(site.worker.principal)
+    assert (counts["done"], counts["waiting"]) == (1, 1)
+    again = await file.run(sheet(heard.number, quiet.number))
+    assert (again.written, again.already_there) == (0, 2)
+
+
+async def test_a_file_with_a_bad_row_claims_nothing_unless_told_to(site: Site) -> None:
+    meter = await site.mount()
+    file = CommissioningFile(site.commissioning, site.worker, reason=REASON)
+    content = sheet(meter.number, meter_number(99), meter.number)
+
+    refused = await file.run(content)
+    taken = await file.run(content, accept_good=True)
+
+    codes = [(each.row, each.code) for each in refused.problems]
+    assert codes == [(3, "meter_unknown"), (4, "duplicate_scan")]
+    assert (refused.written, taken.written) == (0, 1)
+
+
+async def test_an_import_that_was_stopped_goes_on_where_it_was(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slotmeter.services.commissioning_file.BATCH_ROWS", 2)
+    meters = [await site.mount() for _ in range(5)]
+    content = sheet(*(meter.number for meter in meters))
+    file = CommissioningFile(site.commissioning, site.worker, reason=REASON)
+
+    seen: list[int] = []
+
+    def stop(done: int) -> None:
+        seen.append(done)
+        if seen.count(2) == 2:  # the first batch is checked, and then written
+            raise KeyboardInterrupt
+
+    resumed: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        await file.run(content, progress=stop, job=job_of(site, resumed))
+    done = await file.run(content, job=job_of(site, resumed))
+
+    assert resumed == [3]
+    assert (done.rows, done.written, done.already_there) == (5, 3, 0)
+    counts = await site.commissioning.counts(site.worker.principal)
+    assert counts["waiting"] == 5
+
+
+def job_of(site: Site, resumed: list[int]) -> FileJob:
+    side = site.town.side
+    jobs = ImportJobs(side.uow, side.clock, site.town.utility.utility_id)
+    return FileJob(
+        jobs, Origin.of(site.worker), "commissioning", "meters.csv", reason=REASON,
+        on_resumed=resumed.append,
+    )  # fmt: skip

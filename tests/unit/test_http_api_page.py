@@ -36,6 +36,8 @@ REACHED = (
             "class_rules",
             "classes",
             "command_requests",
+            "commissioning",
+            "commissioning_rows",
             "credit_terms",
             "account_blocks",
             "debt_interest",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from slotmeter.services.audit_trace import AuditTrace
     from slotmeter.services.coding_office import CodingOffice
     from slotmeter.services.command_requests import CommandRequests
+    from slotmeter.services.commissioning import Commissioning
+    from slotmeter.services.device_health import DeviceHealth
     from slotmeter.services.entries import EntryDesk
     from slotmeter.services.key_desk import KeyDesk
     from slotmeter.services.office import Office
@@ -43,6 +45,8 @@ class Services:
     Args:
         media: answers for the routes of plugins; None where no medium runs.
         entries: changes config entries; None where there are none.
+        commissioning: registers meters that hang; None where no device is served.
+        health: tells how devices are; None where no device is served.
         not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
     """
 
@@ -63,6 +67,8 @@ class Services:
     limits: LimitsConfig
     media: MediaDoor | None = None
     entries: EntryDesk | None = None
+    commissioning: Commissioning | None = None
+    health: DeviceHealth | None = None
     not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
 
 

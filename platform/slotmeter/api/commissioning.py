@@ -44,7 +44,7 @@ async def commissioning_claims(call: Call[Nothing, ClaimsQuery]) -> Answer:
     """List meters that were scanned, the newest first."""
     query = call.query
     page = await _commissioning(call).claims(
-        call.caller.principal, state=query.state, before=query.before, limit=query.limit
+        call.caller.principal.utility_id, state=query.state, before=query.before, limit=query.limit
     )
     return json_answer(ClaimsPage(items=[_claim(each) for each in page.rows], next=page.next))
 

@@ -18,6 +18,7 @@ from slotmeter.services.bus import Bus
 from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
+from slotmeter.services.commissioning import Commissioning, CommissioningWatch
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.device_proofs import DeviceProofs
@@ -25,6 +26,7 @@ from slotmeter.services.driver_packs import check_drivers, load_drivers
 from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.offline_watch import OfflineWatch
 from slotmeter.services.plugin_commands import PluginCommands
 from slotmeter.services.plugin_context import PluginContexts
 from slotmeter.services.plugin_routes import RouteTable
@@ -82,6 +84,8 @@ class DeviceSide:
             commands=self._queue,
         )
         shared = _Shared(drivers=self._drivers, metrics=metrics, bus=bus)
+        self.commissioning = Commissioning(database, clock, drivers=self._drivers, bus=bus)
+        self._offline = OfflineWatch(database, clock, bus)
         self.requests = CommandRequests(database, clock, **shared)
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
         self._consumer = DeviceConsumer(database, clock, **shared)
@@ -111,6 +115,8 @@ class DeviceSide:
         self._tasks.keep("frame retention", self._retention.run)
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)
+        self._tasks.keep("commissioning", CommissioningWatch(self.commissioning).run)
+        self._tasks.keep("silent devices", self._offline.run)
 
     def _queue(self, medium: str) -> Commands:
         """Return the queue as the entries of one medium see it."""

@@ -34,6 +34,7 @@ from slotmeter.services.audit_token_trace import TokenTraces
 from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus, CommandsChanged, EventsRecorded
 from slotmeter.services.coding_office import CodingOffice
+from slotmeter.services.device_health import DeviceHealth
 from slotmeter.services.holiday_watch import HolidayWatch
 from slotmeter.services.interest_nights import InterestNights
 from slotmeter.services.key_desk import KeyDesk
@@ -173,6 +174,8 @@ class Runtime:
             receipts=Receipts(database, self.clock, vault.tokens),
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
             codings=self._codings(database, vault, bus, tids),
+            commissioning=devices.commissioning,
+            health=DeviceHealth(looks, self.clock),
             traces=AuditTrace(database, self.clock, vault.tokens),
             token_traces=TokenTraces(database, self.clock, vault.tokens),
             readings=readings,

@@ -34,6 +34,7 @@ from slotmeter.services.commissioning_match import (
     Claim,
     Problem,
     Stranger,
+    StrangerIndex,
     heard_of,
     match,
     strangers_of,
@@ -103,7 +104,7 @@ class Commissioning:
         return strangers_of(await self._frames(), self._drivers)
 
     async def claims(
-        self, principal: Principal, *, state: str | None = None, before: int | None, limit: int
+        self, utility_id: int, *, state: str | None = None, before: int | None, limit: int
     ) -> ClaimsPage:
         """Return claims, the newest first.
 
@@ -116,7 +117,7 @@ class Commissioning:
             )
         start = ID_MAX if before is None else before
         params: dict[str, SqlValue] = {**KIND, "before": start, "limit": limit + 1}
-        of = str(principal.utility_id)
+        of = str(utility_id)
         read = Read("commissioning_claims", {**params, "utility": of}, "claims")
         if state is not None:
             read = Read(
@@ -147,28 +148,50 @@ class Commissioning:
 
     # --- scanning -------------------------------------------------------------------------------
 
-    async def claim(self, caller: Caller, wish: Wish, *, reason: str) -> tuple[Claim, bool]:
+    async def index(self) -> StrangerIndex:
+        """Return who was heard, for claims that are made one after another."""
+        return StrangerIndex(await self._frames(), self._drivers)
+
+    async def check(self, principal: Principal, wish: Wish) -> Row:
+        """Refuse what cannot be claimed; return the meter that is meant.
+
+        Raises:
+            NotFound: ``meter_unknown``, ``driver_unknown``.
+            Conflict: ``meter_removed``, ``several_meters``.
+            Refused: ``scan_malformed``, ``field_malformed``, ``wrong_driver``, ``wrong_medium``.
+        """
+        check_wish(wish)
+        meter = await self._meter(principal.utility_id, wish)
+        self._check_driver(wish, meter)
+        return meter
+
+    async def claim(
+        self, caller: Caller, wish: Wish, *, reason: str, heard: StrangerIndex | None = None
+    ) -> tuple[Claim, bool]:
         """Say which meter hangs here; return its claim, and whether it is a new one.
 
         The same label again is the same claim: what was chosen in addition is noted, and it is
         tried once more.
 
+        Args:
+            caller: who scanned it.
+            wish: what the label says.
+            reason: why.
+            heard: who was heard, if many are claimed one after another.
+
         Raises:
-            NotFound: ``meter_unknown``, ``driver_unknown``.
-            Conflict: ``meter_has_device``, ``meter_removed``, ``several_meters``.
-            Refused: ``scan_malformed``, ``field_malformed``, ``wrong_driver``, ``wrong_medium``,
-                ``reason_missing``, ``reason_too_long``.
+            Conflict: ``meter_has_device``.
+            Refused: ``reason_missing``, ``reason_too_long``.
+            SlotmeterError: what :meth:`check` says.
         """
         why, utility_id = check_reason(reason), caller.principal.utility_id
-        check_wish(wish)
-        meter = await self._meter(utility_id, wish)
-        self._check_driver(wish, meter)
+        meter = await self.check(caller.principal, wish)
         known = await self._known(utility_id, meter["number"])
         claim = self._new_claim(caller, wish, meter, why, known)
         if meter["device_id"] is not None:
             return registered_claim(wish, meter, known, claim), False
         await self._keep(caller, claim, what="meter.claim", reason=why)
-        found = await self._try(utility_id, claim, await self._frames())
+        found = await self._try(utility_id, claim, heard or await self.index())
         return found or claim, known is None
 
     async def withdraw(self, caller: Caller, number: str, *, reason: str) -> Claim:
@@ -210,9 +233,10 @@ class Commissioning:
         speakers = {(frame.medium, frame.address) for frame in new}
         known = await self._frames()
         frames = [frame for frame in known if (frame.medium, frame.address) in speakers]
+        index = StrangerIndex(frames, self._drivers)
         done = 0
         for utility_id, claim in claims:
-            tried = await self._try(utility_id, claim, frames)
+            tried = await self._try(utility_id, claim, index)
             done += tried is not None and tried.state == "done"
         return newest, done
 
@@ -225,12 +249,12 @@ class Commissioning:
         read = Read("commissioning_strangers", {"limit": STRANGER_FRAMES_MAX}, "frames")
         return heard_of((await self._uow.read([read]))["frames"])
 
-    async def _try(self, utility_id: int, claim: Claim, frames: Sequence[Heard]) -> Claim | None:
+    async def _try(self, utility_id: int, claim: Claim, heard: StrangerIndex) -> Claim | None:
         """Register the device of a claim if it is clear; return what the claim is now.
 
         None when its device was not heard, or somebody else was faster.
         """
-        found = match(claim, frames, self._drivers)
+        found = match(claim, heard.frames_for(claim), self._drivers)
         if isinstance(found, Problem):
             unclear = replace(claim, state="unclear", problem=found)
             await self._note(utility_id, claim, unclear)

@@ -16,6 +16,7 @@ from slotmeter.services.driver_recognition import (
     best_drivers,
     by_address,
     identifier,
+    pieces,
     recognise,
 )
 from slotmeter.services.events import compact_json
@@ -29,6 +30,7 @@ __all__ = [
     "Match",
     "Problem",
     "Stranger",
+    "StrangerIndex",
     "heard_of",
     "match",
     "strangers_of",
@@ -224,6 +226,39 @@ def strangers_of(frames: Sequence[Heard], drivers: Mapping[str, Driver]) -> list
         )
         found.append(stranger)
     return found
+
+
+class StrangerIndex:
+    """Who was heard, by everything that a label may call them.
+
+    A claim is then compared with the few devices that it may mean, and not with all strangers.
+    """
+
+    def __init__(self, frames: Sequence[Heard], drivers: Mapping[str, Driver]) -> None:
+        """Read the newest frames of each device once, with every driver."""
+        self._sent = by_address(frames)
+        self._named: dict[str, set[tuple[str, str]]] = {}
+        for key, sent in self._sent.items():
+            for name in _names(sent, drivers):
+                self._named.setdefault(name, set()).add(key)
+
+    def frames_for(self, claim: Claim) -> list[Heard]:
+        """Return what devices sent that the claim may mean."""
+        names = set(Scan.of(claim.scan, claim.meter).identifiers)
+        if claim.address is not None:
+            names = {identifier(claim.address)}
+        keys = {key for name in names for key in self._named.get(name, ())}
+        return [frame for key in sorted(keys) for frame in self._sent[key]]
+
+
+def _names(sent: Sequence[Heard], drivers: Mapping[str, Driver]) -> set[str]:
+    address = sent[0].address
+    serials = {each.serial for each in recognise(sent, drivers.values()) if each.serial}
+    return {
+        name
+        for text in (address, *serials)
+        for name in (identifier(text), *(piece.upper() for piece in pieces(text)))
+    }
 
 
 def match(

@@ -24,6 +24,9 @@ __all__ = [
     "Recognised",
     "Scan",
     "best_drivers",
+    "by_address",
+    "identifier",
+    "pieces",
     "read_by",
     "recognise",
 ]
@@ -44,6 +47,11 @@ _SEPARATED = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){3,}")
 def identifier(text: str) -> str:
     """Return an identifier as it is compared: capital letters and digits only."""
     return "".join(_PIECE.findall(text)).upper()
+
+
+def pieces(text: str) -> list[str]:
+    """Return the runs of letters and digits in a text, the first of them."""
+    return _PIECE.findall(text)[:PIECES_MAX]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +75,9 @@ class Scan:
         for its kind, as ``S0123456``, is taken with and without it.
         """
         separated = {identifier(each) for each in _SEPARATED.findall(text)}
-        pieces = [each.upper() for each in _PIECE.findall(text)[:PIECES_MAX]]
-        found = separated | {identifier(text)} | set(pieces)
-        found |= {piece[1:] for piece in pieces if piece[:1].isalpha() and piece[1:].isdigit()}
+        runs = [each.upper() for each in pieces(text)]
+        found = separated | {identifier(text)} | set(runs)
+        found |= {piece[1:] for piece in runs if piece[:1].isalpha() and piece[1:].isdigit()}
         found |= {identifier(each) for each in more}
         return cls(text, frozenset(each for each in found if _names_something(each)))
 
@@ -77,7 +85,7 @@ class Scan:
         """Say whether a device's address or serial number is one that the label names."""
         if identifier(text) in self.identifiers:
             return True
-        return any(piece.upper() in self.identifiers for piece in _PIECE.findall(text))
+        return any(piece.upper() in self.identifiers for piece in pieces(text))
 
 
 def _names_something(piece: str) -> bool:

@@ -31,6 +31,8 @@ from slotmeter.services.audit_trace import AuditTrace
 from slotmeter.services.bus import Bus
 from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.command_requests import CommandRequests
+from slotmeter.services.commissioning import Commissioning
+from slotmeter.services.device_health import DeviceHealth
 from slotmeter.services.driver_packs import load_drivers
 from slotmeter.services.entries import EntryDesk
 from slotmeter.services.integrations import find_integrations
@@ -244,6 +246,8 @@ def _services(
         codings=CodingOffice.of(
             database, security, sample_safe(), clock, draw_rnd=lambda: 5, tids=ONE_LANE
         ),
+        commissioning=Commissioning(database, clock, drivers=load_drivers(), bus=Bus()),
+        health=DeviceHealth(database, clock),
         readings=readings,
         feed=feed,
         clock=clock,
