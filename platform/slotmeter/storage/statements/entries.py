@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, null, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -60,5 +60,5 @@ UPDATES: dict[str, UpdateBase] = {
     ),
     "entry_devices_let_go": update(_device)
     .where(_device.c.entry_id == bindparam("of_id"))
-    .values(entry_id=None),
+    .values(entry_id=null()),
 }
