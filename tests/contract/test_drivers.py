@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import ConfigError
-from slotmeter.services.driver_packs import find_drivers, load_drivers
+from slotmeter.services.driver_packs import find_drivers, installed_packs, load_drivers
 from slotmeter.testing.driver_contract import (
     check_commands_encode,
     check_declaration,
     check_decode_is_total,
+    check_disturbed_frames,
+    check_driver,
     check_examples_decode,
-    truncations,
+    drivers_of,
 )
 
-DRIVERS = list(load_drivers().values())
+DRIVERS = [driver for pack in installed_packs() for driver in drivers_of(pack.module)]
+SLOPPY = Path(__file__).parents[1] / "fixtures" / "sloppy"
 each_driver = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: str(driver.key))
 
 
@@ -48,10 +51,8 @@ def test_every_declared_command_encodes(driver: Driver) -> None:
 
 
 @each_driver
-def test_a_frame_cut_short_is_refused_or_read_but_never_a_crash(driver: Driver) -> None:
-    for example in driver.examples:
-        for payload in truncations(example.payload):
-            check_decode_is_total(driver, example.path, payload)
+def test_disturbed_frames_are_refused_or_read_but_never_a_crash(driver: Driver) -> None:
+    check_disturbed_frames(driver)
 
 
 @each_driver
@@ -118,3 +119,54 @@ def test_two_drivers_with_one_key_are_refused(pack: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"pack_of_a_test\.first and pack_of_a_test\.second"):
         find_drivers(["pack_of_a_test"])
+
+
+# --- sloppy packs -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sloppy(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Driver]]:
+    """The drivers of a pack that nobody should use, by their key's last words."""
+    monkeypatch.syspath_prepend(str(SLOPPY))
+    yield {driver.key.removeprefix("sloppy_"): driver for driver in drivers_of("sloppy_drivers")}
+    for name in [name for name in sys.modules if name.startswith("sloppy_drivers")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("empty_frame", r"decode: an empty frame: decode raised IndexError"),
+        ("wrong_unit", r"declaration: energy_import is counted in Wh, and '0.01 m³' is mL"),
+        ("wrong_unit", r"examples: .*stated 258000 Wh, decoded 258 Wh"),
+        ("wrong_command", r"commands: close_valve \(id 1\): encoded, it reads as open_valve"),
+        ("wrong_command", r"commands: read_now .*decode_command refuses what encode wrote"),
+    ],
+)
+def test_a_sloppy_driver_is_refused_with_its_reason(
+    sloppy: dict[str, Driver], name: str, reason: str
+) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        check_driver(sloppy[name])
+
+
+@pytest.mark.usefixtures("sloppy")
+def test_a_sloppy_pack_is_not_loaded_and_its_neighbours_are() -> None:
+    found = find_drivers(["sloppy_drivers", "slotmeter_drivers"])
+
+    assert found.drivers.keys() == load_drivers().keys()
+    assert found.refused.keys() == found.broken.keys()
+    assert {name.rpartition(".")[2] for name in found.refused} == {
+        *("empty_frame", "wrong_unit", "wrong_command"),
+    }
+
+
+def test_a_driver_of_its_own_mind_breaks_one_rule_and_is_told_which(pack: Path) -> None:
+    twisted = GOOD.format(key="twisted") + "DRIVER = replace(DRIVER, decode_command=None)\n"
+    (pack / "twisted.py").write_text(twisted)
+
+    found = find_drivers(["pack_of_a_test"])
+
+    (problem,) = found.refused["pack_of_a_test.twisted"]
+    assert problem.rule == "commands"
+    assert "decode_command" in problem.text

@@ -62,11 +62,11 @@ def command_problems(driver: Driver) -> Iterator[str]:
             yield f"{kind.value} is among its commands, and encode takes none of its values"
         taken += accepted
     numbered = [replace(each, id=number) for number, each in enumerate(taken, start=1)]
-    batches = [(), *((each,) for each in numbered)]
-    batches += [(replace(each, id=_LARGE_ID),) for each in numbered]
-    batches.append(tuple(numbered))
-    for batch in batches:
-        yield from _batch_problems(driver, back, batch)
+    alone = [text for each in numbered for text in _batch_problems(driver, back, (each,))]
+    yield from alone
+    if not alone:  # else the same again
+        for batch in ((), *((replace(each, id=_LARGE_ID),) for each in numbered), tuple(numbered)):
+            yield from _batch_problems(driver, back, batch)
     yield from _command_example_problems(driver)
     yield from _command_noise_problems(driver, back)
 
