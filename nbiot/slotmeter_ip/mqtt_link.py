@@ -71,7 +71,7 @@ class MqttLink:
             ConfigError: ``broker_refused``, or the certificates cannot be used.
         """
         client = self._client()  # what is wrong with the options is told now
-        self._context.tasks.start(f"mqtt of {self._context.entry.key}", self._run(client))
+        self._context.tasks.vital(f"mqtt of {self._context.entry.key}", self._run(client))
         try:
             async with asyncio.timeout(FIRST_WITHIN_S):
                 await asyncio.shield(self._first)

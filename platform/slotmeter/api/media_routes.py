@@ -30,6 +30,7 @@ from slotmeter.ports import (
     RouteRequest,
 )
 from slotmeter.services.access import Access
+from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.device_proofs import ANSWER_MAC_HEADER, DeviceProofs, Proven
 from slotmeter.services.plugin_routes import MEDIA_PREFIX, RouteTable
 
@@ -89,6 +90,7 @@ class MediaDoor:
         access: checks API keys.
         clock: our time, for rates.
         limits: of the server.
+        device_keys: makes the keys of devices; None where only routes are answered.
     """
 
     routes: RouteTable
@@ -96,6 +98,7 @@ class MediaDoor:
     access: Access
     clock: Clock
     limits: LimitsConfig
+    device_keys: DeviceKeyRing | None = None
     _rates: _Rates = field(init=False)
 
     def __post_init__(self) -> None:

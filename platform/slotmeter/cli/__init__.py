@@ -56,6 +56,7 @@ COMMANDS = {
     "user": "user",
     "import": "importing",
     "commission": "commission",
+    "quarantine": "quarantine",
     "serve": "serve",
     "sell": "sell",
     "receipt": "receipt",
@@ -71,6 +72,7 @@ COMMANDS = {
     "driver": "driver",
     "integration": "integration",
     "entry": "entry",
+    "device-key": "device_key",
     "find": "find",
     "generate": "generate",
 }

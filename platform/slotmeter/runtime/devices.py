@@ -24,13 +24,16 @@ from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.device_proofs import DeviceProofs
 from slotmeter.services.driver_packs import check_drivers, load_drivers
 from slotmeter.services.frame_retention import FrameRetention
+from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.offline_watch import OfflineWatch
 from slotmeter.services.plugin_commands import PluginCommands
 from slotmeter.services.plugin_context import PluginContexts
 from slotmeter.services.plugin_routes import RouteTable
+from slotmeter.services.quarantine import Quarantine
 from slotmeter.services.tasks import TaskOwner
+from slotmeter.units import epoch_us
 
 __all__ = ["DeviceSide"]
 
@@ -71,7 +74,9 @@ class DeviceSide:
         self._tasks = tasks
         self._drivers = load_drivers()
         self._contacts = Contacts(database)
-        self._frames = Frames(database, metrics=metrics, bus=bus)
+        tail = FrameTail()
+        self._frames = Frames(database, metrics=metrics, bus=bus, tail=tail)
+        self.quarantine = Quarantine(database, clock, bus)
         self.routes = RouteTable()
         self.device_keys = DeviceKeyRing(database, clock, vault.secrets)
         self.entries = EntrySide(
@@ -88,8 +93,8 @@ class DeviceSide:
         self._offline = OfflineWatch(database, clock, bus)
         self.requests = CommandRequests(database, clock, **shared)
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
-        self._consumer = DeviceConsumer(database, clock, **shared)
-        self._readings = ReadingsConsumer(database, readings, **shared)
+        self._consumer = DeviceConsumer(database, clock, tail=tail, **shared)
+        self._readings = ReadingsConsumer(database, readings, tail=tail, **shared)
         self._retention = FrameRetention(database, readings, clock)
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
@@ -98,7 +103,9 @@ class DeviceSide:
     def door(self, access: Access, limits: LimitsConfig) -> MediaDoor:
         """Return what answers for the routes of all entries."""
         proofs = DeviceProofs(self.device_keys, self._clock)
-        return MediaDoor(self.routes, proofs, access, self._clock, limits)
+        return MediaDoor(
+            self.routes, proofs, access, self._clock, limits, device_keys=self.device_keys
+        )
 
     async def check(self) -> None:
         """Refuse what would lose frames once the consumers run.
@@ -110,6 +117,8 @@ class DeviceSide:
 
     def start(self) -> None:
         """Run the consumers as tasks."""
+        now_us = epoch_us(self._clock.now())
+        self._tasks.start("registered devices", self._frames.warm(now_us))
         self._tasks.keep("device consumer", self._consumer.run)
         self._tasks.keep("readings consumer", self._readings.run)
         self._tasks.keep("frame retention", self._retention.run)

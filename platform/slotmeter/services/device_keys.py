@@ -16,8 +16,20 @@ from datetime import datetime
 from typing import Final
 
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import Body, Clock, RecordKind, SecretBox, UnitOfWork
+from slotmeter.ports import (
+    Body,
+    Caller,
+    Clock,
+    NewId,
+    RecordKind,
+    SecretBox,
+    Step,
+    UnitOfWork,
+)
+from slotmeter.services.access import caller_act
+from slotmeter.services.guarded_acts import check_reason
 from slotmeter.services.plugin_records import PluginRecords
+from slotmeter.units import epoch_us
 
 __all__ = [
     "DEVICE",
@@ -30,7 +42,6 @@ __all__ = [
 
 DEVICE_KEY_PREFIX: Final = "smd_"
 KEY_RANDOM_BYTES: Final = 32
-PAGE: Final = 500
 
 DEVICE: Final = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 """An address that a key can belong to, as a regular expression."""
@@ -60,6 +71,14 @@ def key_names(entry_key: str) -> str:
     return f"{entry_key}:platform"  # no entry's key has a colon
 
 
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """Where a key comes from, and the reason that was given."""
+
+    source: str
+    reason: str
+
+
 class DeviceKeyRing:
     """Keeps the keys of devices, for all entries."""
 
@@ -73,22 +92,26 @@ class DeviceKeyRing:
         """Return the keys of one entry's devices, as its plugin may use them."""
         return EntryDeviceKeys(self, entry_key)
 
-    async def make(self, entry_key: str, device: str) -> str:
+    async def make(self, caller: Caller, entry_key: str, device: str, *, reason: str) -> str:
         """Make a key and return it; it is never shown again, and replaces the one before.
 
         Raises:
-            Refused: ``bad_device``.
+            Refused: ``bad_device``, ``reason_missing`` or ``reason_too_long``.
         """
         key = DEVICE_KEY_PREFIX + secrets.token_urlsafe(KEY_RANDOM_BYTES)
-        await self._keep(entry_key, device, key, "made")
+        await self._keep(caller, entry_key, device, key, _Why("made", check_reason(reason)))
         return key
 
-    async def take_in(self, entry_key: str, keys: Mapping[str, str]) -> int:
+    async def take_in(
+        self, caller: Caller, entry_key: str, keys: Mapping[str, str], *, reason: str
+    ) -> int:
         """Take in keys that devices have from their maker; return how many.
 
         Raises:
-            Refused: ``bad_device`` or ``bad_device_key``; nothing was taken in then.
+            Refused: ``bad_device``, ``bad_device_key``, ``reason_missing`` or ``reason_too_long``;
+                nothing was taken in then.
         """
+        why = _Why("given", check_reason(reason))
         for device, key in keys.items():
             _check_device(device)
             if not _KEY.fullmatch(key):
@@ -97,17 +120,31 @@ class DeviceKeyRing:
                     f"{device}: expected 22 to 128 printable ASCII characters, no blank or colon",
                 )
         for device, key in keys.items():
-            await self._keep(entry_key, device, key, "given")
+            await self._keep(caller, entry_key, device, key, why)
         return len(keys)
 
-    async def withdraw(self, entry_key: str, device: str) -> None:
+    async def withdraw(self, caller: Caller, entry_key: str, device: str, *, reason: str) -> None:
         """Forget a key: the device is refused from now on.
 
         Raises:
             NotFound: ``device_key_unknown``.
+            Refused: ``bad_device``, ``reason_missing`` or ``reason_too_long``.
         """
-        if not await self._records(entry_key).delete(_KIND, device):
-            raise NotFound("device_key_unknown", f"{device} has no key at {entry_key}")
+        why = check_reason(reason)
+        _check_device(device)
+
+        def gone(body: Body | None) -> None:
+            if body is None:
+                raise NotFound(
+                    "device_key_unknown", f"{device} has no key at {entry_key}", field="device"
+                )
+
+        await self._records(entry_key).change(
+            _KIND,
+            device,
+            gone,
+            also=lambda new_id: [self._act(new_id, caller, "withdraw", entry_key, device, why)],
+        )
 
     async def listed(
         self, entry_key: str, *, after: str = "", limit: int = 100
@@ -126,13 +163,32 @@ class DeviceKeyRing:
     def _records(self, entry_key: str) -> PluginRecords:
         return PluginRecords(key_names(entry_key), self._uow, self._clock)
 
-    async def _keep(self, entry_key: str, device: str, key: str, source: str) -> None:
+    async def _keep(self, caller: Caller, entry_key: str, device: str, key: str, why: _Why) -> None:
         _check_device(device)
         body: Body = {
             "sealed": self._box.seal(_owner(entry_key, device), key),
-            "source": source,
+            "source": why.source,
         }
-        await self._records(entry_key).put(_KIND, device, body)
+        await self._records(entry_key).change(
+            _KIND,
+            device,
+            lambda _: body,
+            also=lambda new_id: [
+                self._act(new_id, caller, why.source, entry_key, device, why.reason)
+            ],
+        )
+
+    def _act(
+        self, new_id: NewId, caller: Caller, what: str, entry_key: str, device: str, reason: str
+    ) -> Step:
+        return caller_act(
+            caller,
+            new_id,
+            epoch_us(self._clock.now()),
+            f"device_key.{what}",
+            f"{entry_key} {device}",
+            reason,
+        )
 
 
 class EntryDeviceKeys:

@@ -138,9 +138,21 @@ class PluginRecords:
         await self.change(kind, name, lambda _: body)
 
     async def change(
-        self, kind: RecordKind, name: str, to: Callable[[Body | None], Body | None]
+        self,
+        kind: RecordKind,
+        name: str,
+        to: Callable[[Body | None], Body | None],
+        *,
+        also: Callable[[NewId], Sequence[Step]] = lambda _: (),
     ) -> Body | None:
-        """Read, decide and write in one unit of work; see ``ports.Records``."""
+        """Read, decide and write in one unit of work; see ``ports.Records``.
+
+        Args:
+            kind: of the document.
+            name: of the document.
+            to: gives the new document for the old one.
+            also: what the platform writes with it, such as who did it.
+        """
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Body | None]:
             row = rows["record"][0] if rows["record"] else None
@@ -149,7 +161,7 @@ class PluginRecords:
                 steps = [] if row is None else [self._drop(kind, name)]
             else:
                 steps = [self._write(kind, name, stored(kind, name, body), row, new_id)]
-            return Changes(body, steps)
+            return Changes(body, [*steps, *also(new_id)])
 
         return await _again(lambda: self._uow.run([self._read(kind, name)], decide))
 
