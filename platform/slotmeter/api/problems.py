@@ -104,6 +104,7 @@ VALIDATION_CODES: Final[Mapping[str, str]] = {
     "less_than": "out_of_range",
     "less_than_equal": "out_of_range",
     "model_type": "not_an_object",
+    "dict_type": "not_an_object",
     "model_attributes_type": "not_an_object",
     "datetime_type": "not_a_time",
     "datetime_parsing": "not_a_time",

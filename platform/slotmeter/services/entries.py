@@ -268,10 +268,11 @@ class EntryDesk:
 
     async def settled(self, entry: Entry, *, within_s: float) -> EntryLine:
         """Return an entry once its change was tried, or as it is after a while."""
-        status = None
         if self._settle is not None:
             status = await self._settle.settled(entry.id, entry.changed_us, within_s)
-        return EntryLine(entry, status or EntryStatus(since_us=entry.changed_us))
+            if status is not None:
+                return EntryLine(entry, status)
+        return await self.entry(entry.key)  # another process keeps it, and logs how it does
 
     async def unloaded(self, entry: Entry, *, within_s: float) -> EntryLine:
         """Return an entry that was removed once it is unloaded, or as it is after a while."""
