@@ -31,6 +31,8 @@ BOUNDED: Final = {
     "explanation": "what one receipt says",
     "sale": "the tokens of one sale",
     "key_change": "the tokens of one key change",
+    "meter_life": "what happened to one meter, five hundred of the newest at most",
+    "node": "a row for each slot of one node",
     "key_change_plan": "the unused tokens of one meter, as many as a warning names",
 }
 """Lists without pages, and what bounds them."""
@@ -109,6 +111,7 @@ MADE: Final = {
     "account_blocks",
     "account_classes",
     "account_debts",
+    "areas",
     "classes",
     "commission_plans",
     "debts",
@@ -118,8 +121,11 @@ MADE: Final = {
     "journal",
     "ledger_accounts",
     "ledger_operations",
+    "meter_keypads",
+    "meter_lives",
     "meter_tokens",
     "meters",
+    "nodes",
     "periods",
     "receipt_prints",
     "sales",
@@ -140,6 +146,7 @@ async def full_town(api: ApiTown) -> dict[str, str]:
         sale = {"sale_id": f"s{at}", "meter": first.number, "tendered": "116.00"}
         receipts.append((await posted(api, "/sales", sale))["receipt_number"])
     for at, meter in enumerate(meters):
+        await put(api, f"/meters/{first.number}/keypad", {"serial": f"KP-{at}", "reason": "test"})
         await one_more_of_each(api, at, meter.account_number, first.account_number, receipts[0])
         await api.utility.add_tariff(tariff_document("electricity"), version=at + 2)
         api.clock.advance(days=1)
@@ -148,6 +155,8 @@ async def full_town(api: ApiTown) -> dict[str, str]:
     return {
         "/tariffs/{code}": "/tariffs/domestic-electricity",
         "/key-campaigns/{code}": "/key-campaigns/none",
+        "{level}/{code}": "region/r0",
+        "{serial}": "BOX-0",
         "{account}": first.account_number,
         "{number}": first.number,
         "{receipt_number}": receipts[0],
@@ -157,9 +166,13 @@ async def full_town(api: ApiTown) -> dict[str, str]:
 async def one_more_of_each(api: ApiTown, at: int, account: str, busy: str, receipt: str) -> None:
     why = {"reason": "test"}
     evidence = {"account": account, "code": "fbe", "evidence": "list", "from": "2026-11-01"}
+    region = {"name": f"Region {at}", **why}
+    box = {"medium": "nbiot", "address": f"box-{at}", "driver": "slotmeter_virtual", **why}
     deposit = {"request_id": f"d{at}", "amount": "1.00", "reference": f"S{at}"}
     source = OFFICE_TARIFF.replace("DOM-E", f"DOM-{at}")
     debt = {"account": busy, "kind": "fine", "amount": "5.00", "number": f"F-{at}"}
+    await put(api, f"/areas/region/r{at}", region)
+    await posted(api, "/nodes", {"serial": f"BOX-{at}", **box})
     await posted(api, "/classes", {"code": f"c{at}", "title": f"Class {at}", **why})
     await posted(api, f"/accounts/{busy}/classes", {"class": f"c{at}", **why})
     await posted(api, "/free-units", {**evidence, **why})

@@ -31,6 +31,11 @@ REACHED = (
         PLATFORM / "services" / f"{name}.py"
         for name in (
             "access",
+            "areas",
+            "bearers",
+            "bindings",
+            "keypads",
+            "lifecycle",
             "account_lookup",
             "class_review",
             "class_rules",

@@ -7,7 +7,9 @@ from typing import Final
 
 from slotmeter.api import (
     accounts,
+    areas,
     audit,
+    bindings,
     classes,
     commands,
     commissioning,
@@ -20,6 +22,7 @@ from slotmeter.api import (
     key_campaigns,
     ledger,
     ledger_acts,
+    lifecycle,
     meter_keys,
     meters,
     overview,
@@ -166,6 +169,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *key_campaigns.ROUTES,
     *ledger.ROUTES,
     *ledger_acts.ROUTES,
+    *areas.ROUTES,
+    *lifecycle.ROUTES,
+    *bindings.ROUTES,
     Route("GET", "/healthz", "healthz", "health", health.healthz, None, {OK: device.Alive}),
     Route("GET", "/readyz", "readyz", "health", health.readyz, None, {OK: device.Ready}),
     Route("GET", "/metrics", "metrics", "health", health.metrics, None, {}, also=("text/plain",)),

@@ -73,6 +73,10 @@ COMMANDS = {
     "integration": "integration",
     "entry": "entry",
     "device-key": "device_key",
+    "area": "area",
+    "asset": "asset",
+    "node": "node",
+    "device": "node",
     "find": "find",
     "generate": "generate",
 }

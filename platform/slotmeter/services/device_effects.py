@@ -12,7 +12,7 @@ from typing import Final
 
 from slotmeter.devices.commands import Outcome
 from slotmeter.devices.entities import SupplyState
-from slotmeter.devices.frames import DeviceEvent, DeviceEventKind, Report
+from slotmeter.devices.frames import SLOTS_MAX, DeviceEvent, DeviceEventKind, Report
 from slotmeter.errors import FrameError
 from slotmeter.ports import (
     Changes,
@@ -55,6 +55,7 @@ TOLD_MAX: Final = 256
 """So many events of a meter are looked through for one that it repeats."""
 
 _INTEGERS: Final = range(-(2**63), 2**63)
+_SLOTS: Final = frozenset(range(SLOTS_MAX))
 _MEASURED_YEARS: Final = range(2000, 2100)
 
 
@@ -76,15 +77,21 @@ def check_report(report: Report) -> Report:
     """Refuse what a driver read but no meter can mean.
 
     Raises:
-        FrameError: ``too_many_items``, ``number_out_of_range`` or ``clock_not_set``.
+        FrameError: ``too_many_items``, ``number_out_of_range``, ``slot_wrong`` or
+            ``clock_not_set``.
     """
     items = (report.results, report.entries, report.events, report.readings)
-    if any(len(each) > ITEMS_MAX for each in items):
+    of_slots = (each.readings for each in report.slots)
+    if any(len(each) > ITEMS_MAX for each in (*items, *of_slots)) or len(report.slots) > SLOTS_MAX:
         raise FrameError("too_many_items", f"expected at most {ITEMS_MAX} items of a kind")
+    slots = {each.slot for each in report.slots}
+    if len(slots) < len(report.slots) or not slots <= _SLOTS:
+        raise FrameError("slot_wrong", f"expected slots below {SLOTS_MAX}, each once")
     if report.measured_at.year not in _MEASURED_YEARS:
         raise FrameError("clock_not_set", f"the meter's clock says {report.measured_at:%Y}")
     numbers = [
         *(reading.value for reading in report.readings),
+        *(reading.value for each in report.slots for reading in each.readings),
         *(entry.amount for entry in report.entries),
         *(entry.tid or 0 for entry in report.entries),
         *(result.command_id for result in report.results),

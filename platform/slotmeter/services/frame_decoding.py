@@ -44,7 +44,8 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
 
     Raises:
         FrameError: ``device_unknown``, ``driver_missing``, ``driver_failed``,
-            ``serial_mismatch``, what :func:`check_report` refuses, or what the driver says.
+            ``serial_mismatch``, ``slots_unexpected`` or ``node_differs``, what
+            :func:`check_report` refuses, or what the driver says.
     """
     if row["device_id"] is None:
         raise FrameError("device_unknown", "no device with this address is registered")
@@ -60,11 +61,28 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
         raise FrameError(
             "driver_failed", f"the driver {driver.key} failed: {type(error).__name__}"
         ) from error
+    if row["meter_id"] is None:
+        return _of_node(row, report)
+    if report.slots:
+        raise FrameError(
+            "slots_unexpected",
+            "a meter told of meters in slots; only a node does, so register it as one",
+        )
     if report.serial is not None and report.serial != row["meter_number"]:
         raise FrameError(
             SERIAL_MISMATCH,
             f"the meter says that it is {report.serial}, and its address is registered for "
             f"{row['meter_number']}",
+        )
+    return report
+
+
+def _of_node(row: Row, report: Report) -> Report:
+    own = row["device_serial"]
+    if report.serial is not None and report.serial != own:
+        raise FrameError(
+            "node_differs",
+            f"the node says that it is {report.serial}, and its address is registered for {own}",
         )
     return report
 

@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from slotmeter.devices.drivers import Driver
+from slotmeter.devices.frames import Report
 from slotmeter.errors import Conflict, FrameError
 from slotmeter.ports import (
     Changes,
@@ -56,7 +57,9 @@ from slotmeter.services.log_reading import (
     consume,
 )
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.node_reports import NodeDone, decide_node, node_reads
 from slotmeter.services.readings_consumer import ReadingsConsumer
+from slotmeter.services.slot_alarms import BINDING_DIFFERS
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -103,7 +106,7 @@ class _Handled:
         readings: what it says of registers.
     """
 
-    done: ReportDone | _SetAside
+    done: ReportDone | NodeDone | _SetAside
     readings: Sequence[ReadingRow] = ()
 
 
@@ -341,6 +344,8 @@ class DeviceConsumer:
             report = decode(frame, self._drivers)
         except FrameError as error:
             return await self._set_aside(frame, before, error, now_us)
+        if frame["meter_id"] is None:
+            return await self._take_node(frame, report, before, now_us)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[ReportDone]:
             changes = decide_report(frame, report, rows, new_id, now_us=now_us)
@@ -349,6 +354,15 @@ class DeviceConsumer:
 
         done = await self._uow.run(report_reads(frame, report, now_us), decide)
         return _Handled(done, reading_rows(frame, report))
+
+    async def _take_node(self, frame: Row, report: Report, before: int, now_us: int) -> _Handled:
+        def decide(rows: Rows, new_id: NewId) -> Changes[NodeDone]:
+            changes = decide_node(frame, report, rows, new_id, now_us=now_us)
+            moved = _moved(frame["id"], before, now_us)
+            return Changes(changes.result, [*changes.steps, moved])
+
+        done = await self._uow.run(node_reads(frame, report, now_us), decide)
+        return _Handled(done, done.readings)
 
     async def _set_aside(self, frame: Row, before: int, error: FrameError, now_us: int) -> _Handled:
         message = error.message[:MESSAGE_CHARACTERS_MAX]
@@ -371,7 +385,20 @@ class DeviceConsumer:
 
         return _Handled(await self._uow.run(stranger_reads(frame), decide))
 
-    def _count(self, result: ReportDone | _SetAside) -> None:
+    def _count_node(self, result: NodeDone) -> None:
+        for each in result.done:
+            self._count(each)
+        if result.aside is not None:
+            self._metrics.quarantined.labels(result.aside[0]).inc()
+        if result.alarmed:
+            self._metrics.alarms.labels(BINDING_DIFFERS).inc()
+        if result.told:
+            self._bus.publish(EventsRecorded())
+
+    def _count(self, result: ReportDone | NodeDone | _SetAside) -> None:
+        if isinstance(result, NodeDone):
+            self._count_node(result)
+            return
         if isinstance(result, _SetAside):
             self._metrics.quarantined.labels(result.code).inc()
             if result.is_alarmed:

@@ -24,6 +24,7 @@ from slotmeter.ports import (
     SqlValue,
     Step,
     UnitOfWork,
+    Update,
 )
 from slotmeter.services.access import Origin, act_row
 from slotmeter.services.events import compact_json
@@ -49,6 +50,8 @@ BATCH_ROWS = 200
 
 
 _COLUMN_NAMES = frozenset(column.name for column in COLUMNS)
+_OF_A_METER = ("commodity", "credit_mode", "sgc")
+_OF_A_DEVICE = ("medium", "address_on_medium", "driver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class MeterImport:
         self, rows: Sequence[MeterRow], progress: Callable[[int], None] | None = None
     ) -> Imported:
         """Say what :meth:`add` would do, and write nothing."""
-        outcome = Imported(0, 0, tuple(await self._outside(rows)))
+        outcome = Imported(0, 0, tuple(await self.outside(rows)))
         wrong = {problem.row for problem in outcome.problems}
         good = [row for row in rows if row.row not in wrong]
         for done, batch in _batches(good):
@@ -124,7 +127,7 @@ class MeterImport:
                 these.
             progress: called with the number of rows done.
         """
-        outcome = Imported(0, 0, tuple(await self._outside(rows)))
+        outcome = Imported(0, 0, tuple(await self.outside(rows)))
         wrong = {problem.row for problem in outcome.problems}
         good = [row for row in rows if row.row not in wrong]
         for done, batch in _batches(good):
@@ -161,7 +164,7 @@ class MeterImport:
 
         return await self._uow.run(self._reads(batch), decide)
 
-    async def _outside(self, rows: Sequence[MeterRow]) -> list[RowProblem]:
+    async def outside(self, rows: Sequence[MeterRow]) -> list[RowProblem]:
         """Check what is not in the database: drivers and vending keys."""
         problems = [problem for row in rows for problem in self._driver_problems(row)]
         infos: dict[str, VendingKeyInfo | None] = {}
@@ -213,8 +216,9 @@ class MeterImport:
             reason = f"no driver {row.driver} is installed; there are {known}"
             yield RowProblem(row.row, "driver", "unknown_driver", reason)
             return
-        if row.medium != driver.medium:
-            reason = f"driver {driver.key} speaks over {driver.medium}, not {row.medium}"
+        if not driver.carried_by(row.medium):
+            spoken = ", ".join((driver.medium, *driver.media))
+            reason = f"driver {driver.key} speaks over {spoken}, not {row.medium}"
             yield RowProblem(row.row, "medium", "wrong_medium", reason)
         if row.commodity not in driver.commodities:
             reason = f"driver {driver.key} does not meter {row.commodity.value}"
@@ -242,7 +246,8 @@ class MeterImport:
         tariffs = {row["code"]: row for row in rows["registry_tariffs"]}
         for row in batch:
             there = rows[f"registry_meter/{row.meter}"]
-            if there:
+            waiting = there[0] if there and _waits(there[0]) else None
+            if there and waiting is None:
                 differing = _difference(row, there[0], self._from_us(row))
                 if differing is None:
                     result.already_there += 1
@@ -250,6 +255,9 @@ class MeterImport:
                     result.problems.append(differing)
                 continue
             problems = list(_problems(row, rows, tariffs))
+            unlike = None if waiting is None else _difference(row, waiting, None)
+            if unlike is not None:
+                problems.append(unlike)
             if problems:
                 result.problems += problems
                 continue
@@ -268,7 +276,9 @@ class MeterImport:
         now_us = epoch_us(self._clock.now())
         utility_id = self._utility.id
         account_id, steps = self._account(row, rows, new_id, result, now_us)
-        meter_id, supply_point_id = new_id(), new_id()
+        waiting = next(iter(rows[f"registry_meter/{row.meter}"]), None)
+        meter_id = new_id() if waiting is None else waiting["id"]
+        supply_point_id = new_id()
         scope: dict[str, SqlValue] = {"utility_id": utility_id}
         created: dict[str, SqlValue] = {**scope, "created_us": now_us}
         parameters = row.parameters
@@ -302,11 +312,11 @@ class MeterImport:
         }
         steps += [
             Insert("supply_point", supply_point),
-            Insert("meter", meter),
+            Insert("meter", meter) if waiting is None else _limit_step(row, waiting),
             Insert("installation", installation),
             *_word_steps(row, rows, {**scope, "supply_point_id": supply_point_id}),
         ]
-        if row.driver:
+        if row.driver and (waiting is None or waiting["driver"] is None):
             device = {
                 **created,
                 "id": new_id(),
@@ -353,6 +363,12 @@ class MeterImport:
             "currency": self._utility.currency,
         }
         return account_id, [*steps, Insert("account", account)]
+
+
+def _limit_step(row: MeterRow, waiting: Row) -> Update:
+    """Return what changes of a meter that was received before it is installed."""
+    limit = {"of_meter": waiting["id"], "to_purchase_max": row.purchase_max_minor}
+    return Update("registry_limit_meter", limit)
 
 
 def _word_steps(row: MeterRow, rows: Rows, of: Mapping[str, SqlValue]) -> list[Insert]:
@@ -435,12 +451,26 @@ def _problems(row: MeterRow, rows: Rows, tariffs: Mapping[str, Row]) -> Iterable
         reason = f"supply point {row.supply_point} is taken by {by}"
         yield RowProblem(row.row, "supply_point", "supply_point_taken", reason)
     for device in rows[_device_key(row)] if row.driver else ():
+        if device["meter"] == row.meter:
+            continue
         reason = f"{row.address_on_medium} is the device of meter {device['meter']}"
         yield RowProblem(row.row, "address_on_medium", "device_taken", reason)
 
 
-def _difference(row: MeterRow, there: Row, from_us: int) -> RowProblem | None:
-    """Return how a row differs from the meter of the same number, or None if it does not."""
+def _waits(there: Row) -> bool:
+    """Say whether a meter was received and hangs nowhere yet: a row may install it."""
+    return there["supply_point"] is None and there["meter_state"] == "active"
+
+
+def _difference(row: MeterRow, there: Row, from_us: int | None) -> RowProblem | None:
+    """Return how a row differs from the meter of the same number, or None if it does not.
+
+    Args:
+        row: what the file says.
+        there: what the database says.
+        from_us: when the row says that it was installed; None for a meter that waits for it, of
+            which only its coding and its device are there to compare.
+    """
     parameters = None if row.parameters is None else compact_json(row.parameters.to_dict())
     pairs = (
         ("commodity", row.commodity.value, there["commodity"]),
@@ -459,8 +489,11 @@ def _difference(row: MeterRow, there: Row, from_us: int) -> RowProblem | None:
         ("driver", row.driver, there["driver"] or ""),
         ("purchase_max", row.purchase_max_minor, there["purchase_max_minor"]),
     )
+    known_yet = {name for name, _, _ in pairs}
+    if from_us is None:
+        known_yet = {*_OF_A_METER, *(_OF_A_DEVICE if there["driver"] is not None else ())}
     for name, here, known in pairs:
-        if here != known:
+        if name in known_yet and here != known:
             shown = "" if name in ("sgc", "installed_on") else f" ({known!r} there, {here!r} here)"
             reason = f"meter {row.meter} is here already with another {name}{shown}"
             return RowProblem(row.row, name, "meter_differs", reason)

@@ -1,4 +1,4 @@
-"""What the office does: tariffs, classes, free units and debts, as one thing to hand around."""
+"""What the office does, as one thing to hand around: tariffs, classes, debts, the registries."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from slotmeter.services.class_review import ClassReview
 from slotmeter.services.classes import Classes
 from slotmeter.services.credit_terms import CreditTerms
 from slotmeter.services.debt_desk import DebtDesk
+from slotmeter.services.driver_packs import load_drivers
 from slotmeter.services.free_units import FreeUnitsOffice
 from slotmeter.services.ledger_desk import LedgerDesk
+from slotmeter.services.registries import Registries
 from slotmeter.services.tariff_admin import TariffAdmin
 from slotmeter.services.tariff_preview import TariffPreview
 
@@ -33,6 +35,7 @@ class Office:
     terms: CreditTerms
     debts: DebtDesk
     ledger: LedgerDesk
+    registries: Registries
 
     @classmethod
     def of(cls, uow: UnitOfWork, clock: Clock, *, looks: Looks | None = None) -> Self:
@@ -47,4 +50,5 @@ class Office:
             terms=CreditTerms(uow, clock),
             debts=DebtDesk.of(uow, clock, looks=looks),
             ledger=LedgerDesk.of(uow, clock, looks=looks),
+            registries=Registries.of(uow, clock, load_drivers()),
         )

@@ -9,12 +9,13 @@ from typing import Final
 
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import FrameError, Unavailable
-from slotmeter.ports import Read, ReadingRow, ReadingStore, UnitOfWork
+from slotmeter.ports import Read, ReadingRow, ReadingStore, Row, UnitOfWork
 from slotmeter.services.bus import Bus
 from slotmeter.services.frame_decoding import decode, reading_rows
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.log_reading import LANE_FRAMES_MAX, POLL_S, Attempts, consume
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.node_reports import bindings_read, slot_readings, split
 
 __all__ = ["ReadingsConsumer"]
 
@@ -114,17 +115,21 @@ class ReadingsConsumer:
             params = {"after": missing[at] - 1, "limit": _READ_TOGETHER}
             for row in (await self._uow.read([Read("ingest_frames", params, "frames")]))["frames"]:
                 if row["id"] in wanted:
-                    known[row["id"]] = self._decoded(row)
+                    known[row["id"]] = await self._decoded(row)
             known.setdefault(missing[at], ())  # dropped from the log since it was listed
             while at < len(missing) and missing[at] in known:
                 at += 1
         return known
 
-    def _decoded(self, row: Mapping[str, object]) -> Sequence[ReadingRow]:
+    async def _decoded(self, row: Row) -> Sequence[ReadingRow]:
         try:
-            return reading_rows(row, decode(row, self._drivers))
+            report = decode(row, self._drivers)
         except FrameError:
             return ()  # the consumer of devices sets it aside and counts it
+        if row["meter_id"] is not None:
+            return reading_rows(row, report)
+        bound = (await self._uow.read([bindings_read(row, report)]))["bindings"]
+        return slot_readings(row["id"], split(report, bound))
 
     async def _append(
         self, frame_ids: Sequence[int], readings: Mapping[int, Sequence[ReadingRow]]

@@ -66,6 +66,7 @@ _LOGGED = (
         _device.c.utility_id,
         _device.c.meter_id,
         _device.c.driver,
+        _device.c.serial.label("device_serial"),
         _meter.c.number.label("meter_number"),
         _meter.c.commodity,
         _meter.c.credit_mode,
@@ -75,7 +76,11 @@ _LOGGED = (
     .select_from(_frame)
     .outerjoin(
         _device,
-        and_(_device.c.medium == _frame.c.medium, _device.c.address == _frame.c.address),
+        and_(
+            _device.c.medium == _frame.c.medium,
+            _device.c.address == _frame.c.address,
+            _device.c.node_id.is_(None),  # a node speaks for what is behind it
+        ),
     )
     .outerjoin(_meter, _meter.c.id == _device.c.meter_id)
     .outerjoin(_utility, _utility.c.id == _device.c.utility_id)

@@ -79,6 +79,7 @@ def _cards(unproven: ColumnElement[Any]) -> Select[Any]:
         .select_from(_device)
         .join(_meter, _meter.c.id == _device.c.meter_id)
         .join(_utility, _utility.c.id == _device.c.utility_id)
+        .where(_device.c.node_id.is_(None))  # a node speaks for what is behind it
     )
 
 

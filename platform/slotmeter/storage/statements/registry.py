@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
@@ -57,8 +57,11 @@ READS: dict[str, Select[tuple[object, ...]]] = {
     )
     .outerjoin(meter, meter.c.id == installation.c.meter_id)
     .where(supply_point.c.utility_id == _UTILITY, supply_point.c.number == bindparam("number")),
-    "registry_device": select(device.c.id, meter.c.number.label("meter"))
-    .join(meter, meter.c.id == device.c.meter_id)
+    # A node has no meter, and is called by its own number.
+    "registry_device": select(
+        device.c.id, func.coalesce(meter.c.number, device.c.serial).label("meter")
+    )
+    .outerjoin(meter, meter.c.id == device.c.meter_id)
     .where(device.c.medium == bindparam("medium"), device.c.address == bindparam("address")),
     "registry_meter": select(
         meter.c.id,
@@ -67,6 +70,7 @@ READS: dict[str, Select[tuple[object, ...]]] = {
         meter.c.credit_mode,
         meter.c.purchase_max_minor,
         meter.c.parameters,
+        meter.c.state.label("meter_state"),
         supply_point.c.number.label("supply_point"),
         supply_point.c.area,
         supply_point.c.address,
@@ -94,6 +98,9 @@ UPDATES: dict[str, UpdateBase] = {
     "registry_set_policy": update(utility)
     .where(utility.c.id == bindparam("of_utility"))
     .values(policy=bindparam("policy")),
+    "registry_limit_meter": update(meter)
+    .where(meter.c.id == bindparam("of_meter"), meter.c.state == "active")
+    .values(purchase_max_minor=bindparam("to_purchase_max")),
     "registry_set_particulars": update(utility)
     .where(utility.c.id == bindparam("of_utility"))
     .values(
