@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slotmeter.services.entries import EntryDesk
     from slotmeter.services.key_desk import KeyDesk
     from slotmeter.services.office import Office
+    from slotmeter.services.quarantine import Quarantine
     from slotmeter.services.queries import Queries
     from slotmeter.services.receipts import Receipts
     from slotmeter.services.selling import Selling
@@ -47,6 +48,7 @@ class Services:
         entries: changes config entries; None where there are none.
         commissioning: registers meters that hang; None where no device is served.
         health: tells how devices are; None where no device is served.
+        quarantine: frames that were set aside; None where no device is served.
         not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
     """
 
@@ -69,6 +71,7 @@ class Services:
     entries: EntryDesk | None = None
     commissioning: Commissioning | None = None
     health: DeviceHealth | None = None
+    quarantine: Quarantine | None = None
     not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
 
 

@@ -117,15 +117,18 @@ class DeviceSide:
 
     def start(self) -> None:
         """Run the consumers as tasks."""
-        now_us = epoch_us(self._clock.now())
-        self._tasks.start("registered devices", self._frames.warm(now_us))
-        self._tasks.keep("device consumer", self._consumer.run)
+        self._tasks.keep("device consumer", self._consume)
         self._tasks.keep("readings consumer", self._readings.run)
         self._tasks.keep("frame retention", self._retention.run)
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)
         self._tasks.keep("commissioning", CommissioningWatch(self.commissioning).run)
         self._tasks.keep("silent devices", self._offline.run)
+
+    async def _consume(self) -> None:
+        """Look all devices up, so that their first frames need not, and consume what they send."""
+        await self._frames.warm(epoch_us(self._clock.now()))
+        await self._consumer.run()
 
     def _queue(self, medium: str) -> Commands:
         """Return the queue as the entries of one medium see it."""

@@ -175,6 +175,7 @@ class Runtime:
             keys=KeyDesk.of(database, self.clock, vault.wrapping, vault.security.refresh),
             codings=self._codings(database, vault, bus, tids),
             commissioning=devices.commissioning,
+            quarantine=devices.quarantine,
             health=DeviceHealth(looks, self.clock),
             traces=AuditTrace(database, self.clock, vault.tokens),
             token_traces=TokenTraces(database, self.clock, vault.tokens),

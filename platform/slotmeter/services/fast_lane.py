@@ -13,14 +13,14 @@ from operator import itemgetter
 from typing import Final
 
 from slotmeter.devices.frames import Report
-from slotmeter.ports import ReadingRow, Row, SqlValue, UpdateMany
+from slotmeter.ports import ReadingRow, Row, SqlValue, Update, UpdateMany
 from slotmeter.services.device_cards import Card, clock_ahead_us
 from slotmeter.services.device_effects import ITEMS_MAX
 from slotmeter.services.frame_tail import Logged
 from slotmeter.services.report_unit import COUNTER_OF
 from slotmeter.units import epoch_us
 
-__all__ = ["LaneRun"]
+__all__ = ["LaneRun", "heard_steps"]
 
 _COUNTERS: Final = frozenset(COUNTER_OF.values())
 _LEAST: Final = -(2**63)
@@ -168,6 +168,20 @@ class LaneRun:
         ]
         rows.sort(key=itemgetter(0))
         return UpdateMany("lane_report", COLUMNS, rows)
+
+
+def heard_steps(frame: Row, report: Report) -> list[Update]:
+    """Return what the newest report of a device outside the lane says of its battery and signal."""
+    told = {each.register: each.value for each in reversed(report.readings)}
+    if "battery" not in told and "signal" not in told:
+        return []
+    params: dict[str, SqlValue] = {
+        "of_utility": frame["utility_id"],
+        "of_device": frame["device_id"],
+        "to_battery": told.get("battery"),
+        "to_signal": told.get("signal"),
+    }
+    return [Update("lane_heard", params)]
 
 
 def _is_plain(card: Card, report: Report) -> bool:

@@ -101,9 +101,9 @@ class Frames:
         ids = iter(await self._enqueue(rows) if rows else ())
         return [refused[at] if at in refused else next(ids) for at in range(len(frames))]
 
-    async def warm(self, now_us: int) -> int:
-        """Look up all registered devices, so that their first frames need not; say how many."""
-        return await self._admission.warm(now_us)
+    async def warm(self, now_us: int) -> None:
+        """Look up all registered devices, so that their first frames need not."""
+        await self._admission.warm(now_us)
 
     async def close(self) -> None:
         """Wait until what was taken is in the log, or refused."""

@@ -40,6 +40,7 @@ from slotmeter.services.key_desk import KeyDesk
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
 from slotmeter.services.principals import Principals
+from slotmeter.services.quarantine import Quarantine
 from slotmeter.services.queries import Queries
 from slotmeter.services.receipts import Receipts
 from slotmeter.services.sale_begin import ONE_LANE
@@ -247,6 +248,7 @@ def _services(
             database, security, sample_safe(), clock, draw_rnd=lambda: 5, tids=ONE_LANE
         ),
         commissioning=Commissioning(database, clock, drivers=load_drivers(), bus=Bus()),
+        quarantine=Quarantine(database, clock, Bus()),
         health=DeviceHealth(database, clock),
         readings=readings,
         feed=feed,
