@@ -26,6 +26,16 @@ from slotmeter.errors import (
     SlotmeterError,
     Unavailable,
 )
+from slotmeter_dashboards.answers import Row
+from slotmeter_dashboards.device_model import (
+    Claim,
+    Device,
+    Stranger,
+    parse_claim,
+    parse_device,
+    parse_health_counts,
+    parse_stranger,
+)
 from slotmeter_dashboards.model import (
     Alarm,
     Bucket,
@@ -34,7 +44,6 @@ from slotmeter_dashboards.model import (
     Meter,
     Overview,
     Page,
-    Row,
     Sale,
     Token,
     parse_alarm,
@@ -196,6 +205,30 @@ class ApiClient:
     async def alarms(self, params: Params) -> Page[Alarm]:
         """A page of alarms, newest first; filter open, cursor before."""
         return parse_page(await self.ask("/alarms", params), parse_alarm)
+
+    async def devices(self, params: Params) -> Page[Device]:
+        """A page of devices; filters state, q, cursor after."""
+        return parse_page(await self.ask("/device-health", params), parse_device)
+
+    async def health_counts(self) -> Mapping[str, int]:
+        """How many devices are in each state."""
+        return parse_health_counts(await self.ask("/device-health/counts"))
+
+    async def device_of(self, number: str) -> Device | None:
+        """How the device of a meter is; None for a meter that has none."""
+        try:
+            answer = await self.ask(f"/meters/{quote(number, safe='')}/health")
+        except NotFound:
+            return None
+        return parse_device(answer)
+
+    async def claims(self, params: Params) -> Page[Claim]:
+        """A page of meters that were scanned, newest first; filter state, cursor before."""
+        return parse_page(await self.ask("/commissioning/claims", params), parse_claim)
+
+    async def strangers(self) -> Page[Stranger]:
+        """Devices that were heard and that nobody has registered, newest first."""
+        return parse_page(await self.ask("/commissioning/strangers"), parse_stranger)
 
     async def newest_events(self, limit: int, meter: str | None = None) -> tuple[Event, ...]:
         """The newest events, of all or of one meter, the newest first."""

@@ -25,6 +25,7 @@ from slotmeter_dashboards.client import ApiClient
 from slotmeter_dashboards.downloads import add_downloads
 from slotmeter_dashboards.headers import add_headers
 from slotmeter_dashboards.model import Overview
+from slotmeter_dashboards.pages.devices import COMMISSIONING, DEVICES
 from slotmeter_dashboards.pages.lists import ALARMS, COMMANDS, EVENTS, METERS, SALES
 from slotmeter_dashboards.pages.meter import METER
 from slotmeter_dashboards.pages.overview import OVERVIEW
@@ -40,6 +41,8 @@ SUBJECT_CHARS_MAX = 64
 PAGES: Mapping[str, PageKind] = {
     "": OVERVIEW,
     "meters": METERS,
+    "devices": DEVICES,
+    "commissioning": COMMISSIONING,
     "sales": SALES,
     "commands": COMMANDS,
     "alarms": ALARMS,
@@ -48,6 +51,8 @@ PAGES: Mapping[str, PageKind] = {
 NAVIGATION = (
     ("Overview", ""),
     ("Meters", "meters"),
+    ("Devices", "devices"),
+    ("Commissioning", "commissioning"),
     ("Sales", "sales"),
     ("Commands", "commands"),
     ("Alarms", "alarms"),

@@ -21,13 +21,21 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from slotmeter.errors import NotFound, Refused, SlotmeterError
 from slotmeter_dashboards import words
+from slotmeter_dashboards.answers import Row
 from slotmeter_dashboards.client import ApiClient
+from slotmeter_dashboards.device_model import (
+    Claim,
+    Device,
+    Stranger,
+    parse_claim,
+    parse_device,
+    parse_stranger,
+)
 from slotmeter_dashboards.model import (
     Alarm,
     Command,
     Event,
     Meter,
-    Row,
     Sale,
     Token,
     parse_alarm,
@@ -116,6 +124,34 @@ def _token(token: Token, zone: tzinfo) -> Sequence[Cell]:
     )
 
 
+def _device(device: Device, zone: tzinfo) -> Sequence[Cell]:
+    interval_s = None if device.interval is None else int(device.interval.total_seconds())
+    return (
+        *(device.meter, device.serial, device.node, device.behind, device.medium, device.address),
+        *(device.driver, device.state, words.iso(device.last_contact_at, zone)),
+        *(words.iso(device.expected_at, zone), interval_s),
+        *(device.success, device.missed, device.battery, device.signal, device.clock_offset_s),
+        words.iso(device.offline_at, zone),
+    )
+
+
+def _claim(claim: Claim, zone: tzinfo) -> Sequence[Cell]:
+    first = claim.readings[0] if claim.readings else None
+    return (
+        *(claim.meter, claim.state, claim.scan, claim.problem, "; ".join(claim.choices)),
+        *(claim.medium, claim.address, claim.driver, claim.scanned_by),
+        *(words.iso(claim.scanned_at, zone), words.iso(claim.done_at, zone)),
+        *((first.register, first.value) if first else (None, None)),
+    )
+
+
+def _stranger(stranger: Stranger, zone: tzinfo) -> Sequence[Cell]:
+    return (
+        *(stranger.medium, stranger.address, stranger.serial, "; ".join(stranger.drivers)),
+        *(stranger.frames, words.iso(stranger.first_at, zone), words.iso(stranger.last_at, zone)),
+    )
+
+
 COMMANDS = Sheet(
     ("Id", "Meter", "Kind", "State", "Cause", "Reason", "Held or refused", "Result",
      "Asked", "Sent", "Ended"),
@@ -143,7 +179,29 @@ SHEETS: Mapping[str, Sheet] = {
         fixed=(("after", "0"),),
         keep=lambda event, asked: of_severity(event, asked.get("severity")),
     ),
+    "devices": Sheet(
+        ("Meter", "Serial", "Behind node", "Devices behind it", "Medium", "Address", "Driver",
+         "State", "Last contact", "Next expected", "Interval s", "Came %", "Missed", "Battery %",
+         "Signal dBm", "Clock offset s", "Offline since"),
+        parse_device, _device, "after", ("state", "q"),
+    ),
+    "claims": Sheet(
+        ("Meter", "State", "Label", "Problem", "Choices", "Medium", "Address", "Driver",
+         "Scanned by", "Scanned", "Commissioned", "First register", "First value"),
+        parse_claim, _claim, "before", ("state",),
+    ),
+    "strangers": Sheet(
+        ("Medium", "Address", "Serial", "Drivers", "Frames kept", "First heard", "Last heard"),
+        parse_stranger, _stranger, "after",
+    ),
 }  # fmt: skip
+PATHS: Mapping[str, str] = {
+    "devices": "/device-health",
+    "claims": "/commissioning/claims",
+    "strangers": "/commissioning/strangers",
+}
+"""Where the API has what its file is not named after."""
+
 METER_SHEETS: Mapping[str, Sheet] = {
     "tokens": Sheet(
         ("Sold", "Receipt", "Token", "Units", "Unit", "State", "Delivery", "Accepted by",
@@ -227,7 +285,8 @@ def add_downloads(server: FastAPI, client: ApiClient, prefix: str) -> None:
         if subject not in SHEETS:
             return PlainTextResponse("no such table", status_code=404)
         asked = dict(request.query_params)
-        return await _answer(client, f"/{subject}", subject, SHEETS[subject], asked)
+        path = PATHS.get(subject, f"/{subject}")
+        return await _answer(client, path, subject, SHEETS[subject], asked)
 
     async def of_meter(number: str, subject: str) -> Response:
         if subject not in METER_SHEETS or not number.isalnum():

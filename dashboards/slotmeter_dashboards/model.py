@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from typing import Any, Generic, TypeVar
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Generic, TypeVar
 
-from slotmeter.errors import Unavailable
 from slotmeter.units import QUANTITIES
+from slotmeter_dashboards.answers import Row
+from slotmeter_dashboards.answers import amounts as _amounts
+from slotmeter_dashboards.answers import counts as _counts
+from slotmeter_dashboards.answers import decimal as _decimal
+from slotmeter_dashboards.answers import flag as _flag
+from slotmeter_dashboards.answers import member as _object
+from slotmeter_dashboards.answers import members as _rows
+from slotmeter_dashboards.answers import number as _number
+from slotmeter_dashboards.answers import text as _text
+from slotmeter_dashboards.answers import time as _time
+from slotmeter_dashboards.answers import time_needed as _time_needed
 
 __all__ = [
     "Alarm",
@@ -38,100 +48,8 @@ __all__ = [
     "parse_token",
 ]
 
-Row = Mapping[str, Any]
 RIGHTS_PARTS = ("meters", "alarms", "commands")
 T = TypeVar("T")
-
-
-def _fail(key: str, expected: str, got: object) -> Unavailable:
-    return Unavailable(
-        "api_not_understood",
-        f"expected {expected} in the API's answer, got {type(got).__name__}",
-        field=key,
-    )
-
-
-def _text(row: Row, key: str, default: str | None = None) -> str:
-    value = row.get(key, default)
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str):
-        raise _fail(key, "text", value)
-    return value
-
-
-def _number(row: Row, key: str, default: int | None = None) -> int:
-    value = row.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _fail(key, "a whole number", value)
-    return value
-
-
-def _flag(row: Row, key: str) -> bool:
-    return bool(row.get(key))
-
-
-def _decimal_of(key: str, value: object) -> Decimal | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | int | float):
-        raise _fail(key, "a decimal as text", value)
-    try:
-        return Decimal(str(value))
-    except InvalidOperation as error:
-        raise _fail(key, "a decimal as text", value) from error
-
-
-def _decimal(row: Row, key: str) -> Decimal | None:
-    return _decimal_of(key, row.get(key))
-
-
-def _time(row: Row, key: str) -> datetime | None:
-    value = row.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _fail(key, "an ISO 8601 time", value)
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise _fail(key, "an ISO 8601 time", value) from error
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _time_needed(row: Row, key: str) -> datetime:
-    at = _time(row, key)
-    if at is None:
-        raise _fail(key, "an ISO 8601 time", None)
-    return at
-
-
-def _object(row: Row, key: str) -> Row:
-    value = row.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _fail(key, "an object", value)
-    return value
-
-
-def _rows(row: Row, key: str) -> list[Row]:
-    value = row.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise _fail(key, "a list of objects", value)
-    return value
-
-
-def _counts(row: Row, key: str) -> dict[str, int]:
-    counts = _object(row, key)
-    return {name: _number(counts, name) for name in counts}
-
-
-def _amounts(row: Row, key: str) -> dict[str, Decimal]:
-    amounts = _object(row, key)
-    return {name: _decimal(amounts, name) or Decimal(0) for name in amounts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ __all__ = [
     "COMMODITIES",
     "MEDIA",
     "MISSING",
+    "NO_BREAK",
     "STATES",
     "State",
     "age",
@@ -55,7 +56,7 @@ COMMODITIES = MappingProxyType(
 )
 """Commodity: its name and the unit it is sold in."""
 
-MEDIA = MappingProxyType({"nbiot": "NB-IoT", "lorawan": "LoRaWAN", "plc": "PLC"})
+MEDIA = MappingProxyType({"nbiot": "NB-IoT", "ip": "IP", "lorawan": "LoRaWAN", "plc": "PLC"})
 """Medium: its name for people."""
 
 STATES: Mapping[str, Mapping[str, State]] = MappingProxyType(
@@ -99,6 +100,23 @@ STATES: Mapping[str, Mapping[str, State]] = MappingProxyType(
                 "reserved": State("Being issued", "info"),
                 "issued": State("Not yet used", "info"),
                 "accepted": State("Accepted", "good"),
+            }
+        ),
+        "health": MappingProxyType(
+            {
+                "on_time": State("On time", "good"),
+                "late": State("Late", "warn"),
+                "offline": State("Offline", "bad"),
+                "behind": State("Node offline", "none"),
+                "never": State("Never heard", "none"),
+            }
+        ),
+        "claim": MappingProxyType(
+            {
+                "waiting": State("Waits for contact", "info"),
+                "unclear": State("Needs a choice", "warn"),
+                "done": State("Commissioned", "good"),
+                "withdrawn": State("Given up", "none"),
             }
         ),
         "severity": MappingProxyType(

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,10 @@ EVENT_TEXTS = (
     ("offline", "warning", "no contact for 15 min"),
 )
 ALARM_TEXT = next(each for each in EVENT_TEXTS if each[1] == "alarm")
+
+
+FLEET = json.loads((Path(__file__).parent / "fake_devices.json").read_text())
+"""Devices, claims and strangers; times are minutes ago, meters are given by their index."""
 
 
 def stamp(at: datetime) -> str:
@@ -129,6 +134,20 @@ class Town:
             ("refused", "close_valve", "rule"),
         ):
             self.add_command(state, kind, cause)
+
+    def fleet(self, name: str) -> list[dict[str, Any]]:
+        """Return rows of ``FLEET`` as the API has them."""
+        return [self.of_fleet(row) for row in FLEET[name]] if self.meters else []
+
+    def of_fleet(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        made: dict[str, Any] = {
+            key: stamp(self.now - timedelta(minutes=value))
+            if key.endswith("_at") and value is not None
+            else value
+            for key, value in row.items()
+        }
+        index: int | None = made.pop("index", None)
+        return made | {"meter": None if index is None else self.meters[index]["number"]}
 
     def rush(self, hour: int) -> float:
         return {7: 2, 8: 2.6, 12: 1.9, 17: 2.8, 18: 3.1, 19: 2.2}.get(hour, 0.3 if hour < 6 else 1)
@@ -399,6 +418,16 @@ class Answers:
     async def commands(self, request: web.Request) -> web.Response:
         return paged(filtered(self.town.commands, request, "state"), request, "before", "id")
 
+    async def fleet(self, request: web.Request) -> web.Response:
+        name = {"device-health": "devices"}.get(request.path.split("/")[-1], "")
+        rows = filtered(self.town.fleet(name or request.path.split("/")[-1]), request, "state")
+        return paged(rows, request, "after", "id" if name else "address")
+
+    async def device_counts(self, _: web.Request) -> web.Response:
+        states = [row["state"] for row in self.town.fleet("devices")]
+        every = ("on_time", "late", "offline", "behind", "never")
+        return answer({state: states.count(state) for state in every})
+
     async def events(self, request: web.Request) -> web.Response:
         rows = filtered(self.town.events, request, "meter")
         limit = int(request.query.get("limit", "100"))
@@ -433,6 +462,9 @@ class Answers:
             web.get(f"{api}/meters", self.meters),
             web.get(f"{api}/meters/{{number}}", self.meter),
             web.get(subjects, self.of_meter),
+            web.get(f"{api}/device-health", self.fleet),
+            web.get(f"{api}/device-health/counts", self.device_counts),
+            web.get(f"{api}/commissioning/{{name:claims|strangers}}", self.fleet),
             web.get(f"{api}/sales", self.sales),
             web.get(f"{api}/commands", self.commands),
             web.get(f"{api}/receipts/{{number}}", self.receipt),

@@ -21,7 +21,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(90)]
 
 WAIT_S = 8
 METER = "14000316764"
-PAGES = ["/", "/meters", f"/meters/{METER}", "/sales?day=today", "/commands", "/alarms", "/events"]
+PAGES = [
+    *("/", "/meters", f"/meters/{METER}", "/devices", "/commissioning", "/sales?day=today"),
+    *("/commands", "/alarms", "/events"),
+]
 WIDE, NARROW = (1400, 1000), (360, 740)
 CONTRAST_MIN = 4.5
 SCREENS = [(WIDE, "light"), (NARROW, "light"), (NARROW, "dark"), (WIDE, "dark")]
@@ -104,7 +107,7 @@ def test_the_narrowest_screen_shows_every_link_of_the_menu_whole(
         "return [...document.querySelectorAll('.nav-link')]"
         ".map((e) => e.getBoundingClientRect().right)"
     )
-    assert len(right_edges) == 6
+    assert len(right_edges) == 8
     assert max(right_edges) <= NARROW[0]
     assert chromium.execute_script(
         "const nav = document.querySelector('.nav'); return nav.scrollWidth <= nav.clientWidth"
@@ -202,6 +205,32 @@ def test_a_filter_of_the_overview_leads_to_exactly_those_meters(
     )) == {"Off"}  # fmt: skip
 
 
+def test_a_state_of_devices_is_chosen_with_the_keyboard_alone(
+    chromium: Chrome, visit: Callable[[str], None]
+) -> None:
+    visit("/devices")
+    chip = chromium.find_element(By.CSS_SELECTOR, ".chip[href$='state=offline']")
+    count = int(chip.text.split()[-1])
+    chromium.execute_script("arguments[0].focus()", chip)
+
+    chromium.switch_to.active_element.send_keys(Keys.ENTER)
+
+    until(chromium, "return document.querySelectorAll('tbody tr').length === arguments[0]", count)
+    assert chromium.current_url.endswith("/devices?state=offline")
+    assert text(chromium, ".chip.is-chosen") == f"Offline {count}"
+
+
+def test_a_meter_that_waits_says_what_is_missing(
+    chromium: Chrome, visit: Callable[[str], None]
+) -> None:
+    visit("/commissioning")
+
+    shown = text(chromium, "#page")
+    assert "2 devices say that they are this meter" in shown
+    assert "Its first contact: it does the rest" in shown
+    assert "no driver" in shown
+
+
 def test_the_choice_of_colours_is_kept_and_reaches_the_charts(
     chromium: Chrome, visit: Callable[[str], None]
 ) -> None:
@@ -281,7 +310,12 @@ def test_an_empty_town_says_what_to_do_next(
     chromium: Chrome, visit: Callable[[str], None], troubled_platform: Any
 ) -> None:
     troubled_platform.tell("/fake/empty")
-    for path, hint in (("/", "slotmeter sell"), ("/meters", "slotmeter import meters")):
+    for path, hint in (
+        ("/", "slotmeter sell"),
+        ("/meters", "slotmeter import meters"),
+        ("/devices", "slotmeter import meters"),
+        ("/commissioning", "slotmeter commission scan"),
+    ):
         visit(path)
 
         until(chromium, "return document.body.innerText.includes(arguments[0])", hint)

@@ -87,6 +87,10 @@ class Answers(ApiClient):
             "/commands": listed(COMMAND_ROW),
             "/alarms": listed(ALARM_ROW),
             "/events": listed(EVENT_ROW),
+            "/device-health": listed(),
+            "/device-health/counts": {},
+            "/commissioning/claims": listed(),
+            "/commissioning/strangers": listed(),
         }
         self.documents |= {f"/{name}": document for name, document in changed.items()}
 

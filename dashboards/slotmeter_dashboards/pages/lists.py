@@ -24,15 +24,20 @@ from slotmeter_dashboards.parts import Body, Piece, View, chips, empty, section
 
 __all__ = [
     "ALARMS",
+    "ANY",
     "COMMANDS",
     "EVENTS",
     "METERS",
+    "ROWS",
     "SALES",
     "alarms_asked",
     "api_day",
     "chosen",
+    "csv_link",
+    "list_frame",
     "of_kind",
     "of_severity",
+    "paging",
 ]
 
 ROWS = 50
@@ -65,9 +70,8 @@ def api_day(day: str, zone: tzinfo, now: datetime) -> dict[str, str]:
     return dict(zip(("from", "to"), (each.isoformat() for each in spans), strict=True))
 
 
-def _frame(
-    title: str, note: str, view: View, csv: str = "", search: Piece | None = None
-) -> Component:
+def list_frame(title: str, note: str, csv: str = "", search: Piece | None = None) -> Component:
+    """Return the frame of a list: its tools, its rows, and where the next page is."""
     tools: list[Piece] = [search] if search is not None else []
     tools.append(section("filters", "filters", waits=False))
     if csv:
@@ -86,12 +90,14 @@ def _frame(
     )
 
 
-def _csv(view: View, subject: str, *names: str) -> Piece:
+def csv_link(view: View, subject: str, *names: str) -> Piece:
+    """Return the link to a list's file, with the filters of the screen."""
     href = view.link(f"csv/{subject}", **chosen(view.params, *names))
     return html.A("Download CSV", href=href, className="button", download="")
 
 
-def _paging(view: View, path: str, cursor: str, following: str | None, *names: str) -> Body:
+def paging(view: View, path: str, cursor: str, following: str | None, *names: str) -> Body:
+    """Return the links to the first and to the next page."""
     filters = chosen(view.params, *names)
     links: list[Piece] = []
     if view.params.get(cursor):
@@ -144,7 +150,7 @@ def _meters_frame(view: View, _: str) -> Component:
         ],
         className="search-box",
     )
-    return _frame("Meters", "Every meter, where it is and how it is.", view, "meters", search)
+    return list_frame("Meters", "Every meter, where it is and how it is.", "meters", search)
 
 
 async def _meters(client: ApiClient, view: View, _: str) -> Drawn:
@@ -164,9 +170,9 @@ async def _meters(client: ApiClient, view: View, _: str) -> Drawn:
                 _options(view, "meters", "commodity", COMMODITY_OPTIONS, "supply", "q"),
                 _options(view, "meters", "supply", SUPPLY_OPTIONS, "commodity", "q"),
             ],
-            "csv": _csv(view, "meters", *METER_FILTERS),
+            "csv": csv_link(view, "meters", *METER_FILTERS),
             "rows": meter_table(page.items, view) if page.items else nothing,
-            "paging": _paging(view, "meters", "after", page.next, *METER_FILTERS),
+            "paging": paging(view, "meters", "after", page.next, *METER_FILTERS),
         }
     )
 
@@ -181,7 +187,7 @@ SALE_FILTERS = ("day", "commodity", "meter")
 
 def _sales_frame(view: View, _: str) -> Component:
     note = "What was sold, the newest first."
-    return _frame("Sales", note, view, "sales")
+    return list_frame("Sales", note, "sales")
 
 
 async def _sales(client: ApiClient, view: View, _: str) -> Drawn:
@@ -199,9 +205,9 @@ async def _sales(client: ApiClient, view: View, _: str) -> Drawn:
                 _options(view, "sales", "commodity", COMMODITY_OPTIONS, "day", "meter"),
                 *_of_one_meter(view),
             ],
-            "csv": _csv(view, "sales", *SALE_FILTERS),
+            "csv": csv_link(view, "sales", *SALE_FILTERS),
             "rows": sale_table(page.items, view) if page.items else nothing,
-            "paging": _paging(view, "sales", "before", page.next, *SALE_FILTERS),
+            "paging": paging(view, "sales", "before", page.next, *SALE_FILTERS),
         }
     )
 
@@ -253,7 +259,7 @@ def of_kind(command: Command, kind: str | None) -> bool:
 
 def _commands_frame(view: View, _: str) -> Component:
     note = "What meters were asked to do, by whom or which rule, and what became of it."
-    return _frame("Commands", note, view, "commands")
+    return list_frame("Commands", note, "commands")
 
 
 async def _commands(client: ApiClient, view: View, _: str) -> Drawn:
@@ -270,9 +276,9 @@ async def _commands(client: ApiClient, view: View, _: str) -> Drawn:
                 _options(view, "commands", "kind", KIND_OPTIONS, "state"),
                 _options(view, "commands", "state", COMMAND_OPTIONS, "kind"),
             ],
-            "csv": _csv(view, "commands", *COMMAND_FILTERS),
+            "csv": csv_link(view, "commands", *COMMAND_FILTERS),
             "rows": command_table(page.items, view) if page.items else empty(nothing),
-            "paging": _paging(view, "commands", "before", page.next, *COMMAND_FILTERS),
+            "paging": paging(view, "commands", "before", page.next, *COMMAND_FILTERS),
         }
     )
 
@@ -307,7 +313,7 @@ def alarms_asked(asked: Mapping[str, str]) -> dict[str, str]:
 
 
 def _alarms_frame(view: View, _: str) -> Component:
-    return _frame("Alarms", "The newest first. Open ones wait for somebody.", view, "alarms")
+    return list_frame("Alarms", "The newest first. Open ones wait for somebody.", "alarms")
 
 
 async def _alarms(client: ApiClient, view: View, _: str) -> Drawn:
@@ -322,9 +328,9 @@ async def _alarms(client: ApiClient, view: View, _: str) -> Drawn:
     return Drawn(
         {
             "filters": chips("Show", options),
-            "csv": _csv(view, "alarms", "show"),
+            "csv": csv_link(view, "alarms", "show"),
             "rows": alarm_list(page.items, view) if page.items else empty(nothing),
-            "paging": _paging(view, "alarms", "before", page.next, "show"),
+            "paging": paging(view, "alarms", "before", page.next, "show"),
         }
     )
 
@@ -343,7 +349,7 @@ def _events_frame(view: View, _: str) -> Component:
         f"The newest {EVENTS_SHOWN}; one severity is picked out of the newest {EVENTS_SIFTED}. "
         "The CSV file holds all of them."
     )
-    return _frame("Events", note, view, "events")
+    return list_frame("Events", note, "events")
 
 
 async def _events(client: ApiClient, view: View, _: str) -> Drawn:
@@ -355,7 +361,7 @@ async def _events(client: ApiClient, view: View, _: str) -> Drawn:
     return Drawn(
         {
             "filters": _options(view, "events", "severity", SEVERITY_OPTIONS),
-            "csv": _csv(view, "events", "severity"),
+            "csv": csv_link(view, "events", "severity"),
             "rows": event_list(events, view) if events else empty(nothing),
             "paging": "",
         }
