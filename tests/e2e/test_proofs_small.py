@@ -79,6 +79,17 @@ def test_killing_postgresql_or_its_client_leaves_money_tokens_ledger_and_audit_e
 
 @pytest.mark.e2e
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [("--seed", "20261122"), ("--new-seed",)], ids=["known", "new"])
+def test_commands_end_once_and_meters_are_as_they_were_last_asked_to_be(
+    seed: tuple[str, ...],
+) -> None:
+    code, said = run_proof("commands", 300, *seed)
+
+    assert code == 0, said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_backup_made_under_load_is_restored_and_repeats_no_token(database: str) -> None:
     require_postgres(database)

@@ -93,8 +93,36 @@ async def test_a_device_takes_no_more_than_it_asked_for(
         await town.sell_token(meter, 50, tid=tid)
 
     assert len(await town.side.take(meter, limit=2)) == 2
-    assert len(await town.side.take(meter, limit=2)) == 1
-    assert await town.side.take(meter, limit=2) == []
+
+
+async def test_nothing_goes_to_a_device_while_a_message_to_it_is_in_flight(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    ids = [(await town.sell_token(meter, 50, tid=tid))[1] for tid in (7, 8, 9)]
+    await town.side.take(meter, limit=2)
+    in_flight = await town.side.take(meter, limit=2)
+    await town.side.report(meter, results=(CommandResult(ids[0], Outcome.DONE, 7),))
+    half_answered = await town.side.take(meter)
+    await town.side.report(meter, results=(CommandResult(ids[1], Outcome.DONE, 8),))
+    answered = await town.side.take(meter)
+
+    assert (in_flight, half_answered) == ([], [])
+    assert [each["id"] for each in answered] == [ids[2]]
+
+
+async def test_meters_behind_one_node_share_the_one_message_in_flight(town: DeviceTown) -> None:
+    first, second = [await town.utility.add_meter("electricity") for _ in range(2)]
+    _, one = await town.sell_token(first, 50, tid=7)
+    _, two = await town.sell_token(second, 50, tid=8)
+    third = await town.utility.add_meter("electricity")
+    town.rows("UPDATE device SET node_id = ? WHERE meter_id <> ?", third.device_id, third.id)
+    taken = await town.side.take(first)
+    meanwhile = await town.side.take(second)
+    await town.side.report(first, results=(CommandResult(one, Outcome.DONE, 7),))
+
+    assert [each["id"] for each in taken] == [one]
+    assert meanwhile == []
+    assert [each["id"] for each in await town.side.take(second)] == [two]
 
 
 async def test_a_reading_that_was_asked_for_is_verified_by_the_report(
@@ -174,7 +202,10 @@ async def test_a_cut_that_came_between_look_and_lease_waits_its_turn(
 
     monkeypatch.setattr(town.side.uow, "read", read_and_then_a_cut_is_queued)
 
-    assert [each["kind"] for each in await town.side.take(meter, limit=5)] == ["load_token"]
+    (load,) = await town.side.take(meter, limit=5)
+    await town.side.report(meter, results=(CommandResult(load["id"], Outcome.DONE, 9),))
+
+    assert load["kind"] == "load_token"
     assert [each["kind"] for each in await town.side.take(meter, limit=5)] == ["open_relay"]
 
 

@@ -23,6 +23,7 @@ MAKES_ROWS = {f"{SERVICES}/control.py"}
 ASKS_THE_GATE = {
     f"{SERVICES}/credit.py",  # the rule of credit control
     f"{SERVICES}/command_requests.py",  # people
+    f"{SERVICES}/intents.py",  # a cut that a late command undid
 }
 CHECKS_AGAIN = {
     f"{SERVICES}/command_queue.py",  # before a cut is handed out
@@ -36,6 +37,7 @@ CHANGES_STATES = {
     f"{SERVICES}/command_queue.py",
     f"{SERVICES}/command_sweep.py",
     f"{SERVICES}/token_effects.py",  # what meters report
+    f"{SERVICES}/intents.py",  # what is asked again
     f"{SERVICES}/reversal.py",  # stops deliveries of a sale that was taken back
 }
 NAMES_CUTS = {
@@ -45,6 +47,11 @@ NAMES_CUTS = {
 }
 # A device's own side, and what only reads: a driver's list of commands, a dashboard's words.
 RECEIVES = (
+    # How drivers write and read commands, and what a driver's author is told is wrong.
+    *(
+        "platform/slotmeter/devices/command_layout.py",
+        "platform/slotmeter/devices/command_checks.py",
+    ),
     *("platform/slotmeter/testing/", "drivers/", "dashboards/", "platform/slotmeter/api/"),
     "nbiot/slotmeter_nbiot/push_meter.py",  # a virtual meter reads what the platform sent
 )
@@ -131,7 +138,7 @@ def test_no_statement_writes_rows_of_command_beside_the_unit_of_work() -> None:
     assert found == []
 
 
-def test_sqlalchemy_statements_that_change_commands_are_the_two_of_the_gate() -> None:
+def test_statements_that_change_commands_are_those_of_the_gate_and_of_a_medium_s_lease() -> None:
     from slotmeter.storage.statements import catalogue
 
     updates = {
@@ -140,7 +147,7 @@ def test_sqlalchemy_statements_that_change_commands_are_the_two_of_the_gate() ->
         if getattr(statement.table, "name", "") == "command"
     }
 
-    assert updates == {"control_change", "control_hold"}
+    assert updates == {"control_change", "control_hold", "media_lease"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
 from slotmeter.api.device_models import (
@@ -11,17 +11,28 @@ from slotmeter.api.device_models import (
     CommandDetail,
     CommandLogLine,
     CommandsPage,
+    CreditException,
+    CreditExceptionsPage,
     Hold,
 )
 from slotmeter.api.models import CommandBody, ConfirmBody
-from slotmeter.api.query_models import CommandsQuery
+from slotmeter.api.query_models import CommandsQuery, PageQuery
+from slotmeter.api.route import Route, get
 from slotmeter.api.sales import instant_text
 from slotmeter.errors import NotFound, Refused
-from slotmeter.ports import Row
+from slotmeter.ports import Right, Row
 from slotmeter.services.command_rows import causes_of, confirmed_by
 from slotmeter.units import iso_utc
 
-__all__ = ["command", "command_of", "commands", "confirm", "send_command"]
+__all__ = [
+    "ROUTES",
+    "command",
+    "command_of",
+    "commands",
+    "confirm",
+    "credit_exceptions",
+    "send_command",
+]
 
 ID_DIGITS_MAX = 18
 
@@ -30,7 +41,13 @@ async def send_command(call: Call[CommandBody, Nothing]) -> Answer:
     """Ask for a command; a refused one is kept with its causes, and answered with 422."""
     body = call.body
     made = await call.services.requests.request_command(
-        call.caller, call.path("number"), body.kind, body.reason, safety=body.safety
+        call.caller,
+        call.path("number"),
+        body.kind,
+        body.reason,
+        safety=body.safety,
+        value=body.value,
+        text=body.text,
     )
     row, _ = await call.services.queries.command(call.caller.principal, int(str(made["id"])))
     sent = command_of(row)
@@ -72,6 +89,28 @@ async def command(call: Call[Nothing, Nothing]) -> Answer:
     return json_answer(CommandDetail(**_fields(row), log=lines))
 
 
+async def credit_exceptions(call: Call[Nothing, PageQuery]) -> Answer:
+    """List sales whose credit should be proven by now and is not."""
+    query = call.query
+    hours, page = await call.services.queries.credit_exceptions(
+        call.caller.principal, before=query.before, limit=query.limit
+    )
+    items = [
+        CreditException(
+            receipt_number=row["receipt_number"],
+            meter=row["meter"],
+            commodity=row["commodity"],
+            delivery=row["delivery"],
+            issued_at=iso_utc(row["issued_us"]),
+            sent_at=instant_text(row["sent_us"]),
+            accepted_at=instant_text(row["accepted_us"]),
+        )
+        for row in page.rows
+    ]
+    following = None if page.next is None else int(page.next)
+    return json_answer(CreditExceptionsPage(proof_hours=hours, items=items, next=following))
+
+
 def command_of(row: Row) -> Command:
     """Return a command as the API shows it."""
     return Command(**_fields(row))
@@ -83,6 +122,8 @@ def _fields(row: Row) -> dict[str, Any]:
         "meter": row["meter"],
         "commodity": row["commodity"],
         "kind": row["kind"],
+        "value": row["value"],
+        "text": row["text"],
         "state": row["state"],
         "cause": row["cause"],
         "reason": row["reason"],
@@ -100,6 +141,8 @@ def _fields(row: Row) -> dict[str, Any]:
         "acknowledged_at": instant_text(row["acknowledged_us"]),
         "ended_at": instant_text(row["ended_us"]),
         "expires_at": iso_utc(row["expires_us"]),
+        "expected_at": instant_text(row["expected_us"]),
+        "cell": row["cell"],
     }
 
 
@@ -111,3 +154,15 @@ def _command_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS_MAX):
         raise NotFound("command_unknown", "there is no such command")
     return int(text)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    get(
+        "/credit-exceptions",
+        credit_exceptions,
+        "commands",
+        frozenset({Right.COMMANDS}),
+        CreditExceptionsPage,
+        query=PageQuery,
+    ),
+)

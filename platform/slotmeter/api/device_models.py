@@ -11,6 +11,7 @@ from slotmeter.api.models import (
     CommandState,
     Commodity,
     CreditMode,
+    Delivery,
     Instant,
     Money,
     Out,
@@ -28,6 +29,8 @@ __all__ = [
     "CommandDetail",
     "CommandLogLine",
     "CommandsPage",
+    "CreditException",
+    "CreditExceptionsPage",
     "Event",
     "EventsPage",
     "Hold",
@@ -154,6 +157,8 @@ class Command(Out):
     meter: str
     commodity: Commodity
     kind: str
+    value: int | None = Field(description="Percent, or W; see the request.")
+    text: str | None = Field(description="A tariff's number or a credit mode.")
     state: CommandState
     cause: str = Field(description="sale, rule, person or service")
     reason: str
@@ -168,6 +173,30 @@ class Command(Out):
     acknowledged_at: Instant | None
     ended_at: Instant | None
     expires_at: Instant
+    expected_at: Instant | None = Field(
+        description="When the meter is expected to be heard, while the state is `waiting`."
+    )
+    cell: str | None = Field(description="The cell, gateway or concentrator it was handed to last.")
+
+
+class CreditException(Out):
+    """A sale whose credit is not proven to be in its meter, though it should be by now."""
+
+    receipt_number: str
+    meter: str
+    commodity: Commodity
+    delivery: Delivery
+    issued_at: Instant
+    sent_at: Instant | None
+    accepted_at: Instant | None = Field(description="The meter took the token, its credit is open.")
+
+
+class CreditExceptionsPage(Out):
+    """Sales whose credit is not proven, newest first."""
+
+    proof_hours: int = Field(description="After so many hours a sale is listed; the policy says.")
+    items: list[CreditException]
+    next: int | None = Field(description="Give it as `before` for the page that follows.")
 
 
 class CommandLogLine(Out):

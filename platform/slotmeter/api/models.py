@@ -143,8 +143,31 @@ class SaleBody(Body):
 class CommandBody(Body):
     """Something to do at a meter."""
 
-    kind: Literal["open_relay", "close_relay", "open_valve", "close_valve", "read_now"]
+    kind: Literal[
+        "open_relay",
+        "close_relay",
+        "open_valve",
+        "close_valve",
+        "read_now",
+        "set_valve",
+        "set_load_limit",
+        "set_tariff",
+        "set_clock",
+        "set_credit_mode",
+        "clear_tamper",
+    ]
     reason: Reason
+    value: int | None = Field(
+        default=None,
+        description="Percent open for `set_valve`, where 0 is a cut; W for `set_load_limit`, where "
+        "0 takes the limit away.",
+    )
+    text: str | None = Field(
+        default=None,
+        max_length=64,
+        description="A tariff's number at the meter for `set_tariff`; `prepaid` or `postpaid` for "
+        "`set_credit_mode`.",
+    )
     safety: bool = Field(
         default=False,
         description="The reason is danger, not debt; only people state this, and it is recorded.",

@@ -131,6 +131,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=model.ConfirmBody,
         problems=(409,),
     ),
+    *commands.ROUTES,
     get(
         "/events",
         events,

@@ -10,10 +10,14 @@ __all__ = [
     "CREDIT_MODES",
     "CUTTING",
     "ENDED",
+    "MOVABLE",
     "NOT_DONE",
     "RESTORING",
+    "SETTING",
     "STEPS",
     "TEXT_CHARACTERS_MAX",
+    "TEXT_OF",
+    "VALUE_OF",
     "CommandKind",
     "CommandOut",
     "CommandResult",
@@ -45,6 +49,25 @@ CUTTING = frozenset({CommandKind.OPEN_RELAY, CommandKind.CLOSE_VALVE})
 
 RESTORING = frozenset({CommandKind.CLOSE_RELAY, CommandKind.OPEN_VALVE})
 """Kinds that give supply back."""
+
+SETTING = frozenset(
+    {
+        *(CommandKind.SET_LOAD_LIMIT, CommandKind.SET_TARIFF),
+        *(CommandKind.SET_CLOCK, CommandKind.SET_CREDIT_MODE),
+    }
+)
+"""Kinds of which only the newest counts: a newer one of the same kind leaves older ones behind."""
+
+VALUE_OF = MappingProxyType(
+    {
+        CommandKind.SET_VALVE: range(1, 101),
+        CommandKind.SET_LOAD_LIMIT: range(10_000_001),
+    }
+)
+"""Kinds that need a value, and which may be given."""
+
+TEXT_OF = frozenset({CommandKind.SET_TARIFF, CommandKind.SET_CREDIT_MODE})
+"""Kinds that need a text."""
 
 CREDIT_MODES = ("prepaid", "postpaid")
 """What ``SET_CREDIT_MODE`` may say: the meter cuts at zero credit, or only counts."""
@@ -81,6 +104,9 @@ ENDED = frozenset(
     }
 )
 """States that a command never leaves."""
+
+MOVABLE = frozenset({CommandState.QUEUED, CommandState.WAITING})
+"""States in which a command goes out as soon as its meter is heard."""
 
 _S = CommandState
 STEPS = MappingProxyType(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from slotmeter.devices.commands import CUTTING, RESTORING, CommandState
+from slotmeter.devices.commands import (
+    CUTTING,
+    MOVABLE,
+    RESTORING,
+    SETTING,
+    CommandKind,
+    CommandState,
+)
 from slotmeter.ports import NewId, Row, Step
 from slotmeter.services.command_rows import change, states_safety
 from slotmeter.units import MINUTE_US
@@ -38,18 +45,20 @@ def _is_overtaken(row: Row, newer: Row) -> bool:
     """Say whether an open command has lost its purpose to a newer one of the same meter."""
     if row["id"] == newer["id"]:
         return False
-    if newer["kind"] in RESTORING:
-        is_twin = row["kind"] == newer["kind"]  # one that is not awaited any more
+    is_refused = newer["state"] == CommandState.REFUSED
+    is_twin = row["kind"] == newer["kind"]
+    if newer["kind"] in RESTORING | {CommandKind.SET_VALVE}:
         # What a meter called done is not taken back by giving back that was itself refused.
-        is_refused = newer["state"] == CommandState.REFUSED
         if is_refused and row["state"] == CommandState.ACKNOWLEDGED:
             return False
-        return row["kind"] in CUTTING or is_twin
-    if newer["kind"] in CUTTING and newer["state"] == CommandState.QUEUED:
-        return row["kind"] in RESTORING or (
-            row["kind"] == newer["kind"] and says_as_much(newer["hold"], row["hold"])
+        is_part = row["kind"] == CommandKind.SET_VALVE and not is_refused
+        is_whole = newer["kind"] == CommandKind.SET_VALVE and row["kind"] in RESTORING
+        return row["kind"] in CUTTING or is_twin or is_part or (is_whole and not is_refused)
+    if newer["kind"] in CUTTING and newer["state"] in MOVABLE:
+        return row["kind"] in RESTORING | {CommandKind.SET_VALVE} or (
+            is_twin and says_as_much(newer["hold"], row["hold"])
         )
-    return False
+    return newer["kind"] in SETTING and is_twin and not is_refused
 
 
 def overtake_steps(newer: Row, pending: Sequence[Row], *, now_us: int, new_id: NewId) -> list[Step]:

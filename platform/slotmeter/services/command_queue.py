@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from slotmeter.devices.commands import CUTTING, CommandKind, CommandOut, CommandState
+from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandOut, CommandState
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import (
     Changes,
@@ -28,6 +28,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.bus import Bus, EventsRecorded
+from slotmeter.services.cell_limits import CellLimit, CellLimits
 from slotmeter.services.command_rows import (
     LEASE_US,
     Cause,
@@ -135,14 +136,28 @@ class CommandQueue:
         self._contacts = contacts
         self._metrics = metrics
         self._bus = bus
+        self._cells = CellLimits(None)
 
-    async def take(self, address: str, *, limit: int = 1) -> bytes | None:
+    def limit_cells(self, limit: CellLimit | None) -> None:
+        """Bound what goes through each cell, gateway or concentrator; None: without limit."""
+        self._cells = CellLimits(limit)
+
+    async def take(self, address: str, *, limit: int = 1, cell: str = "") -> bytes | None:
         """Lease what is due for a device and return it encoded by its driver; see ``ports``."""
-        handed = await self.hand_out(address, limit=limit)
+        handed = await self.hand_out(address, limit=limit, cell=cell)
         return None if handed is None else handed.payload
 
-    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
-        """Lease what is due for a device, with what went; see ``ports.Commands``."""
+    async def hand_out(self, address: str, *, limit: int = 1, cell: str = "") -> HandOut | None:
+        """Lease what is due for a device, with what went; see ``ports.Commands``.
+
+        One message is in flight to a device at a time: while a command of an earlier one is
+        neither answered nor given up, nothing is handed out. What is behind one node shares it.
+
+        Args:
+            address: of the device.
+            limit: so many commands its meters take in one message.
+            cell: what the device shares the air or the line with: a cell, gateway, concentrator.
+        """
         now_us = epoch_us(self._clock.now())
         reads = self._reads(address, min(limit, TAKE_MAX), now_us)
         seen = await self._uow.read(reads)
@@ -156,13 +171,18 @@ class CommandQueue:
         if driver is None:
             self._metrics.ignored.labels("driver_missing").inc()
             return None
+        left = self._cells.left(cell, now_us)
+        if left is not None and _allowed(seen["due"], left) == ():
+            self._metrics.ignored.labels("cell_limit").inc()
+            return None
         cut_id = next((row["id"] for row in seen["due"] if row["kind"] in CUTTING), NO_COMMAND)
         if cut_id != NO_COMMAND:
             reads += fact_reads(device["utility_id"], device["meter_id"], now_us, but_id=cut_id)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_Taken]:
-            due = _opened(rows["due"], self._safe)
-            taken = _take({**rows, "due": due}, driver, cut_id, now_us=now_us, new_id=new_id)
+            due = _opened(_allowed(rows["due"], left), self._safe)
+            told = {**rows, "due": due}
+            taken = _take(told, driver, cut_id, cell=cell, now_us=now_us, new_id=new_id)
             return Changes(taken, taken.steps)
 
         taken = await self._uow.run(reads, decide)
@@ -172,6 +192,7 @@ class CommandQueue:
             self._bus.publish(EventsRecorded())
         if taken.payload is None:
             return None
+        self._cells.spend(cell, len(taken.sent), now_us)
         ids = tuple(command.id for command in taken.sent)
         return HandOut(taken.payload, ids, LEASE_US // SECOND_US)
 
@@ -183,12 +204,23 @@ class CommandQueue:
                 {
                     "utility_id": From("device", "utility_id"),
                     "device_id": From("device", "id"),
+                    "node_id": From("device", "node_id"),
                     "now_us": now_us,
                     "limit": limit,
                 },
                 "due",
             ),
         ]
+
+
+def _allowed(due: Sequence[Row], left: int | None) -> Sequence[Row]:
+    """Return what may go through a cell that carries so many more; giving back always may."""
+    if left is None:
+        return due
+    giving = [row for row in due if row["kind"] in RESTORING]
+    room = max(0, left - len(giving))
+    others = [row for row in due if row["kind"] not in RESTORING][:room]
+    return (*giving, *others)
 
 
 def _opened(due: Sequence[Row], safe: TokenSafe) -> list[Row]:
@@ -201,7 +233,9 @@ def _opened(due: Sequence[Row], safe: TokenSafe) -> list[Row]:
     ]
 
 
-def _take(rows: Rows, driver: Driver, cut_id: int, *, now_us: int, new_id: NewId) -> _Taken:
+def _take(
+    rows: Rows, driver: Driver, cut_id: int, *, cell: str, now_us: int, new_id: NewId
+) -> _Taken:
     taken = _Taken()
     for row in rows["due"]:
         kind = CommandKind(row["kind"])
@@ -212,7 +246,7 @@ def _take(rows: Rows, driver: Driver, cut_id: int, *, now_us: int, new_id: NewId
         elif is_cut and row["id"] != cut_id:
             continue  # queued while we looked: its facts were not read, so it waits its turn
         elif not is_cut or _passes(taken, row, rows, now_us=now_us, new_id=new_id):
-            _send(taken, row, now_us=now_us, new_id=new_id)
+            _send(taken, row, cell=cell, now_us=now_us, new_id=new_id)
     if taken.sent:
         taken.payload = driver.encode(tuple(taken.sent))
     return taken
@@ -253,7 +287,7 @@ def _refuse(taken: _Taken, row: Row, driver: Driver, *, now_us: int, new_id: New
     taken.steps += sale_steps(row, Happening.GAVE_UP, cause.text, now_us=now_us, new_id=new_id)
 
 
-def _send(taken: _Taken, row: Row, *, now_us: int, new_id: NewId) -> None:
+def _send(taken: _Taken, row: Row, *, cell: str, now_us: int, new_id: NewId) -> None:
     attempt = row["attempts"] + 1
     _, steps = change(
         row,
@@ -264,13 +298,16 @@ def _send(taken: _Taken, row: Row, *, now_us: int, new_id: NewId) -> None:
         attempts=attempt,
         lease_us=now_us + LEASE_US,
         sent_us=now_us,
+        cell=cell or None,
     )
     taken.steps += steps
     taken.steps += sale_steps(row, Happening.SENT, "", now_us=now_us, new_id=new_id)
     taken.states.append((CommandState.SENT.value, []))
     kind = CommandKind(row["kind"])
     token = row["token_digits"] if kind is CommandKind.LOAD_TOKEN else None
-    taken.sent.append(CommandOut(row["id"], kind, token))
+    # The time that a clock is set to is that of the moment in which it goes out.
+    value = now_us // SECOND_US if kind is CommandKind.SET_CLOCK else row["value"]
+    taken.sent.append(CommandOut(row["id"], kind, token, value, row["text"]))
 
 
 _TOLD: Final[Mapping[Happening, tuple[str, str, str]]] = {

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
+from slotmeter.devices.commands import (
+    CREDIT_MODES,
+    CUTTING,
+    TEXT_OF,
+    VALUE_OF,
+    CommandKind,
+    CommandState,
+)
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import NotAllowed, NotFound, Refused
 from slotmeter.ports import (
@@ -30,9 +38,10 @@ from slotmeter.services.command_rows import (
     render_command,
     states_safety,
 )
-from slotmeter.services.control import Cut, Order, Target, fits, may_cut, queue_steps
+from slotmeter.services.control import Cut, cutting_kind, fits, may_cut, queue_steps
 from slotmeter.services.cut_facts import cut_facts, fact_reads
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.orders import LOAD_LIMIT_W_MIN, Order, Target
 from slotmeter.services.regate import apply_verdict
 from slotmeter.units import Commodity, epoch_us
 
@@ -40,7 +49,9 @@ __all__ = ["REASON_CHARACTERS_MAX", "CommandRequests"]
 
 REASON_CHARACTERS_MAX: Final = 200
 
-_BY_PEOPLE: Final = CUTTING | RESTORING | {CommandKind.READ_NOW}
+TARIFF_DIGITS_MAX: Final = 9
+
+_BY_PEOPLE: Final = frozenset(CommandKind) - {CommandKind.LOAD_TOKEN}
 
 
 def _right(caller: Caller, right: Right) -> None:
@@ -74,6 +85,52 @@ def _kind(kind: str) -> CommandKind:
     return CommandKind(kind)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for, checked as far as that needs no meter."""
+
+    kind: CommandKind
+    value: int | None
+    text: str | None
+
+
+def _wanted(kind: str, value: int | None, text: str | None) -> _Wanted:
+    """Check what a command says.
+
+    Raises:
+        Refused: ``kind_unknown``, ``value_wrong``, ``text_wrong`` or ``load_limit_too_low``.
+    """
+    wanted = _kind(kind)
+    allowed = VALUE_OF.get(wanted, ())
+    if wanted is CommandKind.SET_VALVE and value == 0:
+        return _Wanted(wanted, value, _text(wanted, text))  # a cut, and asked for as one
+    if (value is None) == bool(allowed) or (value is not None and value not in allowed):
+        expected = f"{allowed[0]} to {allowed[-1]}" if allowed else "no value"
+        raise Refused("value_wrong", f"{kind}: expected {expected}, got {value}", field="value")
+    if wanted is CommandKind.SET_LOAD_LIMIT and 0 < (value or 0) < LOAD_LIMIT_W_MIN:
+        raise Refused(
+            "load_limit_too_low",
+            f"expected 0 or at least {LOAD_LIMIT_W_MIN} W, got {value}; a lower limit is a cut",
+            field="value",
+        )
+    return _Wanted(wanted, value, _text(wanted, text))
+
+
+def _text(kind: CommandKind, text: str | None) -> str | None:
+    if kind not in TEXT_OF:
+        if text is None:
+            return None
+        raise Refused("text_wrong", f"{kind}: expected no text", field="text")
+    if kind is CommandKind.SET_CREDIT_MODE:
+        if text not in CREDIT_MODES:
+            known = " or ".join(CREDIT_MODES)
+            raise Refused("text_wrong", f"{kind}: expected {known}", field="text")
+    elif not (text and text.isascii() and text.isdigit() and len(text) <= TARIFF_DIGITS_MAX):
+        # Its report tells a tariff by its number: another name could never be verified.
+        raise Refused("text_wrong", f"{kind}: expected a tariff's number", field="text")
+    return text
+
+
 class CommandRequests:
     """Commands asked for by a person or a program with the right to send them."""
 
@@ -94,7 +151,15 @@ class CommandRequests:
         self._bus = bus
 
     async def request_command(
-        self, caller: Caller, meter: str, kind: str, reason: str, *, safety: bool = False
+        self,
+        caller: Caller,
+        meter: str,
+        kind: str,
+        reason: str,
+        *,
+        safety: bool = False,
+        value: int | None = None,
+        text: str | None = None,
     ) -> dict[str, object]:
         """Ask for a command; a held or refused one is a command too, with its causes.
 
@@ -104,6 +169,9 @@ class CommandRequests:
             kind: any of ``CommandKind`` but ``load_token``.
             reason: why; kept in the history.
             safety: the caller, a person, states that supply is dangerous; for cuts only.
+            value: percent for ``set_valve``, W for ``set_load_limit``. A valve set to 0 percent is
+                closed: that is a cut.
+            text: a tariff's number for ``set_tariff``, a credit mode for ``set_credit_mode``.
 
         Returns:
             The command as ``render_command`` gives it: a new one, or the same that waits already.
@@ -113,11 +181,13 @@ class CommandRequests:
             NotFound: ``meter_unknown``.
             Refused: ``reason_missing``, ``reason_too_long``, ``kind_unknown``,
                 ``kind_does_not_fit``, ``kind_unsupported``, ``meter_not_connected``,
-                ``meter_removed`` or ``safety_is_for_cuts``.
+                ``meter_removed``, ``safety_is_for_cuts``, ``value_wrong``, ``text_wrong``,
+                ``load_limit_too_low`` or ``credit_mode_would_cut``.
         """
         _right(caller, Right.COMMAND_SEND)
-        text, wanted = _reason(reason), _kind(kind)
-        if safety and wanted not in CUTTING:
+        why, wanted = _reason(reason), _wanted(kind, value, text)
+        is_cut = wanted.kind in CUTTING or (wanted.kind is CommandKind.SET_VALVE and value == 0)
+        if safety and not is_cut:
             raise Refused("safety_is_for_cuts", f"{kind} takes no supply away", field="safety")
         if safety and _cause(caller) is not CommandCause.PERSON:
             raise NotAllowed("person_needed", "only a person states that supply is dangerous")
@@ -126,7 +196,7 @@ class CommandRequests:
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Row]:
             found = self._meter(rows, wanted, meter)
-            order = _order(rows, caller, wanted, text, now_us=now_us, safety=safety)
+            order = _order(rows, caller, wanted, why, now_us=now_us, safety=safety)
             queued = queue_steps(
                 order,
                 _target(found),
@@ -141,10 +211,11 @@ class CommandRequests:
                 now_us,
                 what="command.request",
                 subject=f"meter:{meter}",
-                reason=text,
+                reason=why,
                 data={
                     "command_id": queued.command["id"],
                     "kind": kind,
+                    **_told(wanted),
                     "state": queued.command["state"],
                     "new": queued.is_new,
                     "safety": safety,
@@ -163,13 +234,16 @@ class CommandRequests:
             self._tell(row)
         return render_command({**row, "meter_number": meter})
 
-    def _meter(self, rows: Rows, kind: CommandKind, number: str) -> Row:
+    def _meter(self, rows: Rows, wanted: _Wanted, number: str) -> Row:
         if not rows["meter"]:
             raise NotFound("meter_unknown", f"no meter {number} is known here")
         meter = rows["meter"][0]
         if meter["state"] == "removed":
             raise Refused("meter_removed", f"meter {number} is no longer in use", field="meter")
-        if not fits(kind, Commodity(meter["commodity"])):
+        commodity, kind = Commodity(meter["commodity"]), wanted.kind
+        if fits(kind, commodity) and wanted.value == 0 and kind is CommandKind.SET_VALVE:
+            kind = cutting_kind(commodity)
+        if not fits(kind, commodity):
             raise Refused(
                 "kind_does_not_fit", f"a {meter['commodity']} meter does not {kind}", field="kind"
             )
@@ -183,6 +257,13 @@ class CommandRequests:
                 "kind_unsupported",
                 f"the driver of meter {number} does not know {kind}",
                 field="kind",
+            )
+        if wanted.text == CREDIT_MODES[0] and (meter["credit_balance"] or 0) <= 0:
+            raise Refused(
+                "credit_mode_would_cut",
+                f"meter {number} is not known to have credit of its own; on {CREDIT_MODES[0]} it "
+                "would cut supply at once. Sell to it first",
+                field="text",
             )
         return meter
 
@@ -256,15 +337,30 @@ def _target(meter: Row) -> Target:
         meter_id=meter["id"],
         device_id=meter["device_id"],
         commodity=Commodity(meter["commodity"]),
+        expected_us=meter["expected_us"],
     )
 
 
+def _told(wanted: _Wanted) -> dict[str, int | str]:
+    """Return what a command says beside its kind, as far as it says anything."""
+    told = {"value": wanted.value, "text": wanted.text}
+    return {name: each for name, each in told.items() if each is not None}
+
+
 def _order(
-    rows: Rows, caller: Caller, kind: CommandKind, reason: str, *, now_us: int, safety: bool
+    rows: Rows, caller: Caller, wanted: _Wanted, reason: str, *, now_us: int, safety: bool
 ) -> Cut | Order:
     by = _cause(caller)
-    if kind not in CUTTING:
-        return Order(kind, by, reason, caller.principal.id)
+    shuts = wanted.kind is CommandKind.SET_VALVE and wanted.value == 0
+    if wanted.kind not in CUTTING and not shuts:
+        return Order(
+            wanted.kind,
+            by,
+            reason,
+            caller.principal.id,
+            value=wanted.value,
+            text=wanted.text,
+        )
     verdict = may_cut(cut_facts(rows, by, now_us=now_us, safety=safety))
     return Cut(verdict, by, reason, caller.principal.id, safety=safety)
 

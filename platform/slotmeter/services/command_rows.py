@@ -31,6 +31,7 @@ __all__ = [
     "confirmed_by",
     "hold_text",
     "log_step",
+    "movable_state",
     "render_command",
     "states_safety",
 ]
@@ -189,15 +190,21 @@ def log_step(row: Row, state: str, detail: str, *, now_us: int, new_id: NewId) -
 
 
 _CHANGING: Final = (
-    "result",
-    "hold",
-    "attempts",
-    "not_before_us",
-    "expires_us",
-    "lease_us",
-    "sent_us",
-    "acknowledged_us",
+    *("result", "hold", "attempts", "not_before_us", "expires_us", "lease_us"),
+    *("sent_us", "acknowledged_us", "expected_us", "cell"),
 )
+
+
+def movable_state(expected_us: int | None, now_us: int) -> tuple[CommandState, int | None]:
+    """Return the state of a command that may go, and the contact it waits for if that is known.
+
+    Args:
+        expected_us: when its meter is expected to be heard; None when nobody knows.
+        now_us: our clock.
+    """
+    if expected_us is None or expected_us <= now_us:
+        return CommandState.QUEUED, None
+    return CommandState.WAITING, expected_us
 
 
 def change(
@@ -218,7 +225,7 @@ def change(
         now_us: our clock.
         new_id: the unit's source of ids.
         columns: what else changes, of ``result, hold, attempts, not_before_us, expires_us,
-            lease_us, sent_us, acknowledged_us``.
+            lease_us, sent_us, acknowledged_us, expected_us, cell``.
 
     Returns the row as it will be, and the steps.
     """
@@ -226,6 +233,8 @@ def change(
     if not may_step(before, after):
         raise AssertionError(f"command {row['id']} cannot go from {before} to {after}")
     ended_us = now_us if after in ENDED else None
+    if after is not CommandState.WAITING:
+        columns["expected_us"] = None
     changed = {**row, **columns, "state": after.value, "ended_us": ended_us}
     params: dict[str, SqlValue] = {f"to_{name}": changed[name] for name in _CHANGING}
     params |= {
@@ -245,6 +254,8 @@ def render_command(row: Row) -> dict[str, object]:
         "id": row["id"],
         "meter": row.get("meter_number"),
         "kind": row["kind"],
+        "value": row["value"],
+        "text": row["text"],
         "state": row["state"],
         "cause": row["cause"],
         "reason": row["reason"],
@@ -254,6 +265,7 @@ def render_command(row: Row) -> dict[str, object]:
         "attempts": row["attempts"],
         "created_at": _iso(row["created_us"]),
         "not_before": _iso(row["not_before_us"]),
+        "expected_at": _iso(row["expected_us"]),
         "expires_at": _iso(row["expires_us"]),
         "sent_at": _iso(row["sent_us"]),
         "acknowledged_at": _iso(row["acknowledged_us"]),

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from typing import Final
 
 from slotmeter.devices.commands import CommandKind, CommandState
-from slotmeter.ports import Changes, Clock, NewId, Read, Row, Rows, Step, UnitOfWork
+from slotmeter.ports import (
+    Changes,
+    Clock,
+    Insert,
+    NewId,
+    Read,
+    Row,
+    Rows,
+    SqlValue,
+    Step,
+    UnitOfWork,
+)
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.command_queue import Contacts, sale_steps
 from slotmeter.services.command_rows import (
@@ -24,8 +35,10 @@ from slotmeter.services.cut_facts import cut_facts, fact_reads
 from slotmeter.services.delivery import Happening
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.proof import CREDIT_UNPROVEN
+from slotmeter.services.protection import Policy, readable_policy
 from slotmeter.services.regate import apply_verdict
-from slotmeter.units import epoch_us
+from slotmeter.units import HOUR_US, MINUTE_US, epoch_us
 
 __all__ = ["SWEEP_EVERY_S", "SWEEP_ROWS_MAX", "CommandSweep"]
 
@@ -36,7 +49,8 @@ SWEEP_ROWS_MAX: Final = 200
 OLD_EVERY: Final = 12
 """Every so many sweeps, commands that grew too old are looked for."""
 
-Ended = list[tuple[str, list[str]]]
+SOON_US: Final = MINUTE_US
+"""A meter that is expected within this time is not waited for: it is as good as there."""
 
 
 class CommandSweep:
@@ -77,8 +91,12 @@ class CommandSweep:
         moved = await self._all("control_leases_over", {"now_us": now_us}, _lease_over, now_us)
         if old_too:
             moved += await self._all("control_expired", {"now_us": now_us}, _expired, now_us)
+            moved += await self._credit_unproven(now_us)
             since_us = now_us - PROOF_WITHIN_US
             moved += await self._all("control_unproven", {"since_us": since_us}, _unproven, now_us)
+            moved += await self._all("control_overdue", {"now_us": now_us}, _overdue, now_us)
+            soon_us = now_us + SOON_US
+            moved += await self._all("control_expecting", {"soon_us": soon_us}, _expecting, now_us)
         moved += await self._held(now_us)
         if moved:
             self._bus.publish(EventsRecorded())
@@ -110,6 +128,20 @@ class CommandSweep:
                 self._metrics.count_command(state)
             total += len(states)
         return total
+
+    async def _credit_unproven(self, now_us: int) -> int:
+        """Raise an alarm at each meter that took a token and shows no credit for it in time."""
+        raised = 0
+        for utility in (await self._uow.read([Read("control_utilities")]))["control_utilities"]:
+            policy = readable_policy(utility["policy"]) or Policy()
+            since_us = now_us - policy.credit_proof_hours * HOUR_US
+            params = {"utility_id": utility["id"], "since_us": since_us}
+            reads = [Read("control_credit_unproven", params, "found")]
+            while (await self._uow.read(reads))["found"]:
+                await self._uow.run(reads, lambda rows, new_id: _alarmed(rows, now_us, new_id))
+                self._metrics.alarms.labels(CREDIT_UNPROVEN).inc()
+                raised += 1
+        return raised
 
     async def _held(self, now_us: int) -> int:
         params = {"now_us": now_us, "limit": SWEEP_ROWS_MAX}
@@ -167,6 +199,53 @@ def _lease_over(row: Row, now_us: int, new_id: NewId) -> tuple[Row, list[Step]]:
         new_id=new_id,
         lease_us=None,
         not_before_us=now_us,
+    )
+
+
+def _alarmed(rows: Rows, now_us: int, new_id: NewId) -> Changes[None]:
+    steps: list[Step] = []
+    for row in rows["found"]:
+        text = f"The meter took the token of sale {row['sale_receipt_number']}, and its credit does"
+        text += " not show it"
+        alarm: dict[str, SqlValue] = {
+            "id": new_id(),
+            "utility_id": row["utility_id"],
+            "meter_id": row["meter_id"],
+            "kind": CREDIT_UNPROVEN,
+            "severity": "alarm",
+            "text": text,
+            "raised_us": now_us,
+            "cleared_us": None,
+        }
+        event = Event(
+            utility_id=row["utility_id"],
+            at_us=now_us,
+            kind=CREDIT_UNPROVEN,
+            severity="alarm",
+            text=text,
+            meter_id=row["meter_id"],
+            data={"command_id": row["id"], "receipt_number": row["sale_receipt_number"]},
+        )
+        steps += [Insert("alarm", alarm), event_step(event, new_id)]
+    return Changes(None, steps)
+
+
+def _overdue(row: Row, now_us: int, new_id: NewId) -> tuple[Row, list[Step]]:
+    """The meter was not heard when it should have been: nobody knows when it will be."""
+    return change(
+        row, CommandState.QUEUED, "the expected contact did not come", now_us=now_us, new_id=new_id
+    )
+
+
+def _expecting(row: Row, now_us: int, new_id: NewId) -> tuple[Row, list[Step]]:
+    expected_us: int = row["device_expected_us"]
+    return change(
+        row,
+        CommandState.WAITING,
+        "waits for the meter's next contact",
+        now_us=now_us,
+        new_id=new_id,
+        expected_us=expected_us,
     )
 
 

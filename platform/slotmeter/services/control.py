@@ -8,11 +8,11 @@ The checks are made again when a command is handed to its medium (``services.com
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
+from slotmeter.devices.commands import CUTTING, MOVABLE, RESTORING, CommandKind, CommandState
 from slotmeter.ports import Insert, NewId, Row, Step
 from slotmeter.services.command_order import is_awaited, overtake_steps, says_as_much
 from slotmeter.services.command_rows import (
@@ -24,8 +24,10 @@ from slotmeter.services.command_rows import (
     CommandCause,
     hold_text,
     log_step,
+    movable_state,
 )
 from slotmeter.services.events import Event, event_step
+from slotmeter.services.orders import Order, Target
 from slotmeter.services.protection import Policy, protected_until
 from slotmeter.units import HOUR_US, Commodity
 
@@ -50,6 +52,10 @@ _RELAY: Final = frozenset(
     {CommandKind.OPEN_RELAY, CommandKind.CLOSE_RELAY, CommandKind.SET_LOAD_LIMIT}
 )
 _VALVE: Final = frozenset({CommandKind.OPEN_VALVE, CommandKind.CLOSE_VALVE, CommandKind.SET_VALVE})
+
+
+_GIVING: Final = RESTORING | {CommandKind.SET_VALVE}
+"""Kinds that let something through that may have been shut."""
 
 
 class Verdict(StrEnum):
@@ -270,44 +276,6 @@ def restoring_kind(commodity: Commodity) -> CommandKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The meter a command is for, and the device that carries it."""
-
-    utility_id: int
-    meter_id: int
-    device_id: int
-    commodity: Commodity
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A command that takes no supply away.
-
-    Args:
-        kind: any but the cutting ones; those are a :class:`Cut`.
-        cause: who wants it.
-        reason: a sentence for the command's history.
-        principal_id: the person or vendor behind it.
-        token_id: the token to load.
-        sale_row_id: the sale it delivers.
-    """
-
-    kind: CommandKind
-    cause: CommandCause
-    reason: str
-    principal_id: int | None = None
-    token_id: int | None = None
-    sale_row_id: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what would go round the gate."""
-        if self.kind in CUTTING:
-            raise TypeError(f"{self.kind} takes supply away: it needs a Cut with a verdict")
-        if (self.kind is CommandKind.LOAD_TOKEN) != (self.token_id is not None):
-            raise TypeError(f"{self.kind} and token_id do not fit together")
-
-
-@dataclass(frozen=True, slots=True)
 class Cut:
     """A command that takes supply away, with what the gate said.
 
@@ -348,6 +316,7 @@ class _Plan:
     causes: tuple[Cause, ...]
     not_before_us: int
     expires_us: int
+    expected_us: int | None = None
 
 
 def _plan_cut(cut: Cut, target: Target, now_us: int) -> _Plan:
@@ -364,19 +333,29 @@ def _plan_cut(cut: Cut, target: Target, now_us: int) -> _Plan:
     if state is CommandState.HELD:
         not_before_us = verdict.until_us or now_us + HELD_RECHECK_US
         expires_us = not_before_us + HELD_CUT_EXPIRES_US
-    return _Plan(kind, state, verdict.causes, not_before_us, expires_us)
+    plan = _Plan(kind, state, verdict.causes, not_before_us, expires_us)
+    return _awaiting(plan, target, now_us)
+
+
+def _awaiting(plan: _Plan, target: Target, now_us: int) -> _Plan:
+    """Have a command that may go wait for its meter's contact, where that is expected."""
+    if plan.state is not CommandState.QUEUED:
+        return plan
+    state, expected_us = movable_state(target.expected_us, now_us)
+    return replace(plan, state=state, expected_us=expected_us)
 
 
 def _plan_order(order: Order, target: Target, now_us: int) -> _Plan:
-    restore = may_restore(target.commodity) if order.kind in RESTORING else None
+    restore = may_restore(target.commodity) if order.kind in _GIVING else None
     refused = restore is not None and restore.verdict is Verdict.REFUSED
-    return _Plan(
+    plan = _Plan(
         kind=order.kind,
         state=CommandState.REFUSED if refused else CommandState.QUEUED,
         causes=restore.causes if restore is not None else (),
         not_before_us=now_us,
         expires_us=now_us + EXPIRES_US[order.kind],
     )
+    return _awaiting(plan, target, now_us)
 
 
 def queue_steps(
@@ -406,8 +385,8 @@ def queue_steps(
         plan = _plan_order(order, target, now_us)
     if not fits(plan.kind, target.commodity):
         raise AssertionError(f"a {target.commodity} meter has nothing that {plan.kind} moves")
-    token_id = order.token_id if isinstance(order, Order) else None
-    twins = [row for row in pending if row["kind"] == plan.kind and row["token_id"] == token_id]
+    says = (plan.kind, *_said(order))
+    twins = [row for row in pending if (row["kind"], *(row.get(name) for name in _SAYS)) == says]
     held = [row for row in twins if row["state"] == CommandState.HELD]
     moving = [row for row in twins if row not in held and is_awaited(row, now_us)]
     same = moving or (held if plan.state is CommandState.HELD else [])
@@ -420,6 +399,16 @@ def queue_steps(
     return Queued(row, tuple(steps))
 
 
+_SAYS: Final = ("token_id", "value", "text")
+
+
+def _said(order: Order | Cut) -> tuple[int | str | None, ...]:
+    """Return what a command says beside its kind, in the order of ``_SAYS``."""
+    if isinstance(order, Cut):
+        return (None, None, None)
+    return (order.token_id, order.value, order.text)
+
+
 def _new_row(
     order: Order | Cut, plan: _Plan, target: Target, *, now_us: int, new_id: NewId
 ) -> tuple[Row, list[Step]]:
@@ -429,7 +418,7 @@ def _new_row(
         "meter_id": target.meter_id,
         "device_id": target.device_id,
         "kind": plan.kind.value,
-        "token_id": order.token_id if isinstance(order, Order) else None,
+        **dict(zip(_SAYS, _said(order), strict=True)),
         "sale_row_id": order.sale_row_id if isinstance(order, Order) else None,
         "principal_id": order.principal_id,
         "cause": order.cause.value,
@@ -443,6 +432,8 @@ def _new_row(
         "expires_us": plan.expires_us,
         "lease_us": None,
         "created_us": now_us,
+        "expected_us": plan.expected_us,
+        "cell": None,
         "sent_us": None,
         "acknowledged_us": None,
         "ended_us": now_us if plan.state is CommandState.REFUSED else None,
@@ -468,9 +459,9 @@ def _event(row: Row, plan: _Plan, *, now_us: int, new_id: NewId) -> Insert:
     event = Event(
         utility_id=row["utility_id"],
         at_us=now_us,
-        kind=f"command_{plan.state.value}",
-        severity="info" if plan.state is CommandState.QUEUED else "warning",
-        text=f"{what} {plan.state.value} ({row['cause']}: {row['reason']}){why}",
+        kind=f"command_{'queued' if plan.state in MOVABLE else plan.state.value}",
+        severity="info" if plan.state in MOVABLE else "warning",
+        text=f"{what} {plan.state} ({row['cause']}: {row['reason']}){why}",
         meter_id=row["meter_id"],
         data={
             "command_id": row["id"],

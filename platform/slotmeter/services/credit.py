@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandState
+from slotmeter.devices.commands import CUTTING, MOVABLE, RESTORING, CommandKind, CommandState
 from slotmeter.devices.drivers import Driver
 from slotmeter.devices.entities import SupplyState
 from slotmeter.errors import SlotmeterError, Unavailable
@@ -63,7 +63,7 @@ REFUSED_AGAIN_US: Final = DAY_US
 """The same refusal of the same wish is shown again after this time."""
 
 _ROUTES: Final = ("display", "page")
-_UNSENT: Final = frozenset({CommandState.QUEUED, CommandState.HELD})
+_UNSENT: Final = MOVABLE | {CommandState.HELD}
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ class _Evaluation:
             meter_id=self.row["meter_id"],
             device_id=self.row["device_id"],
             commodity=self.view.commodity,
+            expected_us=self.row["expected_us"],
         )
 
     def warn(self) -> list[Step]:

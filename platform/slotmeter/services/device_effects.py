@@ -28,6 +28,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
+from slotmeter.services.intents import intent_reads
 from slotmeter.services.key_proof import key_proof_reads
 from slotmeter.services.report_unit import ReportUnit
 from slotmeter.services.token_effects import TokenEffects
@@ -122,6 +123,7 @@ def report_reads(frame: Row, report: Report, now_us: int) -> Reads:
         reads.append(Read("control_command", params, f"command.{command_id}"))
     for tid in {entry.tid for entry in report.entries if entry.tid is not None}:
         reads.append(Read("ingest_token", {**of_meter, "tid": tid}, f"token.{tid}"))
+    reads += intent_reads(utility_id, meter_id, report, now_us)
     if frame["meter_wanted"] is not None:
         reads += key_proof_reads(utility_id, meter_id)
     if frame["credit_mode"] == "platform":

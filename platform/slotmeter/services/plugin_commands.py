@@ -20,6 +20,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.bus import Bus, CommandsChanged
+from slotmeter.services.cell_limits import CellLimit
 from slotmeter.services.command_queue import TAKE_MAX, CommandQueue
 from slotmeter.services.command_rows import LEASE_US, log_step
 from slotmeter.units import epoch_us
@@ -61,9 +62,13 @@ class PluginCommands:
         """Lease what is due for a device and return it encoded; see ``ports.Commands``."""
         return await self._queue.take(address, limit=limit)
 
-    async def hand_out(self, address: str, *, limit: int = 1) -> HandOut | None:
+    async def hand_out(self, address: str, *, limit: int = 1, cell: str = "") -> HandOut | None:
         """Lease what is due for a device, with what went; see ``ports.Commands``."""
-        return await self._queue.hand_out(address, limit=limit)
+        return await self._queue.hand_out(address, limit=limit, cell=cell)
+
+    def limit_cells(self, *, per_minute: int, burst: int) -> None:
+        """Bound what goes through each cell of the medium; see ``ports.Commands``."""
+        self._queue.limit_cells(CellLimit(per_minute, burst))
 
     async def report(self, address: str, command_ids: Sequence[int], fate: Fate) -> int:
         """Tell what became of commands that were taken; see ``ports.Commands``."""

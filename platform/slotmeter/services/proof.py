@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Accepted", "Proof", "prove"]
+__all__ = ["CREDIT_UNPROVEN", "Accepted", "Proof", "prove"]
+
+CREDIT_UNPROVEN = "credit_unproven"
+"""Alarm of a meter that took a token and shows no credit for it."""
 
 
 @dataclass(frozen=True, slots=True)

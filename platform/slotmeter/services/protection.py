@@ -9,6 +9,7 @@ The policy is a document of the utility (``utility.policy``)::
      "low_credit_minor": 500,
      "reading_age_hours_max": 24,
      "clock_ahead_hours_max": 1,
+     "credit_proof_hours": 24,
      "language": "pt"}
 
 Times are local to the utility. A window whose end is not after its start runs into the next day;
@@ -32,6 +33,7 @@ from slotmeter.units import epoch_us, instant
 
 __all__ = [
     "CLOCK_AHEAD_HOURS_MAX",
+    "CREDIT_PROOF_HOURS",
     "CUTS_PER_HOUR",
     "LOW_CREDIT_MINOR",
     "PROTECTED_DAYS_MAX",
@@ -59,13 +61,17 @@ CLOCK_AHEAD_HOURS_MAX: Final = 1
 A trial with simulated meters that live faster needs more.
 """
 
+CREDIT_PROOF_HOURS: Final = 24
+"""A sale whose credit is not shown by its meter after so long is an exception; a policy may ask for
+less time, never for more."""
+
 PROTECTED_DAYS_MAX: Final = 14
 """How far ahead the end of adjoining protected hours is looked for."""
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS: Final = frozenset(
     {"protected_hours", "holidays", "cuts_per_hour", "low_credit_minor", "reading_age_hours_max"}
-    | {"clock_ahead_hours_max", "language"}
+    | {"clock_ahead_hours_max", "credit_proof_hours", "language"}
 )
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _WINDOWS_MAX: Final = 50
@@ -92,6 +98,7 @@ class Policy:
     low_credit_minor: int = LOW_CREDIT_MINOR
     reading_age_hours_max: int = READING_AGE_HOURS_MAX
     clock_ahead_hours_max: int = CLOCK_AHEAD_HOURS_MAX
+    credit_proof_hours: int = CREDIT_PROOF_HOURS
     language: str = DEFAULT
 
 
@@ -175,6 +182,9 @@ def parse_policy(document: object) -> Policy:
         ),
         clock_ahead_hours_max=_whole(
             document, "clock_ahead_hours_max", CLOCK_AHEAD_HOURS_MAX, 0, _LARGEST
+        ),
+        credit_proof_hours=_whole(
+            document, "credit_proof_hours", CREDIT_PROOF_HOURS, 1, CREDIT_PROOF_HOURS
         ),
         language=_language(document),
     )

@@ -28,9 +28,10 @@ from slotmeter.ports import (
     UnitOfWork,
 )
 from slotmeter.ports.looking import Looks
+from slotmeter.services.protection import Policy, readable_policy
 from slotmeter.services.search import Search, word_ranges
 from slotmeter.services.token_secrecy import masked, opened
-from slotmeter.units import HOUR_US, Commodity, epoch_us
+from slotmeter.units import DAY_US, HOUR_US, Commodity, epoch_us
 from slotmeter.vending.accounts import words_of
 
 __all__ = [
@@ -57,6 +58,9 @@ ID_MAX = 2**63 - 1
 
 CONTACT_AGE_US_MAX = 26 * HOUR_US
 """A meter counts as online when it was heard within this time: a daily report and its jitter."""
+
+CREDIT_EXCEPTION_AGE_US = 60 * DAY_US
+"""Older sales are looked at no more: no token waits half as long for its meter."""
 
 COMMAND_COUNT_AGE_US = 24 * HOUR_US
 """The overview counts the commands of this time."""
@@ -267,6 +271,27 @@ class Queries:
         if not rows["look_command"]:
             raise NotFound("command_unknown", f"there is no command {command_id}")
         return rows["look_command"][0], rows["look_command_log"]
+
+    async def credit_exceptions(
+        self, principal: Principal, *, before: int | None, limit: int
+    ) -> tuple[int, Page]:
+        """Return sales whose credit should be proven by now and is not, newest first.
+
+        Also says after how many hours a sale is one of them, by the policy of the utility.
+        """
+        utility_id = principal.utility_id
+        found = await self._uow.read([Read("look_policy", {"utility_id": utility_id})])
+        policy = readable_policy(found["look_policy"][0]["policy"]) or Policy()
+        now_us = epoch_us(self._clock.now())
+        params: dict[str, SqlValue | From] = {
+            "utility_id": utility_id,
+            "from_us": now_us - CREDIT_EXCEPTION_AGE_US,
+            "until_us": now_us - policy.credit_proof_hours * HOUR_US,
+            "before": _below(before),
+            "limit": limit + 1,
+        }
+        page = _page(await self._rows("look_credit_exceptions", params), limit, "id")
+        return policy.credit_proof_hours, page
 
     async def events(
         self, principal: Principal, *, after: int | None, limit: int, meter: str | None = None

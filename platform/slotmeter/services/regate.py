@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from slotmeter.devices.commands import CommandKind, CommandState
+from slotmeter.devices.commands import MOVABLE, CommandKind, CommandState
 from slotmeter.ports import NewId, Row, Step, Update
 from slotmeter.services.command_order import overtake_steps
 from slotmeter.services.command_rows import (
@@ -69,7 +69,7 @@ def apply_verdict(
 def _release(
     row: Row, hold: str | None, pending: Sequence[Row], *, now_us: int, new_id: NewId
 ) -> tuple[Row, list[Step]]:
-    if row["state"] == CommandState.QUEUED:
+    if row["state"] in MOVABLE:
         return row, []
     released, steps = change(
         row,

@@ -60,6 +60,7 @@ class ReportUnit:
         alarms_raised: kinds, for counting.
         charged: whether the ledger was charged.
         explained: supply states whose cause has been told.
+        clock_was_set: the meter has the time that we gave it, whatever it had before.
     """
 
     frame: Row
@@ -73,6 +74,7 @@ class ReportUnit:
     alarms_raised: list[str] = field(default_factory=list)
     charged: bool = False
     explained: set[str] = field(default_factory=set)
+    clock_was_set: bool = False
     _deliveries: dict[int, str] = field(default_factory=dict)
     _open_alarms: dict[str, int] | None = None
 
@@ -119,7 +121,7 @@ class ReportUnit:
         since then is younger, and so is one that is still ahead, but by days less.
         """
         known_us: int | None = self.device["measured_us"]
-        if known_us is None or self.measured_us >= known_us:
+        if self.clock_was_set or known_us is None or self.measured_us >= known_us:
             return True
         known_received_us: int = self.device["received_us"]
         if known_us <= known_received_us + self.clock_ahead_max_us:

@@ -9,7 +9,6 @@ from typing import Final
 from slotmeter.devices.commands import (
     CUTTING,
     ENDED,
-    RESTORING,
     CommandKind,
     CommandResult,
     CommandState,
@@ -18,10 +17,12 @@ from slotmeter.devices.commands import (
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import TokenEntry
 from slotmeter.ports import Row, Update
+from slotmeter.services.command_proof import SHOWS_SUPPLY, Shown, shown_by
 from slotmeter.services.command_rows import change, log_step
 from slotmeter.services.delivery import Happening
+from slotmeter.services.intents import NOT_AS_ASKED, ask_again
 from slotmeter.services.key_proof import KeyProof
-from slotmeter.services.proof import Accepted, prove
+from slotmeter.services.proof import CREDIT_UNPROVEN, Accepted, prove
 from slotmeter.services.report_unit import ReportUnit
 
 __all__ = ["TokenEffects"]
@@ -30,15 +31,11 @@ _TO_SENT: Final[Mapping[str, tuple[CommandState, ...]]] = {
     # The lease ran out and the command went back before the answer came after all.
     "held": (CommandState.QUEUED, CommandState.SENT),
     "queued": (CommandState.SENT,),
+    "waiting": (CommandState.SENT,),
     "sent": (),
 }
 _DONE: Final = frozenset({Outcome.DONE, Outcome.WAITING})
-_SHOWS: Final[Mapping[CommandKind, frozenset[SupplyState]]] = {
-    **dict.fromkeys(CUTTING, frozenset({SupplyState.OFF})),
-    **dict.fromkeys(RESTORING, frozenset({SupplyState.ON, SupplyState.ARMED})),
-}
-"""What the meter's own report must show before a command counts as verified."""
-
+_NO_STATES: Final[frozenset[SupplyState]] = frozenset()
 WITHDRAWN: Final = "withdrawn"
 """A token whose sale was taken back, or whose units were moved to another meter."""
 
@@ -51,12 +48,14 @@ class TokenEffects:
         unit: the report being decided.
         acknowledged: commands that wait for proof, by id.
         accepted: tokens that the meter told of with this report, by id.
+        changed: commands as this report leaves them, by id.
     """
 
     unit: ReportUnit
     key_proof: KeyProof = field(init=False)
     acknowledged: dict[int, Row] = field(default_factory=dict)
     accepted: dict[int, Row] = field(default_factory=dict)
+    changed: dict[int, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Look at what is known of a change of the meter's key."""
@@ -71,8 +70,10 @@ class TokenEffects:
             self._result(result)
         if self.key_proof.is_given:
             self._key_changed()
+        self._verify_clock()
         if self.unit.is_newest:
-            self._verify_supply()
+            self._verify()
+            ask_again(self.unit, self.changed)
 
     # --- the keypad ------------------------------------------------------------------------------
 
@@ -130,10 +131,20 @@ class TokenEffects:
             self._late(row, result)
         elif row["id"] in self.acknowledged or state is CommandState.VERIFIED:
             self.unit.ignored.append("repeated_result")
-        elif result.outcome in _DONE:
+        elif result.outcome in _DONE or self._took_it_before(row, result):
             self._done(row, result)
         else:
             self._not_done(row, result)
+
+    def _took_it_before(self, row: Row, result: CommandResult) -> bool:
+        """Say whether a token that the meter calls used was taken from an earlier delivery of it.
+
+        That answer was lost. Nobody told of its being typed, and what the meter took is what it was
+        to take: its credit proves it like any other.
+        """
+        is_again = row["kind"] == CommandKind.LOAD_TOKEN and row["attempts"] > 1
+        is_known = row["token_accepted_by"] is not None or row["token_id"] in self.accepted
+        return result.outcome is Outcome.ALREADY_USED and is_again and not is_known
 
     def _change(self, row: Row, state: CommandState, detail: str, **columns: int | str) -> Row:
         after, steps = change(
@@ -141,6 +152,7 @@ class TokenEffects:
         )
         self.unit.steps += steps
         self.unit.commands.append(state.value)
+        self.changed[row["id"]] = after
         return after
 
     def _sent(self, row: Row) -> Row:
@@ -162,7 +174,7 @@ class TokenEffects:
             self._change(row, CommandState.VERIFIED, "the reading is here")
             return
         self.acknowledged[row["id"]] = row
-        if kind is CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE:
+        if kind is CommandKind.LOAD_TOKEN and result.outcome is not Outcome.WAITING:
             self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
             if not row["token_amount"]:
                 self._change(row, CommandState.VERIFIED, "the meter took it; it carries no credit")
@@ -192,7 +204,8 @@ class TokenEffects:
     def _late(self, row: Row, result: CommandResult) -> None:
         """The command was given up, but the meter has done it: what it did counts all the same."""
         kind, supply = CommandKind(row["kind"]), self.unit.report.supply
-        if supply is not None and supply in _SHOWS.get(kind, ()) and result.outcome in _DONE:
+        shows = supply is not None and supply in SHOWS_SUPPLY.get(kind, _NO_STATES)
+        if supply is not None and shows and result.outcome in _DONE:
             has_moved = self.unit.is_newest and supply.value != self.unit.device["supply"]
             if has_moved and supply.value not in self.unit.explained:
                 self._tell_supply(row, supply)
@@ -222,15 +235,40 @@ class TokenEffects:
                 self._change(row, CommandState.VERIFIED, "the meter has its new key")
                 del self.acknowledged[row["id"]]
 
-    def _verify_supply(self) -> None:
-        supply = self.unit.report.supply
+    def _shown(self) -> Shown:
+        report = self.unit.report
+        return Shown(
+            supply=report.supply,
+            tamper=report.tamper,
+            readings={reading.register: reading.value for reading in report.readings},
+            measured_us=self.unit.measured_us,
+            received_us=self.unit.frame["received_us"],
+        )
+
+    def _verify_clock(self) -> None:
+        """See whether the meter has the time that it was given.
+
+        A clock that was set back makes this report look older than the one before it.
+        """
+        shown = self._shown()
         for row in list(self.acknowledged.values()):
-            kind = CommandKind(row["kind"])
-            if supply is None or supply not in _SHOWS.get(kind, ()):
+            how = shown_by(row, shown) if row["kind"] == CommandKind.SET_CLOCK else None
+            if how is not None:
+                self._change(row, CommandState.VERIFIED, how)
+                del self.acknowledged[row["id"]]
+                self.unit.clock_was_set = True
+
+    def _verify(self) -> None:
+        shown = self._shown()
+        for row in list(self.acknowledged.values()):
+            how = shown_by(row, shown)
+            if how is None:
                 continue
-            self._change(row, CommandState.VERIFIED, f"the meter reports supply {supply}")
+            self._change(row, CommandState.VERIFIED, how)
             del self.acknowledged[row["id"]]
-            self._tell_supply(row, supply)
+            self.unit.clear_alarm(NOT_AS_ASKED, "The meter is as it was asked to be", data={})
+            if shown.supply is not None and CommandKind(row["kind"]) in SHOWS_SUPPLY:
+                self._tell_supply(row, shown.supply)
 
     def _tell_supply(self, row: Row, supply: SupplyState) -> None:
         is_cut = CommandKind(row["kind"]) in CUTTING
@@ -266,6 +304,8 @@ class TokenEffects:
         proof = prove(total, unit.device["credit_total"], explained, accepted)
         for key in sorted(proof.proven):
             self._proven(waiting[key])
+        if waiting.keys() <= proof.proven:
+            unit.clear_alarm(CREDIT_UNPROVEN, "The meter's credit shows every token", data={})
         unexplained = total - proof.explained
         data = {"credit_total": total, "explained": proof.explained, "unexplained": unexplained}
         if proof.mismatch:

@@ -23,7 +23,7 @@ from slotmeter.storage.migrate import migrate
 from slotmeter.storage.opening import AnyDatabase, open_database
 from slotmeter.testing.postgres_server import waited_for
 
-__all__ = ["Behind", "RowRefused", "name_postgres", "opened_in", "settings_of"]
+__all__ = ["Behind", "RowRefused", "empty_file", "name_postgres", "opened_in", "settings_of"]
 
 CONFIG_FILE = "slotmeter.toml"
 
@@ -46,7 +46,7 @@ def name_postgres(folder: Path, url: str) -> None:
 
 
 @cache
-def _empty_file() -> bytes:
+def empty_file() -> bytes:
     """Return a file with all tables and no rows; migrating anew for each test is slow."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / DATABASE_FILE
@@ -60,7 +60,7 @@ async def opened_in(folder: Path) -> AsyncIterator[AnyDatabase]:
     config = settings_of(folder)
     file = folder / DATABASE_FILE
     if not config.database.url and not file.exists():
-        file.write_bytes(_empty_file())
+        file.write_bytes(empty_file())
     database = await open_database(config)
     try:
         yield database

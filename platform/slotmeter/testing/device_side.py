@@ -75,7 +75,12 @@ class Script:
     def encode(self, commands: tuple[CommandOut, ...]) -> bytes:
         """Write commands as JSON."""
         return json.dumps(
-            [{"id": each.id, "kind": each.kind.value, "token": each.token} for each in commands]
+            [
+                {"id": each.id, "kind": each.kind.value, "token": each.token}
+                | ({} if each.value is None else {"value": each.value})
+                | ({} if each.text is None else {"text": each.text})
+                for each in commands
+            ]
         ).encode()
 
     def driver(self) -> Driver:

@@ -34,7 +34,7 @@ SHOWN_MAX: Final = 3
 TOKEN_DIGITS: Final = 20
 TIMED_HOMES_MAX: Final = 60
 """Beyond it, how fast tokens arrive says more of the machine than of the product."""
-IN_WORK: Final = frozenset({"queued", "sent", "acknowledged"})
+IN_WORK: Final = frozenset({"queued", "waiting", "sent", "acknowledged"})
 ARRIVED: Final = frozenset({"verified", "already_used"})
 SWITCHING: Final = frozenset({"open_relay", "close_valve", "close_relay", "open_valve"})
 CUT_EVENT: Final = "supply_cut"

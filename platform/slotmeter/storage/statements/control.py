@@ -9,7 +9,16 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.devices.commands import CUTTING, ENDED, NOT_DONE, CommandState
+from slotmeter.devices.commands import (
+    CUTTING,
+    ENDED,
+    MOVABLE,
+    NOT_DONE,
+    RESTORING,
+    SETTING,
+    CommandKind,
+    CommandState,
+)
 from slotmeter.storage.joins import INSTALLED_NOW, TERMS_NOW, told_by_token
 from slotmeter.storage.schema import METADATA
 
@@ -41,6 +50,23 @@ def _any_of(column: ColumnElement[str], values: tuple[str, ...]) -> ColumnElemen
 
 _CUTS = _any_of(_command.c.kind, tuple(sorted(kind.value for kind in CUTTING)))
 _OPEN = _any_of(_command.c.state, OPEN_STATES)
+_MOVABLE = _any_of(_command.c.state, tuple(sorted(state.value for state in MOVABLE)))
+_KEPT = _any_of(
+    _command.c.kind,
+    tuple(sorted(kind.value for kind in CUTTING | RESTORING | SETTING | {CommandKind.SET_VALVE})),
+)
+
+# What one radio or one node carries: the device, or all that are behind its node.
+_carried = _device.alias("carried")
+_flying = _command.alias("flying")
+_IN_FLIGHT = exists().where(
+    or_(
+        _carried.c.id == bindparam("node_id"),
+        _carried.c.node_id == bindparam("node_id"),
+    ),
+    _flying.c.device_id == _carried.c.id,
+    _flying.c.state == CommandState.SENT.value,
+)
 
 # While another meter speaks at a meter's address, nothing is handed out there: a token would not
 # fit and a cut would hit the wrong household.
@@ -116,14 +142,16 @@ READS: dict[str, Select[Any]] = {
         _device.c.meter_id,
         _device.c.driver,
         _device.c.last_contact_us,
+        func.coalesce(_device.c.node_id, _device.c.id).label("node_id"),
     ).where(_device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")),
     "control_due": _WHOLE.where(
         _command.c.utility_id == bindparam("utility_id"),
         _command.c.device_id == bindparam("device_id"),
-        _command.c.state == "queued",
+        _MOVABLE,
         _command.c.not_before_us <= bindparam("now_us"),
         _command.c.expires_us > bindparam("now_us"),
         not_(_OTHER_METER_SPEAKS),
+        not_(_IN_FLIGHT),
     )
     .order_by(_command.c.priority, _command.c.id)
     .limit(bindparam("limit")),
@@ -138,6 +166,8 @@ READS: dict[str, Select[Any]] = {
         _meter.c.state,
         _device.c.id.label("device_id"),
         _device.c.driver,
+        _device.c.expected_us,
+        _device.c.credit_balance,
     )
     .select_from(_meter)
     .outerjoin(_device, _device.c.meter_id == _meter.c.id)
@@ -154,6 +184,7 @@ READS: dict[str, Select[Any]] = {
         _device.c.measured_us,
         _device.c.received_us,
         _device.c.credit_balance,
+        _device.c.expected_us,
         _account.c.id.label("account_id"),
         _account.c.critical_until_us,
         _utility.c.time_zone,
@@ -185,7 +216,7 @@ READS: dict[str, Select[Any]] = {
         _command.c.utility_id == bindparam("utility_id"),
         _CUTS,
         _command.c.created_us > bindparam("created_since_us"),
-        or_(_command.c.sent_us > bindparam("sent_since_us"), _command.c.state == "queued"),
+        or_(_command.c.sent_us > bindparam("sent_since_us"), _MOVABLE),
         _command.c.id != bindparam("but_id"),
         or_(_command.c.hold.is_(None), _command.c.hold.not_like("%confirmed_by_second_person%")),
     ),
@@ -208,6 +239,15 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command.c.created_us.desc(), _command.c.id.desc())
     .limit(1),
+    # What a meter was lately asked to be from then on, the newest last.
+    "control_asked": select(_command)
+    .where(
+        _OF_UTILITY,
+        _command.c.meter_id == bindparam("meter_id"),
+        _command.c.created_us > bindparam("since_us"),
+        _KEPT,
+    )
+    .order_by(_command.c.id),
     # The sweeps go over all utilities: they are the platform's own, nobody's view.
     "control_leases_over": _WHOLE.where(
         _command.c.state == "sent", _command.c.lease_us <= bindparam("now_us")
@@ -215,7 +255,7 @@ READS: dict[str, Select[Any]] = {
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
     "control_expired": _WHOLE.where(
-        or_(_command.c.state == "queued", _command.c.state == "held"),
+        or_(_MOVABLE, _command.c.state == "held"),
         _command.c.expires_us <= bindparam("now_us"),
     )
     .order_by(_command.c.id)
@@ -227,6 +267,35 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
+    "control_expecting": _WHOLE.where(
+        _command.c.state == "queued", _device.c.expected_us > bindparam("soon_us")
+    )
+    .join(_device, _device.c.id == _command.c.device_id)
+    .add_columns(_device.c.expected_us.label("device_expected_us"))
+    .order_by(_command.c.id)
+    .limit(bindparam("limit")),
+    "control_overdue": _WHOLE.where(
+        _command.c.state == "waiting", _command.c.expected_us <= bindparam("now_us")
+    )
+    .order_by(_command.c.id)
+    .limit(bindparam("limit")),
+    # Tokens that the meter took without its credit showing it.
+    "control_credit_unproven": _WHOLE.where(
+        _command.c.state == "acknowledged",
+        _command.c.kind == CommandKind.LOAD_TOKEN.value,
+        _OF_UTILITY,
+        _command.c.acknowledged_us <= bindparam("since_us"),
+        not_(
+            exists().where(
+                _alarm.c.meter_id == _command.c.meter_id,
+                _alarm.c.kind == "credit_unproven",
+                _alarm.c.cleared_us.is_(None),
+            )
+        ),
+    )
+    .order_by(_command.c.id)
+    .limit(1),
+    "control_utilities": select(_utility.c.id, _utility.c.policy).order_by(_utility.c.id),
     "control_unproven": _WHOLE.where(
         _command.c.state == "acknowledged",
         _command.c.acknowledged_us <= bindparam("since_us"),
@@ -237,7 +306,7 @@ READS: dict[str, Select[Any]] = {
 
 _CHANGED = (
     *("state", "result", "hold", "attempts", "not_before_us", "expires_us", "lease_us"),
-    *("sent_us", "acknowledged_us", "ended_us"),
+    *("sent_us", "acknowledged_us", "ended_us", "expected_us", "cell"),
 )
 
 UPDATES: dict[str, UpdateBase] = {

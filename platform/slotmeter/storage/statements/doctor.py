@@ -65,7 +65,7 @@ READS: dict[str, Select[Any]] = {
         _command.c.state == "sent", _command.c.lease_us < bindparam("now_us")
     ),
     "doctor_expired": select(func.count(_command.c.id).label("count")).where(
-        _command.c.state.in_([literal("queued"), literal("held")]),
+        _command.c.state.in_([literal("queued"), literal("waiting"), literal("held")]),
         _command.c.expires_us < bindparam("now_us"),
     ),
     "doctor_frames": select(

@@ -17,6 +17,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    literal,
     or_,
     select,
     union_all,
@@ -149,6 +150,8 @@ _COMMAND = (
         _meter.c.number.label("meter"),
         _meter.c.commodity,
         _command.c.kind,
+        _command.c.value,
+        _command.c.text,
         _command.c.state,
         _command.c.cause,
         _command.c.reason,
@@ -160,6 +163,8 @@ _COMMAND = (
         _command.c.acknowledged_us,
         _command.c.ended_us,
         _command.c.expires_us,
+        _command.c.expected_us,
+        _command.c.cell,
         _principal.c.name.label("asked_by"),
         _sale.c.receipt_number,
     )
@@ -371,6 +376,30 @@ READS: dict[str, Select[Any]] = {
     )
     .where(_device.c.utility_id == bindparam("utility_id")),
     "look_utility": select(_utility.c.name).where(_utility.c.id == bindparam("utility_id")),
+    "look_policy": select(_utility.c.policy).where(_utility.c.id == bindparam("utility_id")),
+    "look_credit_exceptions": select(
+        _sale.c.id,
+        _sale.c.receipt_number,
+        _meter.c.number.label("meter"),
+        _meter.c.commodity,
+        _sale.c.delivery,
+        _sale.c.issued_us,
+        _sale.c.sent_us,
+        _sale.c.accepted_us,
+    )
+    .join(_meter, _meter.c.id == _sale.c.meter_id)
+    .where(
+        _sale.c.utility_id == bindparam("utility_id"),
+        _sale.c.sold_us > bindparam("from_us"),
+        _sale.c.sold_us <= bindparam("until_us"),
+        _sale.c.issued_us <= bindparam("until_us"),
+        _sale.c.state == "issued",
+        _sale.c.delivery.in_([literal(name) for name in ("pending", "sent", "accepted", "failed")]),
+        _sale.c.verified_us.is_(None),
+        _sale.c.id < bindparam("before"),
+    )
+    .order_by(_sale.c.id.desc())
+    .limit(bindparam("limit")),
     "look_ledger_sum": select(
         func.coalesce(func.sum(_ledger.c.balance_minor), 0).label("sum")
     ).where(_ledger.c.utility_id == bindparam("utility_id")),
