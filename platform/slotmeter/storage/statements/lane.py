@@ -120,6 +120,13 @@ READS: dict[str, Select[Any]] = {
 }
 
 UPDATES: dict[str, UpdateBase] = {
+    # What a report outside the lane says of the device itself.
+    "lane_heard": update(_device)
+    .where(_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
+    .values(
+        battery=func.coalesce(bindparam("to_battery", type_=BigInteger), _device.c.battery),
+        signal=func.coalesce(bindparam("to_signal", type_=BigInteger), _device.c.signal),
+    ),
     "lane_report": update(_device)
     .where(
         _device.c.id == bindparam("of_device"),
