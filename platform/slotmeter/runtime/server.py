@@ -192,16 +192,37 @@ class Runtime:
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
         await self._recover_all(services, tasks)
         self._stack.push_async_callback(tasks.stop)
-        if sole is not None:
-            tasks.keep("the only full server", sole.keep)
         tasks.keep("event feed", lambda: _follow(bus, feed))
         keep_vault(tasks, database, vault)
         if self.role is Role.ALL:
-            watch = watched_keys(KeyWatch(database, self.clock, bus), board)
-            self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
-            keep_checkpoints(self.config, tasks, database, vault, self.clock, board)
-            await self._start_devices(devices, tasks)
+            await self._start_rest(tasks, database, vault, bus, board, devices, sole)
         await self._start_consoles(await self._listen(services))
+
+    async def _start_rest(
+        self,
+        tasks: TaskOwner,
+        database: AnyDatabase,
+        vault: Vault,
+        bus: Bus,
+        board: MetricsBoard,
+        devices: DeviceSide,
+        sole: SoleServer | None,
+    ) -> None:
+        """Start what one process of a database does."""
+        if sole is not None:
+            tasks.keep("the only full server", sole.keep)
+        watch = watched_keys(KeyWatch(database, self.clock, bus), board)
+        self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
+        keep_checkpoints(self.config, tasks, database, vault, self.clock, board)
+        await devices.check()
+        devices.start()
+        entries = devices.entries
+        self._stack.push_async_callback(entries.supervisor.stop)
+        for entry in await entries.start(self.config.entries, self.config.data.folder):
+            status = entries.supervisor.status(entry.id)
+            what = entry.title or entry.key
+            self.listeners += [Listener(what, each) for each in status.addresses] if status else []
+        tasks.keep("entries", lambda: entries.supervisor.follow(entries.desk.wanted))
 
     def _selling(
         self,
@@ -249,17 +270,6 @@ class Runtime:
         tasks.keep("keys that end", watch.run)
         if self.config.debts.nightly_interest:
             tasks.keep("interest", InterestNights(database, self.clock, metrics).run)
-
-    async def _start_devices(self, devices: DeviceSide, tasks: TaskOwner) -> None:
-        await devices.check()
-        devices.start()
-        entries = devices.entries
-        self._stack.push_async_callback(entries.supervisor.stop)
-        for entry in await entries.start(self.config.entries, self.config.data.folder):
-            status = entries.supervisor.status(entry.id)
-            what = entry.title or entry.key
-            self.listeners += [Listener(what, each) for each in status.addresses] if status else []
-        tasks.keep("entries", lambda: entries.supervisor.follow(entries.desk.wanted))
 
     async def _open_readings(self) -> EmbeddedReadings:
         readings = await EmbeddedReadings.open(self.config.data.folder / READINGS_FILE)

@@ -8,7 +8,7 @@ that somebody can be held to. See ``docs/reference/integrations.md``.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -41,7 +41,7 @@ class RuleStatus(StrEnum):
     """What an integration says of a rule."""
 
     DONE = "done"
-    TODO = "todo"
+    OPEN = "todo"
     EXEMPT = "exempt"
 
 
@@ -149,7 +149,7 @@ class Scale:
         reached = Level.NONE
         for level in LADDER:
             marks = self.marks.get(level, {})
-            if not marks or any(mark.status is RuleStatus.TODO for mark in marks.values()):
+            if not marks or any(mark.status is RuleStatus.OPEN for mark in marks.values()):
                 break
             reached = level
         return reached
@@ -310,13 +310,3 @@ def _height(level: Level) -> int:
 
 def _bad(where: str, expected: str) -> ConfigError:
     return ConfigError("bad_quality", f"expected {expected}", field=where)
-
-
-def open_rules(scale: Scale, levels: Sequence[Level] = LADDER) -> list[str]:
-    """Return the rules that are still to be kept."""
-    return [
-        name
-        for level in levels
-        for name, mark in scale.marks[level].items()
-        if mark.status is RuleStatus.TODO
-    ]
