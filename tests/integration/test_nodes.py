@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slotmeter.devices.commands import CommandResult, Outcome
+from slotmeter.devices.commands import CommandOut, CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import Frame, Reading, Report, SlotReport
 from slotmeter.errors import Conflict, NotFound, Refused
@@ -219,6 +219,40 @@ async def test_late_data_count_for_the_meter_that_was_bound_then(box: Box) -> No
     assert box.shown() == registers
 
 
+async def test_a_frame_that_is_replayed_after_binding_since_then_counts_and_alarms_nobody(
+    box: Box,
+) -> None:
+    swapped_at = box.town.side.clock.now()
+    box.swap(3, 7)
+    first = box.report()
+    await box.read(first)
+    box.town.side.clock.advance(seconds=3_600)
+    await box.bind(at=swapped_at)
+    await box.read()
+    payload = box.town.row("SELECT payload FROM frame ORDER BY id LIMIT 1")["payload"]
+    box.town.side.script.reports[bytes(payload)] = first
+    frame = Frame(MEDIUM, ADDRESS, "m", bytes(payload), box.town.side.clock.now())
+    frame_id = await box.town.side.frames.hand_in(frame)
+    await box.town.side.consumer.step()
+
+    assert box.town.rows("SELECT * FROM quarantine WHERE frame_id = ?", frame_id) == []
+    assert box.open_alarms() == []
+    assert len(box.alarms()) == 1
+
+
+async def test_a_late_frame_of_before_the_binding_is_set_aside_and_alarms_nobody(box: Box) -> None:
+    box.swap(3, 7)
+    late = box.report()
+    box.town.side.clock.advance(seconds=3_600)
+    await box.bind()
+    await box.read()
+    frame_id = await box.read(late)
+
+    row = box.town.row("SELECT code FROM quarantine WHERE frame_id = ?", frame_id)
+    assert row["code"] == BINDING_DIFFERS
+    assert box.alarms() == []
+
+
 async def test_the_readings_of_slots_that_fit_go_to_the_store_and_no_others(box: Box) -> None:
     stored: list[ReadingRow] = []
 
@@ -379,3 +413,61 @@ async def test_a_node_is_registered_once_at_an_address_of_its_own(box: Box) -> N
     assert (again.serial, len(page.rows), page.rows[0]["meters"]) == (BOX, 1, 10)
     assert other.value.code == "node_exists"
     assert (taken.value.code, carried.value.code) == ("address_taken", "driver_not_carried")
+
+
+# --- what a node is given -------------------------------------------------------------------------
+
+
+async def told(box: Box, slot: int, tid: int) -> int:
+    """Sell a token to the meter of a slot; return the command."""
+    meter = box.meters[slot]
+    device = box.town.row("SELECT id FROM device WHERE meter_id = ?", meter.id)
+    bound = replace(meter, device_id=device["id"])
+    _, command_id = await box.town.sell_token(bound, 5_000, tid=tid)
+    return command_id
+
+
+async def taken(box: Box) -> list[int]:
+    """Return the commands that the node is given when it asks."""
+    payload = await box.town.side.queue.take(ADDRESS, limit=8)
+    return [each["id"] for each in json.loads(payload or b"[]")]
+
+
+async def test_a_node_is_given_the_commands_of_one_meter_after_another(box: Box) -> None:
+    first, second = await told(box, 2, 77), await told(box, 5, 78)
+    given = await taken(box)
+    again = await taken(box)
+    done = CommandResult(first, Outcome.DONE, tid=77, amount=5_000)
+    await box.read(replace(box.report(), results=(done,)))
+
+    assert (given, again) == ([first], [])
+    assert await taken(box) == [second]
+
+
+async def test_a_slot_with_another_meter_is_given_nothing_until_it_is_settled(box: Box) -> None:
+    box.swap(3, 7)
+    await box.read()
+    held, free = await told(box, 3, 77), await told(box, 5, 78)
+    given = await taken(box)
+    box.town.behind.rows("UPDATE command SET state = 'expired' WHERE id = ?", free)
+    await box.bind()
+
+    assert given == [free]
+    assert await taken(box) == [held]
+
+
+async def test_a_command_says_to_a_driver_in_which_slot_its_meter_is(box: Box) -> None:
+    sent: list[int | None] = []
+    side = box.town.side
+    encode = side.script.encode
+
+    def noted(commands: tuple[CommandOut, ...]) -> bytes:
+        sent.extend(each.slot for each in commands)
+        return encode(commands)
+
+    driver = side.drivers[DRIVER]
+    side.drivers[DRIVER] = replace(driver, encode=noted)
+    await told(box, 5, 77)
+    await taken(box)
+
+    assert sent == [5]

@@ -161,6 +161,8 @@ class CommandOut:
             ``SET_CLOCK``, else None.
         text: the name for ``SET_TARIFF``, one of ``CREDIT_MODES`` for ``SET_CREDIT_MODE``, else
             None.
+        slot: the place of the meter behind the node that takes the command; None for a device that
+            speaks for itself.
     """
 
     id: int
@@ -168,6 +170,7 @@ class CommandOut:
     token: str | None = None
     value: int | None = None
     text: str | None = None
+    slot: int | None = None
 
     def __repr__(self) -> str:
         """Show the command without its token."""

@@ -44,6 +44,7 @@ from slotmeter.services.cut_facts import NO_COMMAND, cut_facts, fact_reads
 from slotmeter.services.delivery import Happening, delivery_steps
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.node_commands import next_behind
 from slotmeter.services.regate import apply_verdict
 from slotmeter.units import MINUTE_US, SECOND_US, epoch_us
 
@@ -165,6 +166,9 @@ class CommandQueue:
             return None
         device = seen["device"][0]
         self._contacts.heard(device["id"], now_us)
+        if device["meter_id"] is None:
+            behind = await next_behind(self._uow, device, now_us)
+            return None if behind is None else await self.hand_out(behind, limit=limit, cell=cell)
         if not seen["due"]:
             return None
         driver = self._drivers.get(device["driver"])
@@ -307,7 +311,7 @@ def _send(taken: _Taken, row: Row, *, cell: str, now_us: int, new_id: NewId) -> 
     token = row["token_digits"] if kind is CommandKind.LOAD_TOKEN else None
     # The time that a clock is set to is that of the moment in which it goes out.
     value = now_us // SECOND_US if kind is CommandKind.SET_CLOCK else row["value"]
-    taken.sent.append(CommandOut(row["id"], kind, token, value, row["text"]))
+    taken.sent.append(CommandOut(row["id"], kind, token, value, row["text"], row["slot"]))
 
 
 _TOLD: Final[Mapping[Happening, tuple[str, str, str]]] = {

@@ -292,7 +292,13 @@ def node_reads(frame: Row, report: Report, now_us: int) -> Reads:
         return wanted
 
     stages = [Then(partial(of_slots, stage)) for stage in range(STAGES_MAX + 1)]
-    return [bindings_read(frame, report), *alarm_reads(frame), *stages]
+    node: dict[str, SqlValue] = {"utility_id": frame["utility_id"], "id": frame["device_id"]}
+    return [
+        Read("ingest_device", node, "node"),
+        bindings_read(frame, report),
+        *alarm_reads(frame),
+        *stages,
+    ]
 
 
 def decide_node(
@@ -322,9 +328,13 @@ def decide_node(
         changes = decide_report(row, each, own, new_id, now_us=now_us)
         steps += changes.steps
         done.append(changes.result)
-    alarms = alarm_steps(frame, node, report, slots, rows, new_id, now_us=now_us)
+    known_us = rows["node"][0]["measured_us"]
+    alarms: list[Step] = []
+    if known_us is None or epoch_us(report.measured_at) >= known_us:
+        # What comes late, or is replayed, says nothing of who hangs there by now.
+        alarms = alarm_steps(frame, node, report, slots, rows, new_id, now_us=now_us)
     aside = set_aside_as(slots, node)
-    steps += [*alarms, _heard_step(frame, report)]
+    steps += [*alarms, _heard_step(frame, report, known_us)]
     if aside is not None:
         set_aside: dict[str, SqlValue] = {"frame_id": frame["id"], "at_us": now_us}
         set_aside |= {"code": aside[0], "message": aside[1][:MESSAGE_CHARACTERS_MAX]}
@@ -365,12 +375,13 @@ def _own_results(row: Row, said: Report, rows: Rows) -> tuple[CommandResult, ...
     )
 
 
-def _heard_step(frame: Row, report: Report) -> Update:
+def _heard_step(frame: Row, report: Report, known_us: int | None) -> Update:
+    measured_us = epoch_us(report.measured_at)
     told = {reading.register: reading.value for reading in report.readings}
     params: dict[str, SqlValue] = {
         "of_device": frame["device_id"],
         "to_contact_us": frame["received_us"],
-        "to_measured_us": epoch_us(report.measured_at),
+        "to_measured_us": measured_us if known_us is None else max(known_us, measured_us),
         "to_battery": told.get("battery"),
         "to_signal": told.get("signal"),
     }

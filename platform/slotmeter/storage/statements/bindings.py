@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, null, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
@@ -17,11 +17,15 @@ _t = METADATA.tables
 _alarm = _t["alarm"]
 _bearer = _t["bearer"]
 _binding = _t["binding"]
+_command = _t["command"]
 _device = _t["device"]
 _keypad = _t["keypad"]
 _meter = _t["meter"]
 _node = _device.alias("node")
 _utility = _t["utility"]
+
+_MOVABLE: Final = or_(_command.c.state == "queued", _command.c.state == "waiting")
+"""Commands that a device may be given when it is heard; ``control`` says which of them go."""
 
 _UTILITY: BindParameter[int] = bindparam("utility_id")
 
@@ -139,6 +143,23 @@ READS: dict[str, Select[Any]] = {
         or_(_binding.c.to_us.is_(None), _binding.c.to_us > bindparam("at_us")),
     )
     .order_by(_binding.c.slot),
+    "control_behind": select(
+        _device.c.address,
+        _device.c.slot,
+        _node.c.serial.label("node_serial"),
+        _node.c.address.label("node_address"),
+    )
+    .join(_command, _command.c.device_id == _device.c.id)
+    .join(_node, _node.c.id == _device.c.node_id)
+    .where(
+        _device.c.utility_id == _UTILITY,
+        _device.c.node_id == bindparam("node_id"),
+        _MOVABLE,
+        _command.c.not_before_us <= bindparam("now_us"),
+        _command.c.expires_us > bindparam("now_us"),
+    )
+    .order_by(_command.c.priority, _command.c.id)
+    .limit(bindparam("limit")),
     "slot_alarms": select(_alarm.c.id, _alarm.c.subject).where(
         _alarm.c.utility_id == _UTILITY,
         _alarm.c.cleared_us.is_(None),
@@ -237,7 +258,7 @@ UPDATES: dict[str, UpdateBase] = {
         _device.c.meter_id == bindparam("of_meter"),
         _device.c.node_id == bindparam("of_node"),
     )
-    .values(node_id=None, slot=None),
+    .values(node_id=null(), slot=null()),
     "device_move": update(_device)
     .where(
         _device.c.utility_id == bindparam("of_utility"),
@@ -250,7 +271,7 @@ UPDATES: dict[str, UpdateBase] = {
         address=bindparam("to_address"),
         driver=bindparam("to_driver"),
         # The connection that carried it is not the one that will.
-        entry_id=None,
+        entry_id=null(),
     ),
     "devices_behind_move": update(_device)
     .where(

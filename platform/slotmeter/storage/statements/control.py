@@ -103,9 +103,11 @@ _WHOLE = (
         _sale.c.verified_us.label("sale_verified_us"),
         _meter.c.number.label("meter_number"),
         _meter.c.commodity.label("commodity"),
+        _device.c.slot,
     )
     .select_from(_command)
     .join(_meter, _meter.c.id == _command.c.meter_id)
+    .join(_device, _device.c.id == _command.c.device_id)
     .outerjoin(_token, _token.c.id == _command.c.token_id)
     .outerjoin(_sale, _sale.c.id == _command.c.sale_row_id)
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -15,10 +15,15 @@ __all__ = ["READS", "UPDATES"]
 _t = METADATA.tables
 _command = _t["command"]
 _device = _t["device"]
+_node = _device.alias("node")
 
 READS: dict[str, Select[Any]] = {
-    "media_queued": select(_command.c.id, _device.c.address)
+    # What is behind a node is reached through it.
+    "media_queued": select(
+        _command.c.id, func.coalesce(_node.c.address, _device.c.address).label("address")
+    )
     .join(_device, _device.c.id == _command.c.device_id)
+    .outerjoin(_node, _node.c.id == _device.c.node_id)
     .where(
         _device.c.medium == bindparam("medium"),
         or_(_command.c.state == "queued", _command.c.state == "waiting"),
@@ -28,9 +33,10 @@ READS: dict[str, Select[Any]] = {
     .limit(bindparam("limit")),
     "media_under_way": select(_command)
     .join(_device, _device.c.id == _command.c.device_id)
+    .outerjoin(_node, _node.c.id == _device.c.node_id)
     .where(
         _device.c.medium == bindparam("medium"),
-        _device.c.address == bindparam("address"),
+        func.coalesce(_node.c.address, _device.c.address) == bindparam("address"),
         _command.c.id == bindparam("id"),
         _command.c.state == "sent",
     ),
