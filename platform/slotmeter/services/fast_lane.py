@@ -14,9 +14,11 @@ from typing import Final
 
 from slotmeter.devices.frames import Report
 from slotmeter.ports import ReadingRow, Row, SqlValue, Update, UpdateMany
+from slotmeter.services.clock_watch import ClockWatch
 from slotmeter.services.device_cards import Card, clock_ahead_us
 from slotmeter.services.device_effects import ITEMS_MAX
 from slotmeter.services.frame_tail import Logged
+from slotmeter.services.intents import SETTINGS_SHOWN
 from slotmeter.services.report_unit import COUNTER_OF
 from slotmeter.units import epoch_us
 
@@ -69,8 +71,9 @@ class LaneRun:
     Cards are moved on as reports are taken. When the unit fails, forget them.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, clocks: ClockWatch) -> None:
+        """Start empty; ``clocks`` say what the times of a meter are corrected by."""
+        self._clocks = clocks
         self.frames: list[Logged] = []
         self.readings: list[tuple[int, Sequence[ReadingRow]]] = []
         self.newest = 0
@@ -95,6 +98,8 @@ class LaneRun:
         if not is_newest and card.measured_us > card.received_us + ahead_us:
             return False  # that time was not believed: what is newest is another question
         meter_id, frame_id = card.meter_id, frame.id
+        corrections = self._clocks.corrections(card.device_id)
+        off_us = corrections.offset_us(measured_us) if corrections is not None else 0
         rows: list[ReadingRow] = []
         told: dict[str, int] = {}
         for reading in report.readings:
@@ -104,7 +109,7 @@ class LaneRun:
             if name not in told:
                 told[name] = value
             at_us = measured_us if at is measured_at else epoch_us(at)
-            rows.append(_row(ReadingRow, (meter_id, name, at_us, value, frame_id)))
+            rows.append(_row(ReadingRow, (meter_id, name, at_us - off_us, value, frame_id)))
         if not _is_usual(card, told):
             return False
         self._note(card, frame, told, measured_us if is_newest else None)
@@ -124,6 +129,7 @@ class LaneRun:
         if measured_us is None:
             return
         self.newest += 1
+        self._clocks.saw(card.device_id, card.utility_id, measured_us, frame.received_us)
         card.measured_us, card.received_us = measured_us, frame.received_us
         if card.counter in told:
             card.register = told[card.counter]
@@ -200,7 +206,12 @@ def _is_plain(card: Card, report: Report) -> bool:
 
 
 def _is_usual(card: Card, told: dict[str, int]) -> bool:
-    """Say whether the registers of a report are the meter's own, and need no thought."""
+    """Say whether the registers of a report are the meter's own, and need no thought.
+
+    What commands set is held against what was asked last.
+    """
+    if not SETTINGS_SHOWN.isdisjoint(told):
+        return False
     for name in _COUNTERS:
         if name in told and name != card.counter:
             return False

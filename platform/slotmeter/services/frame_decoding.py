@@ -8,6 +8,7 @@ from slotmeter.devices.drivers import UNTIMED, Driver
 from slotmeter.devices.frames import Report
 from slotmeter.errors import FrameError
 from slotmeter.ports import ReadingRow, Row
+from slotmeter.services.clock_drift import Corrections
 from slotmeter.services.device_effects import SERIAL_MISMATCH, check_report
 from slotmeter.services.report_unit import credible_readings
 from slotmeter.units import epoch_us, instant
@@ -87,13 +88,17 @@ def _of_node(row: Row, report: Report) -> Report:
     return report
 
 
-def reading_rows(row: Row, report: Report) -> list[ReadingRow]:
-    """Return what the readings store keeps of a report."""
+def reading_rows(
+    row: Row, report: Report, corrections: Corrections | None = None
+) -> list[ReadingRow]:
+    """Return what the readings store keeps of a report, at the times that it really was."""
+    measured_us = epoch_us(report.measured_at)
+    off_us = corrections.offset_us(measured_us) if corrections is not None else 0
     return [
         ReadingRow(
             row["meter_id"],
             reading.register,
-            epoch_us(reading.measured_at),
+            epoch_us(reading.measured_at) - off_us,
             reading.value,
             row["id"],
         )

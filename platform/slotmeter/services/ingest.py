@@ -36,6 +36,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded
+from slotmeter.services.clock_watch import ClockWatch
 from slotmeter.services.device_cards import DeviceCards
 from slotmeter.services.device_effects import (
     SERIAL_MISMATCH,
@@ -45,7 +46,7 @@ from slotmeter.services.device_effects import (
     stranger_reads,
     stranger_steps,
 )
-from slotmeter.services.fast_lane import LaneRun
+from slotmeter.services.fast_lane import LaneRun, heard_steps
 from slotmeter.services.frame_decoding import decode, decode_bytes, reading_rows
 from slotmeter.services.frame_log import ADDRESS_CHARACTERS_MAX, Frames
 from slotmeter.services.frame_tail import FrameTail, Logged
@@ -58,6 +59,7 @@ from slotmeter.services.log_reading import (
 )
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.node_reports import NodeDone, decide_node, node_reads
+from slotmeter.services.partial_ids import named_whole
 from slotmeter.services.readings_consumer import ReadingsConsumer
 from slotmeter.services.slot_alarms import BINDING_DIFFERS
 from slotmeter.units import epoch_us
@@ -121,11 +123,11 @@ class _Plan:
     parts: list[Part] = field(default_factory=list)
     singles: int = 0
 
-    def lane(self) -> LaneRun:
+    def lane(self, clocks: ClockWatch) -> LaneRun:
         """Return the run that the next report of the lane belongs to."""
         last = self.parts[-1] if self.parts else None
         if not isinstance(last, LaneRun):
-            last = LaneRun()
+            last = LaneRun(clocks)
             self.parts.append(last)
         return last
 
@@ -149,8 +151,9 @@ class DeviceConsumer:
         metrics: DeviceMetrics,
         bus: Bus,
         tail: FrameTail | None = None,
+        clocks: ClockWatch | None = None,
     ) -> None:
-        """Join the parts; ``tail`` is shared with the log and the consumer of readings."""
+        """Join the parts; those with a default are shared with the consumer of readings."""
         self._uow = uow
         self._clock = clock
         self._drivers = drivers
@@ -159,10 +162,14 @@ class DeviceConsumer:
         self._tail = tail or FrameTail()
         self._attempts = Attempts()
         self.cards = DeviceCards(uow)
+        self.clocks = clocks or ClockWatch(uow)
         self._left_at: int | None = None
 
     async def run(self) -> None:
-        """Consume until cancelled."""
+        """Consume until cancelled; first look all devices up, so that their frames need not."""
+        await self.clocks.load()
+        if not len(self.cards):
+            await self.cards.warm()
         await consume(self._bus, self.step)
 
     async def step(self) -> int:
@@ -248,7 +255,7 @@ class DeviceConsumer:
             return False
         try:
             report = decode_bytes(driver, frame.path, frame.payload, frame.received_us)
-            return plan.lane().take(frame, card, report)
+            return plan.lane(self.clocks).take(frame, card, report)
         except Exception:  # noqa: BLE001  a third party's report; its own unit says what is wrong
             return False
 
@@ -258,7 +265,13 @@ class DeviceConsumer:
         """Handle frames; return how many, or 0 when the lane met what it did not know."""
         plan = await self._plan(position, found, way)
         parts = [part for part in plan.parts if not isinstance(part, LaneRun) or part.frames]
-        rows = await self._rows_of([part for part in parts if isinstance(part, Logged)])
+        try:
+            # Whatever must be looked up is looked up before: units are queued in the log's order.
+            rows = await self._rows_of([part for part in parts if isinstance(part, Logged)])
+            said = {number: await self._read(row) for number, row in rows.items()}
+        except BaseException:
+            self._forget(parts)
+            raise
         works: list[Coroutine[Any, Any, _Handled | None]] = []
         before = position
         for part in parts:
@@ -266,7 +279,7 @@ class DeviceConsumer:
                 works.append(self._take_lane(part, before))
                 before = part.frames[-1].id
             else:
-                works.append(self._take(rows[part.id], before))
+                works.append(self._take(rows[part.id], said[part.id], before))
                 before = part.id
         # Units are queued in order and share commits.
         results = await asyncio.gather(*works, return_exceptions=True)
@@ -309,8 +322,9 @@ class DeviceConsumer:
         found: dict[int, Row] = {}
         for start in range(0, len(frames), BATCH_FRAMES_MAX):
             some = frames[start : start + BATCH_FRAMES_MAX]
-            if some[-1].id - some[0].id < 2 * len(some):
-                params = {"after": some[0].id - 1, "limit": len(some)}
+            span = some[-1].id - some[0].id + 1
+            if span <= 2 * len(some):
+                params = {"after": some[0].id - 1, "limit": span}
                 reads = [Read("ingest_frames", params, "0")]
             else:
                 reads = [Read("ingest_frame", {"id": each.id}, str(each.id)) for each in some]
@@ -335,25 +349,35 @@ class DeviceConsumer:
 
         await self._uow.run([Read("lane_policies", {}, "policies")], decide)
 
-    async def _take(self, frame: Row, before: int) -> _Handled:
-        now_us = self._now_us()
+    async def _read(self, frame: Row) -> Report | FrameError:
+        """Return what a frame says, or why it says nothing."""
         if self._attempts.are_over(frame["id"]):
-            failed = FrameError("handler_failed", "handling the frame failed; see the log")
-            return await self._set_aside(frame, before, failed, now_us)
+            return FrameError("handler_failed", "handling the frame failed; see the log")
         try:
             report = decode(frame, self._drivers)
         except FrameError as error:
-            return await self._set_aside(frame, before, error, now_us)
+            return error
+        return await named_whole(self._uow, frame, report, self._drivers)
+
+    async def _take(self, frame: Row, report: Report | FrameError, before: int) -> _Handled:
+        now_us = self._now_us()
+        if isinstance(report, FrameError):
+            return await self._set_aside(frame, before, report, now_us)
         if frame["meter_id"] is None:
             return await self._take_node(frame, report, before, now_us)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[ReportDone]:
             changes = decide_report(frame, report, rows, new_id, now_us=now_us)
+            heard = heard_steps(frame, report) if changes.result.is_newest else []
             moved = _moved(frame["id"], before, now_us)
-            return Changes(changes.result, [*changes.steps, moved])
+            return Changes(changes.result, [*changes.steps, *heard, moved])
 
         done = await self._uow.run(report_reads(frame, report, now_us), decide)
-        return _Handled(done, reading_rows(frame, report))
+        device_id, measured_us = frame["device_id"], epoch_us(report.measured_at)
+        readings = reading_rows(frame, report, self.clocks.corrections(device_id))
+        if done.is_newest:
+            self.clocks.saw(device_id, frame["utility_id"], measured_us, frame["received_us"])
+        return _Handled(done, readings)
 
     async def _take_node(self, frame: Row, report: Report, before: int, now_us: int) -> _Handled:
         def decide(rows: Rows, new_id: NewId) -> Changes[NodeDone]:

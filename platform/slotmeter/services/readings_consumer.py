@@ -11,6 +11,7 @@ from slotmeter.devices.drivers import Driver
 from slotmeter.errors import FrameError, Unavailable
 from slotmeter.ports import Read, ReadingRow, ReadingStore, Row, UnitOfWork
 from slotmeter.services.bus import Bus
+from slotmeter.services.clock_watch import ClockWatch
 from slotmeter.services.frame_decoding import decode, reading_rows
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.log_reading import LANE_FRAMES_MAX, POLL_S, Attempts, consume
@@ -36,6 +37,7 @@ class ReadingsConsumer:
         metrics: DeviceMetrics,
         bus: Bus,
         tail: FrameTail | None = None,
+        clocks: ClockWatch | None = None,
         batch_frames: int = LANE_FRAMES_MAX,
     ) -> None:
         """Join the parts.
@@ -48,11 +50,13 @@ class ReadingsConsumer:
         self._metrics = metrics
         self._bus = bus
         self._tail = tail
+        self._clocks = clocks or ClockWatch(uow)
         self._batch_frames = batch_frames
         self._attempts = Attempts()
 
     async def run(self) -> None:
         """Consume until cancelled."""
+        await self._clocks.load()
         if self._tail is None:
             await consume(self._bus, self.step)
             return
@@ -127,7 +131,7 @@ class ReadingsConsumer:
         except FrameError:
             return ()  # the consumer of devices sets it aside and counts it
         if row["meter_id"] is not None:
-            return reading_rows(row, report)
+            return reading_rows(row, report, self._clocks.corrections(row["device_id"]))
         bound = (await self._uow.read([bindings_read(row, report)]))["bindings"]
         return slot_readings(row["id"], split(report, bound))
 

@@ -116,10 +116,34 @@ READS: dict[str, Select[Any]] = {
     .where(_device.c.id > bindparam("after"))
     .order_by(_device.c.id)
     .limit(bindparam("limit")),
+    "clock_device": select(
+        _device.c.id,
+        _device.c.utility_id,
+        _device.c.meter_id,
+        _device.c.driver,
+        _device.c.expected_us,
+        _meter.c.commodity,
+    )
+    .join(_meter, _meter.c.id == _device.c.meter_id)
+    .where(_device.c.id == bindparam("device_id")),
+    "clock_asked": select(_command.c.id)
+    .where(
+        _command.c.device_id == bindparam("device_id"),
+        _command.c.kind == "set_clock",
+        _command.c.created_us > bindparam("since_us"),
+    )
+    .limit(1),
     "lane_policies": select(_utility.c.id, _utility.c.policy),
 }
 
 UPDATES: dict[str, UpdateBase] = {
+    "clock_estimate": update(_device)
+    .where(_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
+    .values(
+        clock_offset_us=bindparam("to_offset_us"),
+        clock_drift_ppb=bindparam("to_drift_ppb"),
+        clock_seen_us=bindparam("to_seen_us"),
+    ),
     # What a report outside the lane says of the device itself.
     "lane_heard": update(_device)
     .where(_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
@@ -137,6 +161,7 @@ UPDATES: dict[str, UpdateBase] = {
         _device.c.address == bindparam("of_address"),
         func.coalesce(_device.c.measured_us, 0) == bindparam("of_measured_us"),
         func.coalesce(_device.c.received_us, 0) == bindparam("of_received_us"),
+        _device.c.node_id.is_(None),
         ~_IS_ALARMED,
         ~_IS_ANSWERED,
     )
