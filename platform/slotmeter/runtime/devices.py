@@ -15,6 +15,8 @@ from slotmeter.runtime.plugins import load_rules
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
 from slotmeter.services.bus import Bus
+from slotmeter.services.clock_setting import ClockSetting
+from slotmeter.services.clock_watch import ClockWatch
 from slotmeter.services.command_queue import CommandQueue, Contacts
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.command_sweep import CommandSweep
@@ -93,8 +95,11 @@ class DeviceSide:
         self._offline = OfflineWatch(database, clock, bus)
         self.requests = CommandRequests(database, clock, **shared)
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
-        self._consumer = DeviceConsumer(database, clock, tail=tail, **shared)
-        self._readings = ReadingsConsumer(database, readings, tail=tail, **shared)
+        self._clocks = ClockWatch(database, ClockSetting(database, clock, **shared))
+        self._consumer = DeviceConsumer(database, clock, tail=tail, clocks=self._clocks, **shared)
+        self._readings = ReadingsConsumer(
+            database, readings, tail=tail, clocks=self._clocks, **shared
+        )
         self._retention = FrameRetention(database, readings, clock)
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
@@ -120,6 +125,7 @@ class DeviceSide:
         self._tasks.keep("device consumer", self._consume)
         self._tasks.keep("readings consumer", self._readings.run)
         self._tasks.keep("frame retention", self._retention.run)
+        self._tasks.keep("clocks of meters", self._clocks.run)
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)
         self._tasks.keep("commissioning", CommissioningWatch(self.commissioning).run)
