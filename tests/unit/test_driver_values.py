@@ -94,21 +94,23 @@ def test_a_frame_with_a_time_keeps_it() -> None:
     [
         (8, 0x1234, [0x1234], 0x1234),
         (2, 0x1234, [0x551234], 0x551234),
-        (2, 0x1234, [0x551234, 0x661234], 0x1234),  # either could be meant
-        (2, 0x9999, [0x551234], 0x9999),
+        (8, 0x1234, [], 0x1234),  # whoever's it is, it is named whole
+        (2, 0x1234, [0x551234, 0x661234], None),  # either could be meant
+        (2, 0x9999, [0x551234], None),
         (0, 0, [0x551234], 0x551234),
-        (0, 0, [], 0),
+        (0, 0, [], None),
     ],
 )
 def test_a_result_finds_the_command_in_flight_that_it_can_mean(
-    id_octets: int, echoed: int, sent: list[int], known: int
+    id_octets: int, echoed: int, sent: list[int], known: int | None
 ) -> None:
     driver = replace(PLAIN, command_id_octets=id_octets)
     report = Report(AT, results=(CommandResult(echoed, Outcome.DONE),))
 
     found = driver.in_flight(report, sent)
 
-    assert found.results == (CommandResult(known, Outcome.DONE),)
+    named = () if known is None else (CommandResult(known, Outcome.DONE),)
+    assert found.results == named
 
 
 @pytest.mark.parametrize(

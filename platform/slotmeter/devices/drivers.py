@@ -18,7 +18,7 @@ from slotmeter.devices.frames import Reading, Report, SlotReport
 from slotmeter.errors import FrameError
 from slotmeter.units import Commodity
 
-__all__ = ["UNTIMED", "CommandExample", "Driver", "Example", "valid_key"]
+__all__ = ["COMMAND_ID_OCTETS", "UNTIMED", "CommandExample", "Driver", "Example", "valid_key"]
 
 UNTIMED: Final = datetime(1, 1, 1, tzinfo=UTC)
 """``measured_at`` of a frame that tells no time; :meth:`Driver.read` puts the receipt's there."""
@@ -124,7 +124,8 @@ class Driver:
         claims: (path, payload): whether the frame looks like one of this model, for commissioning;
             pure and never raises. Without it a frame that can be decoded does.
         command_id_octets: how many octets of a command's id the meter echoes, 0 to 8; with fewer
-            than 8 a result names the low ones, with 0 it means the command that is in flight.
+            than 8 a result names the low ones, with 0 it means the command that is in flight. The
+            platform finds the whole id among the commands that the device was sent.
     """
 
     key: str
@@ -195,7 +196,8 @@ class Driver:
     def in_flight(self, report: Report, command_ids: Iterable[int]) -> Report:
         """Return a report whose results name commands whole, where the meter echoes ids in part.
 
-        A result that fits none of the commands, or more than one, keeps the number it came with.
+        A result that fits none of the commands, or more than one, is left out: its number alone
+        says of no command what became of it.
 
         Args:
             report: as decoded.
@@ -211,9 +213,8 @@ class Driver:
             report,
             results=tuple(
                 replace(each, command_id=sent[each.command_id][0])
-                if len(sent.get(each.command_id, ())) == 1
-                else each
                 for each in report.results
+                if len(sent.get(each.command_id, ())) == 1
             ),
         )
 
