@@ -90,6 +90,19 @@ def test_commands_end_once_and_meters_are_as_they_were_last_asked_to_be(
 
 @pytest.mark.e2e
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("seed", "size"),
+    [(7, 200)],
+    ids=["a token doubled on its way left credit that nobody could explain"],
+)
+def test_a_seed_that_showed_a_mistake_shows_it_no_more(seed: int, size: int) -> None:
+    code, said = run_proof("commands", size, "--seed", str(seed))
+
+    assert code == 0, said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_backup_made_under_load_is_restored_and_repeats_no_token(database: str) -> None:
     require_postgres(database)

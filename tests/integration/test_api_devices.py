@@ -300,6 +300,9 @@ async def test_a_program_is_never_the_second_person(api: ApiTown, meter: SmallMe
         ({"kind": "read_now", "reason": "   "}, "reason_missing", "reason"),
         ({"kind": "read_now", "reason": "x" * 201}, "too_long", "reason"),
         (order("read_now", colour="1"), "unknown_field", "colour"),
+        (order("set_load_limit", value=100), "load_limit_too_low", "value"),
+        (order("set_load_limit"), "value_wrong", "value"),
+        (order("set_tariff", text="night"), "text_wrong", "text"),
     ],
 )
 async def test_a_command_that_makes_no_sense_is_refused_and_not_written(
@@ -309,6 +312,22 @@ async def test_a_command_that_makes_no_sense_is_refused_and_not_written(
 
     assert (reply.status, reply.code, reply.json["field"]) == (422, code, field)
     assert api.sql("SELECT count(*) FROM command") == [(0,)]
+
+
+async def test_sales_whose_credit_is_not_shown_in_time_are_listed(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    body = {"sale_id": "s1", "meter": meter.number, "tendered": "100.00"}
+    sold = (await api.post("/api/v1/sales", "boss", json=body)).json
+    soon = (await api.get("/api/v1/credit-exceptions", "eye")).json
+    api.clock.advance(hours=24)
+    later = (await api.get("/api/v1/credit-exceptions", "eye")).json
+    api.sql("UPDATE sale SET verified_us = issued_us, delivery = 'verified'")
+    shown = (await api.get("/api/v1/credit-exceptions", "eye")).json
+
+    assert (soon["proof_hours"], soon["items"], shown["items"]) == (24, [], [])
+    (item,) = later["items"]
+    assert (item["receipt_number"], item["delivery"]) == (sold["receipt_number"], "pending")
 
 
 @pytest.mark.parametrize("command_id", ["abc", "-1", "99", "9" * 30, "1e3"])

@@ -335,6 +335,21 @@ async def test_a_token_whose_first_answer_was_lost_is_proven_by_the_credit(
     assert town.row("SELECT delivery FROM sale WHERE id = ?", sale_row_id)["delivery"] == "verified"
 
 
+async def test_a_token_that_was_doubled_on_its_way_leaves_no_credit_unexplained(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    _, command_id = await town.sell_token(meter, 50, tid=9)
+    await town.side.take(meter)
+    # The first copy was taken, and its result overwritten by that of the second.
+    used = CommandResult(command_id, Outcome.ALREADY_USED, 9)
+    await town.side.report(meter, {"credit_total": 55}, results=(used,))
+
+    assert town.states(meter) == [("load_token", "superseded")]
+    assert town.row("SELECT delivery FROM sale")["delivery"] == "already_used"
+    assert town.row("SELECT state FROM token")["state"] == "accepted"
+    assert town.rows("SELECT kind FROM alarm WHERE cleared_us IS NULL") == []
+
+
 async def test_credit_that_does_not_rise_in_time_is_an_exception_until_it_does(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -128,8 +128,17 @@ class World:
     def _start(self) -> None:
         self.town.side = self._side()
         self._up.set()
-        self._in_server(self.town.side.consumer.run())
-        self._in_server(self.town.side.sweep.run())
+        self._in_server(self._kept("consumer", self.town.side.consumer.run))
+        self._in_server(self._kept("sweep", self.town.side.sweep.run))
+
+    async def _kept(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin work anew when it fails, as the server's supervisor does."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  the supervisor
+                self.seen[f"{name} began anew after {type(error).__name__}"] += 1
+                await asyncio.sleep(1)
 
     def _in_server(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
@@ -151,7 +160,10 @@ class World:
         if not self._up.is_set():
             self.seen["server was down"] += 1
             return
-        await _waited_for(self._in_server(self._serve(meter, payload, number)))
+        try:
+            await _waited_for(self._in_server(self._serve(meter, payload, number)))
+        except SlotmeterError as error:
+            self.seen[f"not served: {error.code}"] += 1
 
     async def _serve(self, meter: SimulatedMeter, payload: bytes, number: int) -> None:
         side = self.town.side
@@ -236,8 +248,9 @@ async def _ended(task: asyncio.Task[Any]) -> None:
     await asyncio.wait([task])
 
 
-async def _waited_for(task: Awaitable[Any]) -> None:
+async def _waited_for(task: asyncio.Task[Any]) -> None:
     """Wait for work in the server, which may be stopped before it is done."""
-    (result,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(result, Exception):
-        raise result
+    await asyncio.wait([task])
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        raise error

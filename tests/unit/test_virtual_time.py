@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from slotmeter.ports import Changes, Insert, Read
+from slotmeter.ports import Changes, Insert, Read, SqlValue
 from slotmeter.testing.virtual_time import (
     LoopClock,
     NothingLeft,
@@ -75,7 +75,7 @@ def test_what_is_stopped_before_its_commit_wrote_nothing_and_after_it_everything
 ) -> None:
     async def stopped_after(pauses: int) -> int:
         database = SimulatedDatabase(tmp_path / f"{pauses}.db", Random(1), pause_s_max=1.0)
-        row = {"name": "a", "position": 1, "at_us": 1}
+        row: dict[str, SqlValue] = {"name": "a", "position": 1, "at_us": 1}
         work = asyncio.create_task(
             database.run([], lambda _rows, _new_id: Changes(None, [Insert("cursor", row)]))
         )

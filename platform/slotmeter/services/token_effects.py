@@ -142,9 +142,13 @@ class TokenEffects:
         That answer was lost. Nobody told of its being typed, and what the meter took is what it was
         to take: its credit proves it like any other.
         """
-        is_again = row["kind"] == CommandKind.LOAD_TOKEN and row["attempts"] > 1
+        return self._is_news(row, result) and row["attempts"] > 1
+
+    def _is_news(self, row: Row, result: CommandResult) -> bool:
+        """Say whether a meter calls a token with credit used of which nobody told that it was."""
         is_known = row["token_accepted_by"] is not None or row["token_id"] in self.accepted
-        return result.outcome is Outcome.ALREADY_USED and is_again and not is_known
+        is_used = result.outcome is Outcome.ALREADY_USED and bool(row["token_amount"])
+        return is_used and not is_known
 
     def _change(self, row: Row, state: CommandState, detail: str, **columns: int | str) -> Row:
         after, steps = change(
@@ -196,6 +200,9 @@ class TokenEffects:
                 severity="warning",
                 data={"command_id": row["id"], "result": result.outcome.value},
             )
+        elif self._is_news(row, result):
+            # Typed, or doubled on its way: its credit is in the meter and must be explained.
+            self._accept(_token_in(row), "keypad", Happening.ALREADY_USED)
         elif result.outcome is Outcome.ALREADY_USED:
             self.unit.sale(row, Happening.ALREADY_USED)
         else:

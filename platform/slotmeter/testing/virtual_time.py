@@ -13,11 +13,12 @@ import selectors
 import socket
 import sqlite3
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Changes, NewId, Reads, Rows
@@ -56,6 +57,14 @@ class _Jumping(selectors.SelectSelector):
         return []
 
 
+class _NoThreads(ThreadPoolExecutor):
+    """An executor that takes nothing: a thread runs in real time."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise RuntimeError("no threads in virtual time: their order is not that of the seed")
+
+
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """The event loop; its time starts at 0 and moves only when nothing is ready."""
 
@@ -63,14 +72,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jumping = _Jumping()
         super().__init__(self._jumping)
         self._clock_resolution = RESOLUTION_S
+        self.set_default_executor(_NoThreads())
 
     def time(self) -> float:
         """Return the seconds that have passed in this loop."""
         return self._jumping.now_s
-
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
-        """Refuse: a thread runs in real time."""
-        raise RuntimeError("no threads in virtual time: their order is not that of the seed")
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Refuse: a socket answers in real time."""
