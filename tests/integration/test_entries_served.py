@@ -113,6 +113,10 @@ class Office:
             assert reply.status == status, document
             return document
 
+    async def metrics(self) -> str:
+        async with self.session.get(f"{self.url}/metrics") as reply:
+            return await reply.text()
+
     async def change(self, **options: Any) -> Any:
         body = {"options": options, "reason": "test"}
         return await self.ask("PATCH", "/entries/second", json=body)
@@ -193,6 +197,7 @@ async def test_an_entry_comes_breaks_and_goes_while_500_meters_report(
         )
         made = await office.state("loaded", made)
         assert made["addresses"] == [f"coap://127.0.0.1:{free_port}"]
+        assert "slotmeter_entries_loaded 2.0" in await office.metrics()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
             taken.bind(("127.0.0.1", other_port))
             broken = await office.state("failed", await office.change(port=other_port))

@@ -14,6 +14,7 @@ from slotmeter.cli import EXIT_OK
 from slotmeter.cli.acting import add_acting_options, add_looking_options, caller_of
 from slotmeter.cli.data_folder import OpenFolder, open_folder
 from slotmeter.cli.paging import add_page_options, say_more
+from slotmeter.devices.entries import EntryStatus
 from slotmeter.errors import Refused, Unavailable
 from slotmeter.ports import Right, SecretBox
 from slotmeter.units import iso_utc
@@ -108,7 +109,19 @@ def _desk(folder: OpenFolder, box: SecretBox | None = None) -> EntryDesk:
         box or _Closed(),
         find_integrations(),
         source=EntrySource.CLI,
+        live=_without_server if _is_unserved(folder) else lambda _: None,
     )
+
+
+def _is_unserved(folder: OpenFolder) -> bool:
+    """Say whether no server can run: what it logged last, it may have logged before it crashed."""
+    from slotmeter.runtime.data_lock import may_be_served
+
+    return not folder.config.database.url and not may_be_served(folder.path)
+
+
+def _without_server(_entry_id: int) -> EntryStatus:
+    return EntryStatus(reason="no server runs")
 
 
 # --- changes ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Self
 
 from slotmeter.errors import ConfigError
 
-__all__ = ["LOCK_FILE", "DataLock"]
+__all__ = ["LOCK_FILE", "DataLock", "may_be_served"]
 
 LOCK_FILE = "slotmeter.lock"
 
@@ -61,3 +61,16 @@ class DataLock:
     def release(self) -> None:
         """Let the next server have the folder; the file stays."""
         os.close(self._descriptor)
+
+
+def may_be_served(folder: Path) -> bool:
+    """Say whether the process that last locked a data folder is still there.
+
+    It looks without locking, which could keep a server from starting at this moment. False is
+    certain on this machine; True may be another process that has the number of an old server.
+    """
+    try:
+        holder = int((folder / LOCK_FILE).read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return False
+    return Path(f"/proc/{holder}").exists()

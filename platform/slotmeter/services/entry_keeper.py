@@ -71,6 +71,7 @@ class EntryWorld:
         draw: gives 0 to 1,000, from a seeded source.
         pause: waits until an event, but not longer than seconds.
         setup_within_s: how long a set-up may take.
+        stop_within_s: how long each step of an unloading may take.
     """
 
     load: Callable[[str], Awaitable[Medium]]
@@ -82,6 +83,7 @@ class EntryWorld:
     draw: Callable[[], int]
     pause: Callable[[asyncio.Event, float], Awaitable[None]]
     setup_within_s: float = SETUP_WITHIN_S
+    stop_within_s: float = STOP_WITHIN_S
 
 
 class EntryTasks:
@@ -254,7 +256,7 @@ class EntryKeeper:
         """Try to end what did not end before; nothing is set up beside it."""
         if self._remains is None:
             return None
-        left = await self._remains.clear()
+        left = await self._remains.clear(within_s=self._world.stop_within_s)
         if left.stubborn:
             await self._enter(EntryState.UNLOADING, "")
             return _incomplete(left)
@@ -271,7 +273,7 @@ class EntryKeeper:
         work = own.start(f"set up entry {entry.key}", self._build(entry, attempt))
         if not await self._first(work, self._world.setup_within_s):
             work.cancel()
-            await asyncio.wait({work}, timeout=STOP_WITHIN_S)
+            await asyncio.wait({work}, timeout=self._world.stop_within_s)
             problem = None if self._changed.is_set() else _timed_out(self._world.setup_within_s)
         else:
             problem = _problem_of(work, attempt.secrets, f"entry {entry.key}")
@@ -335,14 +337,14 @@ class EntryKeeper:
             _log.exception("%s: its routes are not taken away", name)
         if attempt.setup is not None:
             work = attempt.own.start(name, _stopped(attempt.setup))
-            await asyncio.wait({work}, timeout=STOP_WITHIN_S)
+            await asyncio.wait({work}, timeout=self._world.stop_within_s)
             if not work.done():
-                _log.error("%s: not done within %g s", name, STOP_WITHIN_S)
+                _log.error("%s: not done within %g s", name, self._world.stop_within_s)
             elif not work.cancelled() and (error := work.exception()) is not None:
                 said = _hidden(_words_of(error), attempt.secrets)
                 _log.error("%s failed: %s", name, said)
         attempt.tasks.stop()
-        left = await attempt.own.clear()
+        left = await attempt.own.clear(within_s=self._world.stop_within_s)
         if left:
             _log.error("entry %s left %s, which we ended", entry.key, left)
         return left
