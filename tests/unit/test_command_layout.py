@@ -151,3 +151,22 @@ def test_any_octets_are_commands_or_refused(payload: bytes) -> None:
     except FrameError:
         return
     assert EVERYTHING.encode(commands) == payload
+
+
+BEHIND = CommandLayout({CommandKind.OPEN_RELAY: 2}, id_octets=1, slot_octets=1)
+
+
+@pytest.mark.parametrize(("slot", "octets"), [(0, "020900"), (11, "02090b"), (None, "0209ff")])
+def test_a_command_names_the_meter_behind_a_node_or_the_node(slot: int | None, octets: str) -> None:
+    command = CommandOut(9, CommandKind.OPEN_RELAY, slot=slot)
+
+    assert BEHIND.encode((command,)).hex() == octets
+    assert BEHIND.decode(bytes.fromhex(octets)) == (command,)
+
+
+@pytest.mark.parametrize(("layout", "slot"), [(BEHIND, 255), (EVERYTHING, 0)])
+def test_a_slot_that_cannot_be_named_is_refused(layout: CommandLayout, slot: int) -> None:
+    kind = min(layout.kinds)
+
+    with pytest.raises(Refused, match="slots below"):
+        layout.encode((CommandOut(9, kind, slot=slot),))

@@ -67,8 +67,20 @@ def command_problems(driver: Driver) -> Iterator[str]:
     if not alone:  # else the same again
         for batch in ((), *((replace(each, id=_LARGE_ID),) for each in numbered), tuple(numbered)):
             yield from _batch_problems(driver, back, batch)
+        yield from _slot_problems(driver, back, numbered)
     yield from _command_example_problems(driver)
     yield from _command_noise_problems(driver, back)
+
+
+def _slot_problems(driver: Driver, back: _Back, commands: list[CommandOut]) -> Iterator[str]:
+    """Of a command to a meter behind a node, the octets say which one, or there are none."""
+    reports = (driver.decode(example.path, example.payload) for example in driver.examples)
+    if not any(report.slots for report in reports):
+        return
+    for each in commands:
+        behind = replace(each, slot=1)
+        if _is_accepted(driver, behind):
+            yield from _batch_problems(driver, back, (behind,))
 
 
 def _part_problems(driver: Driver) -> Iterator[str]:
@@ -113,6 +125,8 @@ def _batch_problems(driver: Driver, back: _Back, batch: tuple[CommandOut, ...]) 
 
 def _meant(command: CommandOut) -> str:
     said = [f"{command.kind.value} (id {command.id})"]
+    if command.slot is not None:
+        said.append(f"in slot {command.slot}")
     if command.value is not None:
         said.append(str(command.value))
     if command.text is not None:

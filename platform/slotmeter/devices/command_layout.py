@@ -14,7 +14,8 @@
         id_octets=2,
     )
 
-Each command is ``lead``, code, id, argument, check, in this order; several follow one another.
+Each command is ``lead``, code, id, slot, argument, check, in this order; several may follow one
+another.
 ``slotmeter.devices.octets.driver`` hands both ways over.
 """
 
@@ -218,6 +219,8 @@ class CommandLayout:
         codes: the number that asks for something; with what comes with it, if anything does.
         id_octets: how many octets of the command's id are sent, the low ones; a driver says the
             same in ``command_id_octets``.
+        slot_octets: how many octets name the meter behind a node, after the id; all ones for the
+            node itself. Without them a command to a meter behind it is refused.
         code_octets: how many octets a code takes.
         lead: what stands before each command.
         check: what stands behind each, made of all its octets.
@@ -230,6 +233,7 @@ class CommandLayout:
 
     codes: Mapping[CommandKind, int | tuple[int, Argument]]
     id_octets: int = 0
+    slot_octets: int = 0
     code_octets: int = 1
     lead: bytes = b""
     check: Checksum | None = None
@@ -269,6 +273,7 @@ class CommandLayout:
             self.lead
             + code.to_bytes(self.code_octets, self.order)
             + (command.id % (1 << 8 * self.id_octets)).to_bytes(self.id_octets, self.order)
+            + self._slot(command).to_bytes(self.slot_octets, self.order)
             + argument.write(command, self.order)
         )
         if self.check is None:
@@ -276,6 +281,14 @@ class CommandLayout:
         size = checksum_octets(self.check)
         made = checksum(self.check, written)
         return written + made.to_bytes(size, self.check_order or self.order)
+
+    def _slot(self, command: CommandOut) -> int:
+        itself = (1 << 8 * self.slot_octets) - 1
+        if command.slot is None:
+            return itself
+        if not 0 <= command.slot < itself:
+            raise _unsupported(command, f"the slots below {itself}")
+        return command.slot
 
     def decode(self, payload: bytes) -> tuple[CommandOut, ...]:
         """Read commands back, as the meter would; their ids are the octets that were sent.
@@ -294,7 +307,8 @@ class CommandLayout:
     def _read(self, payload: bytes, at: int) -> tuple[CommandOut, int]:
         code_at = at + len(self.lead)
         id_at = code_at + self.code_octets
-        argument_at = id_at + self.id_octets
+        slot_at = id_at + self.id_octets
+        argument_at = slot_at + self.slot_octets
         if payload[at:code_at] != self.lead:
             raise FrameError("wrong_lead", f"expected {self.lead.hex()} at octet {at}")
         code = int.from_bytes(payload[code_at:id_at], self.order)
@@ -310,6 +324,8 @@ class CommandLayout:
             stated = int.from_bytes(payload[check_at:end], self.check_order or self.order)
             if checksum(self.check, payload[at:check_at]) != stated:
                 raise FrameError("wrong_check", f"the {self.check.value} does not fit")
-        command_id = int.from_bytes(payload[id_at:argument_at], self.order)
-        command = CommandOut(command_id, kind)
+        command_id = int.from_bytes(payload[id_at:slot_at], self.order)
+        slot = int.from_bytes(payload[slot_at:argument_at], self.order)
+        itself = (1 << 8 * self.slot_octets) - 1
+        command = CommandOut(command_id, kind, slot=None if slot == itself else slot)
         return argument.read(payload[argument_at:check_at], self.order, command), end
