@@ -22,7 +22,7 @@ _node = _device.alias("node")
 _child = _device.alias("child")
 
 _INTERVAL_US: Final = func.coalesce(_device.c.interval_us, FIRST_INTERVAL_US)
-_LATE_US: Final = _device.c.expected_us + _INTERVAL_US / 2
+_LATE_US: Final = _device.c.expected_us + _INTERVAL_US // 2
 _STATE: Final[ColumnElement[Any]] = case(
     (_device.c.offline_us.is_not(None), literal("offline")),
     (_node.c.offline_us.is_not(None), literal("behind")),
