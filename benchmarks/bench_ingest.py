@@ -39,6 +39,7 @@ from slotmeter.devices.drivers import Driver, Example
 from slotmeter.devices.frames import Frame, Reading, Report
 from slotmeter.errors import FrameError
 from slotmeter.ports import Changes, Insert, NewId, ReadingRow, Rows, SqlValue, UnitOfWork
+from slotmeter.runtime.garbage import settle
 from slotmeter.services.bus import Bus
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
@@ -230,8 +231,9 @@ class Side:
         self.owner = TaskOwner(self.metrics)
 
     async def start(self) -> None:
-        await self.devices.cards.warm()
+        await self.devices.warm()
         await self.frames.warm(epoch_us(datetime.now(UTC)))
+        settle()
         self.owner.keep("devices", self.devices.run)
         self.owner.keep("readings", self.consumer.run)
 

@@ -11,6 +11,7 @@ from slotmeter.config import LimitsConfig
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import Clock, Commands, ReadingStore, UnitOfWork
 from slotmeter.runtime.entries import EntrySide
+from slotmeter.runtime.garbage import settle
 from slotmeter.runtime.plugins import load_rules
 from slotmeter.security.vault import Vault
 from slotmeter.services.access import Access
@@ -134,6 +135,8 @@ class DeviceSide:
     async def _consume(self) -> None:
         """Look all devices up, so that their first frames need not, and consume what they send."""
         await self._frames.warm(epoch_us(self._clock.now()))
+        await self._consumer.warm()
+        settle()
         await self._consumer.run()
 
     def _queue(self, medium: str) -> Commands:

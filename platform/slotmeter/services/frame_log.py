@@ -66,9 +66,12 @@ class Frames:
             Unavailable: ``log_busy`` or the log cannot take it now, ``device_unknown`` when it has
                 enough of strangers, or ``device_too_busy``.
         """
-        wrong = _wrong(frame)
-        if wrong is not None:
-            raise wrong
+        if (
+            len(frame.payload) > PAYLOAD_BYTES_MAX
+            or len(frame.address) > ADDRESS_CHARACTERS_MAX
+            or len(frame.path) > ADDRESS_CHARACTERS_MAX
+        ):
+            raise _wrong(frame)
         received_us = epoch_us(frame.received_at)
         await self._admission.admit(frame.medium, frame.address, received_us)
         row = (frame.medium, frame.address, frame.path, frame.payload, received_us)
@@ -85,7 +88,11 @@ class Frames:
             Unavailable: none was taken: there is no room, or the log cannot take them now.
         """
         refused: dict[int, SlotmeterError] = {
-            at: wrong for at, frame in enumerate(frames) if (wrong := _wrong(frame)) is not None
+            at: _wrong(frame)
+            for at, frame in enumerate(frames)
+            if len(frame.payload) > PAYLOAD_BYTES_MAX
+            or len(frame.address) > ADDRESS_CHARACTERS_MAX
+            or len(frame.path) > ADDRESS_CHARACTERS_MAX
         }
         rows = [
             (frame.medium, frame.address, frame.path, frame.payload, epoch_us(frame.received_at))
@@ -165,14 +172,8 @@ class Frames:
         self._bus.publish(FrameLogged(result[-1].id))
 
 
-def _wrong(frame: Frame) -> Refused | None:
-    """Say what makes a frame unfit for the log, if anything."""
-    if (
-        len(frame.payload) <= PAYLOAD_BYTES_MAX
-        and len(frame.address) <= ADDRESS_CHARACTERS_MAX
-        and len(frame.path) <= ADDRESS_CHARACTERS_MAX
-    ):
-        return None
+def _wrong(frame: Frame) -> Refused:
+    """Say what makes a frame unfit for the log."""
     if len(frame.payload) > PAYLOAD_BYTES_MAX:
         return Refused(
             "payload_too_large",

@@ -165,11 +165,13 @@ class DeviceConsumer:
         self.clocks = clocks or ClockWatch(uow)
         self._left_at: int | None = None
 
+    async def warm(self) -> None:
+        """Look all devices up, so that their first frames need not."""
+        await self.cards.warm()
+
     async def run(self) -> None:
-        """Consume until cancelled; first look all devices up, so that their frames need not."""
+        """Consume until cancelled."""
         await self.clocks.load()
-        if not len(self.cards):
-            await self.cards.warm()
         await consume(self._bus, self.step)
 
     async def step(self) -> int:
