@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import aiomqtt
@@ -59,7 +59,28 @@ class BrokerClient(aiomqtt.Client):
             logger=log,
         )
         self.pending_calls_threshold = options.mqtt_in_flight_max
+        self._options = options
         self._client.manual_ack_set(True)
+
+    async def look(self) -> None:
+        """Shake hands by TLS and hang up: paho leaves its socket open when a handshake fails.
+
+        Raises:
+            aiomqtt.MqttError: the broker cannot be reached, or its certificate is not trusted.
+        """
+        host, port = self._options.mqtt_host, self._options.mqtt_port
+        if not self._options.mqtt_tls:
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                _, writer = await asyncio.open_connection(
+                    host, port, ssl=tls_context(self._options), server_hostname=host
+                )
+                writer.transport.abort()
+                with suppress(OSError):
+                    await writer.wait_closed()
+        except (OSError, TimeoutError) as error:
+            raise aiomqtt.MqttError(f"{error}" or "no answer in time") from error
 
     async def tell(self, topic: str, payload: bytes, *, expires_s: int) -> None:
         """Publish, never retained; the broker drops what it could not deliver in time.
@@ -112,6 +133,7 @@ async def connected(client: BrokerClient) -> AsyncIterator[BrokerClient]:
     Raises:
         aiomqtt.MqttError: the broker cannot be reached or refuses.
     """
+    await client.look()
     connecting = asyncio.ensure_future(client.__aenter__())
     try:
         await asyncio.shield(connecting)

@@ -8,11 +8,18 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Fate, Secrets
@@ -333,3 +340,54 @@ async def test_nothing_of_a_message_is_in_the_log(
     assert "12345678901234567890" not in caplog.text
     assert "planted" not in caplog.text
     assert KEY.decode() not in caplog.text
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+def certificate(folder: Path, host: str) -> Path:
+    """Write a certificate that vouches for itself, with its key beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"broker at {host}")])
+    now = datetime.now(UTC)
+    signed_by_itself = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "broker.pem"
+    path.write_bytes(signed_by_itself.public_bytes(Encoding.PEM))
+    path.with_suffix(".key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "is_right"),
+    [("127.0.0.1", True, True), ("127.0.0.1", False, False), ("127.0.0.2", True, False)],
+    ids=["trusted", "of an authority that is not trusted", "of another host"],
+)
+async def test_only_a_broker_with_the_right_certificate_is_spoken_to(
+    fake: FakePluginContext, tmp_path: Path, host: str, is_trusted: bool, is_right: bool
+) -> None:
+    path = certificate(tmp_path, host)
+    broker = Broker(tmp_path, free_port(), certificate=path, private_key=path.with_suffix(".key"))
+    trusted = {"mqtt_ca": path.read_text()} if is_trusted else {}
+    await broker.start()
+    try:
+        async with linked(fake, broker, mqtt_tls=True, **trusted):
+            outcome = "connected"
+    except Unavailable as error:
+        outcome = error.code
+    finally:
+        await broker.stop()
+
+    assert outcome == ("connected" if is_right else "broker_unreachable")

@@ -40,11 +40,15 @@ class Broker:
         folder: for its files.
         port: of loopback.
         users: names with passwords; anybody may come when there are none.
+        certificate: file with its certificate; with it, it speaks TLS.
+        private_key: file with the key of the certificate.
     """
 
     folder: Path
     port: int
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    certificate: Path | None = None
+    private_key: Path | None = None
     _process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -93,6 +97,8 @@ class Broker:
             f"persistence_location {self.folder}/",
             "log_type error",
         ]
+        if self.certificate is not None:
+            lines += [f"certfile {self.certificate}", f"keyfile {self.private_key}"]
         if self.users:
             passwords = self.folder / "passwords"
             passwords.write_text("".join(f"{each}:{word}\n" for each, word in self.users.items()))
