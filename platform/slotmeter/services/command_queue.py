@@ -13,6 +13,7 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, RESTORING, CommandKind, CommandOut, CommandState
 from slotmeter.devices.drivers import Driver
+from slotmeter.errors import FrameError, Refused
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -245,7 +246,7 @@ def _take(
         kind = CommandKind(row["kind"])
         is_cut = kind in CUTTING
         tokenless = kind is CommandKind.LOAD_TOKEN and row["token_digits"] is None
-        if kind not in driver.commands or tokenless:
+        if kind not in driver.commands or tokenless or not _can_say(driver, _out(row, now_us)):
             _refuse(taken, row, driver, now_us=now_us, new_id=new_id)
         elif is_cut and row["id"] != cut_id:
             continue  # queued while we looked: its facts were not read, so it waits its turn
@@ -307,11 +308,33 @@ def _send(taken: _Taken, row: Row, *, cell: str, now_us: int, new_id: NewId) -> 
     taken.steps += steps
     taken.steps += sale_steps(row, Happening.SENT, "", now_us=now_us, new_id=new_id)
     taken.states.append((CommandState.SENT.value, []))
+    taken.sent.append(_out(row, now_us))
+
+
+def _out(row: Row, now_us: int) -> CommandOut:
     kind = CommandKind(row["kind"])
     token = row["token_digits"] if kind is CommandKind.LOAD_TOKEN else None
     # The time that a clock is set to is that of the moment in which it goes out.
     value = now_us // SECOND_US if kind is CommandKind.SET_CLOCK else row["value"]
-    taken.sent.append(CommandOut(row["id"], kind, token, value, row["text"], row["slot"]))
+    return CommandOut(row["id"], kind, token, value, row["text"], row["slot"])
+
+
+def _can_say(driver: Driver, command: CommandOut) -> bool:
+    """Say whether a driver has octets for a command: not every meter takes every value."""
+    try:
+        payload = driver.encode((command,))
+        if command.slot is not None and driver.decode_command is not None:
+            # Octets that do not say which meter is meant would switch another one.
+            return [each.slot for each in driver.decode_command(payload)] == [command.slot]
+    except (Refused, FrameError):
+        return False
+    except Exception as error:  # noqa: BLE001  a third party's code may fail in any way, each time
+        # Not what it says: that may hold a token.
+        _log.error(
+            "driver %s fails to write %s: %s", driver.key, command.kind.value, type(error).__name__
+        )
+        return False
+    return True
 
 
 _TOLD: Final[Mapping[Happening, tuple[str, str, str]]] = {
