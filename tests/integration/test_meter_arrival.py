@@ -106,7 +106,7 @@ async def test_500_meters_are_received_stored_installed_swapped_repaired_and_scr
     store: Store,
 ) -> None:
     shop, lives, boss = store.shop, store.lives, store.boss
-    before = shop.clock.now()
+    before = shop.clock.now() - timedelta(days=1)
     received = await store.receive(lines(500))
     for at in range(3):
         shop.clock.advance(seconds=60)

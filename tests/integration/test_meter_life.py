@@ -10,6 +10,7 @@ import pytest
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import Caller
 from slotmeter.services.lifecycle import Lifecycle
+from slotmeter.services.system_clock import SystemClock
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 
@@ -88,6 +89,17 @@ async def test_what_happens_to_a_meter_is_an_act_with_before_and_after(
     assert row["subject"] == hung.number
     assert (data["before"]["state"], data["after"]["state"]) == ("installed", "swapped")
     assert (data["before"]["place"], data["after"]["place"]) == ("S0001", "van 3")
+
+
+async def test_a_clock_that_goes_on_meanwhile_does_not_put_the_present_into_the_future(
+    town: DeviceTown, boss: Caller, hung: SmallMeter
+) -> None:
+    lives = Lifecycle(town.side.uow, SystemClock())
+    await lives.take_off(boss, hung.number, place="van 3", reason="moved")
+
+    life = await lives.record(boss, hung.number, "stored", place="depot", reason="kept")
+
+    assert life.state == "stored"
 
 
 @pytest.mark.parametrize("state", ["stored", "repaired", "scrapped"])

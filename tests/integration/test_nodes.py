@@ -471,3 +471,16 @@ async def test_a_command_says_to_a_driver_in_which_slot_its_meter_is(box: Box) -
     await taken(box)
 
     assert sent == [5]
+
+
+async def test_a_meter_that_goes_to_another_slot_leaves_its_own_empty(box: Box) -> None:
+    number = box.meters[2].number
+    await box.bind({9: number})
+
+    node = await box.bindings.node(box.town.utility.utility_id, BOX)
+    data = json.loads(
+        box.town.rows("SELECT data FROM act WHERE what = 'node.bind' ORDER BY id")[-1]["data"]
+    )
+    assert 2 not in {row["slot"] for row in node.bindings}
+    assert data["after"] == {"2": None, "9": number}
+    assert data["before"] == {"2": number, "9": box.meters[9].number}

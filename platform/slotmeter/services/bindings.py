@@ -334,18 +334,15 @@ class _Binding:
     ) -> tuple[dict[str, str | None], dict[str, str | None]]:
         """Collect the steps; return what was in each slot that changes, and what will be."""
         live = {row["slot"]: row for row in self.rows["live"]}
-        held = {slot: live[slot]["meter"] if slot in live else None for slot in places}
-        moving = {slot: number for slot, number in places.items() if number != held[slot]}
+        wanted = {**self._left(places, live), **places}
+        held = {slot: live[slot]["meter"] if slot in live else None for slot in wanted}
+        moving = {slot: number for slot, number in wanted.items() if number != held[slot]}
         ended = {live[slot]["id"]: live[slot] for slot in moving if slot in live}
-        for number in moving.values():
-            meter = self.meters[number] if number is not None else None
-            if meter is not None and meter["binding_id"] is not None:
-                ended[meter["binding_id"]] = {
-                    **meter,
-                    "id": meter["binding_id"],
-                    "meter": number,
-                    "meter_id": meter["id"],
-                }
+        for number in filter(None, moving.values()):
+            meter = self.meters[number]
+            if meter["binding_id"] is not None:
+                was = {"id": meter["binding_id"], "meter": number, "meter_id": meter["id"]}
+                ended[meter["binding_id"]] = {**meter, **was}
         for row in ended.values():
             self._end(row, is_staying=row["meter"] in moving.values())
         for slot, number in moving.items():
@@ -354,6 +351,13 @@ class _Binding:
         self.slots = set(moving)
         before = {str(slot): held[slot] for slot in moving}
         return before, {str(slot): number for slot, number in moving.items()}
+
+    def _left(
+        self, places: Mapping[int, str | None], live: Mapping[int, Row]
+    ) -> dict[int, str | None]:
+        """Return slots that are not named and are left empty by meters that go to another."""
+        going = {number for number in places.values() if number is not None}
+        return {slot: None for slot, row in live.items() if row["meter"] in going}
 
     def _end(self, row: Row, *, is_staying: bool) -> None:
         self._check_order(row["from_us"])

@@ -232,7 +232,7 @@ class Lifecycle:
             )
         why, where = check_reason(reason), _place(place)
         now_us = epoch_us(self._clock.now())
-        at_us = _not_ahead(self._us(at), now_us)
+        at_us = now_us if at is None else _not_ahead(epoch_us(at), now_us)
 
         def decide(rows: Rows, new_id: NewId) -> Changes[None]:
             meter = _known(rows["meter"], number)
