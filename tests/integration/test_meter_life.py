@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import Caller
 from slotmeter.services.lifecycle import Lifecycle
-from slotmeter.services.system_clock import SystemClock
+from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 
@@ -94,7 +94,14 @@ async def test_what_happens_to_a_meter_is_an_act_with_before_and_after(
 async def test_a_clock_that_goes_on_meanwhile_does_not_put_the_present_into_the_future(
     town: DeviceTown, boss: Caller, hung: SmallMeter
 ) -> None:
-    lives = Lifecycle(town.side.uow, SystemClock())
+    class Ticking(FakeClock):
+        """Goes on at each look, as a real one does."""
+
+        def now(self) -> datetime:
+            self.advance(seconds=1)
+            return super().now()
+
+    lives = Lifecycle(town.side.uow, Ticking(town.side.clock.now()))
     await lives.take_off(boss, hung.number, place="van 3", reason="moved")
 
     life = await lives.record(boss, hung.number, "stored", place="depot", reason="kept")
