@@ -272,7 +272,6 @@ READS: dict[str, Select[Any]] = {
     "control_expecting": _WHOLE.where(
         _command.c.state == "queued", _device.c.expected_us > bindparam("soon_us")
     )
-    .join(_device, _device.c.id == _command.c.device_id)
     .add_columns(_device.c.expected_us.label("device_expected_us"))
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
