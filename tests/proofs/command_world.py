@@ -223,7 +223,8 @@ class World:
         while loop.time() < until_s and quiet < 6:
             await asyncio.sleep(CHECK_EVERY_S)
             (row,) = self.database.rows(
-                f"SELECT count(*) AS open FROM command WHERE state NOT IN ({marks})"  # noqa: S608
+                f"SELECT count(*) AS open FROM command "  # noqa: S608  names of an enum
+                f"WHERE state NOT IN ({marks})"
             )
             quiet = 0 if row["open"] else quiet + 1
         self.seen["virtual hours"] = int(loop.time() // 3_600)

@@ -114,9 +114,7 @@ def test_a_clock_that_is_right_again_is_corrected_no_more() -> None:
     assert after.offset_us(NOW_US + DAY_US + 1) == 0
 
 
-def test_what_a_clock_says_again_after_it_was_set_back_is_of_the_clock_as_it_is_now() -> (
-    None
-):
+def test_what_a_clock_says_again_after_it_was_set_back_is_of_the_clock_as_it_is_now() -> None:
     known = adopt(Corrections(), off(DAY_US), NOW_US)
     after = adopt(known, off(0), NOW_US - HOUR_US)
 

@@ -338,10 +338,10 @@ class _Binding:
         held = {slot: live[slot]["meter"] if slot in live else None for slot in wanted}
         moving = {slot: number for slot, number in wanted.items() if number != held[slot]}
         ended = {live[slot]["id"]: live[slot] for slot in moving if slot in live}
-        for number in filter(None, moving.values()):
-            meter = self.meters[number]
+        for coming in filter(None, moving.values()):
+            meter = self.meters[coming]
             if meter["binding_id"] is not None:
-                was = {"id": meter["binding_id"], "meter": number, "meter_id": meter["id"]}
+                was = {"id": meter["binding_id"], "meter": coming, "meter_id": meter["id"]}
                 ended[meter["binding_id"]] = {**meter, **was}
         for row in ended.values():
             self._end(row, is_staying=row["meter"] in moving.values())
