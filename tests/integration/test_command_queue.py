@@ -114,8 +114,8 @@ async def test_meters_behind_one_node_share_the_one_message_in_flight(town: Devi
     first, second = [await town.utility.add_meter("electricity") for _ in range(2)]
     _, one = await town.sell_token(first, 50, tid=7)
     _, two = await town.sell_token(second, 50, tid=8)
-    third = await town.utility.add_meter("electricity")
-    town.rows("UPDATE device SET node_id = ? WHERE meter_id <> ?", third.device_id, third.id)
+    # The first is a meter and the node of the second at once.
+    town.rows("UPDATE device SET node_id = ? WHERE meter_id = ?", first.device_id, second.id)
     taken = await town.side.take(first)
     meanwhile = await town.side.take(second)
     await town.side.report(first, results=(CommandResult(one, Outcome.DONE, 7),))

@@ -11,7 +11,6 @@ from slotmeter.api.models import (
     CommandState,
     Commodity,
     CreditMode,
-    Delivery,
     Instant,
     Money,
     Out,
@@ -185,7 +184,7 @@ class CreditException(Out):
     receipt_number: str
     meter: str
     commodity: Commodity
-    delivery: Delivery
+    delivery: str = Field(description="`pending`, `sent`, `accepted` or `failed`.")
     issued_at: Instant
     sent_at: Instant | None
     accepted_at: Instant | None = Field(description="The meter took the token, its credit is open.")
