@@ -142,6 +142,7 @@ class SimulatedMeter:
         network: what carries its messages.
         random: the source of all chance.
         uplink: takes what it says.
+        pace: how many times longer than usual it waits between reports.
     """
 
     row: SmallMeter
@@ -157,8 +158,8 @@ class SimulatedMeter:
     credit_total: int = 0
     credited: list[int] = field(default_factory=list)
     done: list[tuple[int, str]] = field(default_factory=list)
-    heard_us: int = 0
     reports: int = 0
+    pace: int = 1
     _results: dict[int, CommandResult] = field(default_factory=dict)
     _known: dict[int, CommandResult] = field(default_factory=dict)
     _said_s: int = 0
@@ -172,7 +173,7 @@ class SimulatedMeter:
             self.say()
             self._wake.clear()
             try:
-                async with asyncio.timeout(self.random.uniform(*REPORT_EVERY_S)):
+                async with asyncio.timeout(self.pace * self.random.uniform(*REPORT_EVERY_S)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
