@@ -215,6 +215,27 @@ async def test_an_error_of_ours_is_a_500_that_says_nothing_and_a_log_that_says_a
     assert "plutonium" in caplog.text
 
 
+async def test_a_caller_who_hangs_up_in_the_middle_of_a_request_is_no_fault_of_ours(
+    api: ApiTown, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="slotmeter.api.server")
+    was_said = asyncio.Event()
+    monkeypatch.setattr(caplog.handler, "flush", was_said.set)
+    key = await api.join("till", "vendor")
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST {SALES} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+        "Expect: 100-continue\r\nContent-Length: 100\r\n\r\n".encode()
+    )
+    await reader.readline()  # it waits for the body now
+    writer.transport.abort()
+    async with asyncio.timeout(10):
+        await was_said.wait()
+
+    assert [(each.levelname, each.exc_info) for each in caplog.records] == [("INFO", None)]
+
+
 async def test_expecting_something_unknown_is_a_417_problem(api: ApiTown) -> None:
     reply = await api.get("/api/v1/openapi.json", headers={"Expect": "miracle"})
 

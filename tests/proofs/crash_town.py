@@ -21,8 +21,8 @@ __all__ = ["SQLITE", "CrashTown", "database_for"]
 SQLITE = "sqlite"
 PACK = "ke-kplc-dc-fixed-charge-era"
 BRANCH = "head-office"
-SALES_PER_METER = 500
-"""A meter has a token identifier for each minute up to a day ahead of now, and no more."""
+SALES_PER_METER = 20
+"""More in one month than households buy; a sale reads those of its meter in the month."""
 METERS_MIN = 64
 PLATFORM_EVERY = 8
 DEBT_PERCENT = 20

@@ -43,7 +43,11 @@ class _Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun; the connection can only be closed")
         request_id = request_id_of(request)
-        if status >= 500:
+        if isinstance(exc, ConnectionError):
+            LOG.info(
+                "a caller hung up in the middle of its request", extra={"answered": request_id}
+            )
+        elif status >= 500:
             LOG.error("a connection failed", exc_info=exc, extra={"answered": request_id})
         response = _problem(status, request_id)
         response.force_close()
