@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slotmeter.devices.entities import Entity
 from slotmeter.ports import Insert, Row, Rows, Update
 from slotmeter.services.charging import (
     RATE_PER_HOUR_MAX,
@@ -127,6 +128,59 @@ def test_a_register_that_goes_backwards_is_not_charged() -> None:
 
     assert charged.went_backwards
     assert charged.steps == []
+
+
+FIVE_DIGITS = Entity("volume", "m³", wrap=100_000_000_000)  # 99 999 m³, then 0 again
+
+
+def test_a_register_that_rolls_over_is_charged_for_what_it_counted() -> None:
+    at_the_end = rows_for(segment_row(start_register=99_999_000_000, register=99_999_000_000))
+
+    charged = charge(29_000_000, at_the_end, entity=FIVE_DIGITS)
+
+    (move,) = moves(charged)
+    assert (move["to_register"], charged.minor) == (100_029_000_000, 11_600)  # 30 m³
+
+
+def test_a_register_counts_on_from_where_it_rolled_over() -> None:
+    beyond = rows_for(segment_row(start_register=99_999_000_000, register=100_029_000_000))
+
+    stands = charge(29_000_000, beyond, entity=FIVE_DIGITS)
+    grows = charge(30_000_000, beyond, entity=FIVE_DIGITS)
+
+    assert (stands.went_backwards, stands.steps) == (False, [])
+    assert moves(grows)[0]["to_register"] == 100_030_000_000
+
+
+def test_the_next_segment_begins_beyond_the_roll_over_too() -> None:
+    at_the_end = rows_for(segment_row(register=99_999_000_000), version=6)
+
+    charged = charge(29_000_000, at_the_end, entity=FIVE_DIGITS)
+
+    assert inserts(charged, "meter_charge")[0]["start_register"] == 100_029_000_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (30_000_000, 29_000_000),  # set back
+        (100_030_000_000, 29_000_000),  # set back after it rolled over
+        (99_000_000_000, 0),  # put to 0: 1 000 m³ did not flow within the hour
+        (100_000_000_000, 99_999_000_000),  # from before it rolled over
+    ],
+)
+def test_a_step_down_that_is_no_roll_over_is_not_charged(before: int, after: int) -> None:
+    rows = rows_for(segment_row(start_register=0, register=before))
+
+    charged = charge(after, rows, entity=FIVE_DIGITS)
+
+    assert (charged.went_backwards, charged.steps) == (True, [])
+
+
+def test_a_register_that_is_not_known_to_roll_over_goes_backwards() -> None:
+    at_the_end = rows_for(segment_row(register=99_999_000_000))
+
+    assert charge(29_000_000, at_the_end, entity=Entity("volume")).went_backwards
 
 
 WATER_PER_HOUR = RATE_PER_HOUR_MAX[Commodity.WATER]

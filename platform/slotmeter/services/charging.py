@@ -15,9 +15,10 @@ percentages of a tender are not for use: they are taken with payments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from slotmeter.devices.entities import Entity
 from slotmeter.errors import Refused
 from slotmeter.ports import (
     From,
@@ -192,6 +193,7 @@ class Metered:
         commodity: what the meter delivers.
         measured_us: the meter's clock.
         is_clock_ahead: the meter's clock is so far ahead that it is not believed.
+        entity: how the model has the register; None where nobody knows whether it rolls over.
     """
 
     utility_id: int
@@ -203,6 +205,7 @@ class Metered:
     commodity: Commodity
     measured_us: int
     is_clock_ahead: bool = False
+    entity: Entity | None = None
 
 
 def _is_plausible(metered: Metered, segment: Row | None) -> bool:
@@ -225,6 +228,23 @@ def _is_plausible(metered: Metered, segment: Row | None) -> bool:
         over_us = max(over_us, metered.measured_us - since_us)
     rise: int = metered.register - segment["register"]
     return rise * HOUR_US <= rate * over_us
+
+
+def _counted_on(metered: Metered, segment: Row | None) -> Metered | None:
+    """Return a value as its segment counts: on and on, also where the register rolls over.
+
+    None for a value below what was charged already that no roll-over explains.
+    """
+    if segment is None or metered.register >= segment["register"]:
+        return metered
+    charged: int = segment["register"]
+    if metered.entity is None or metered.entity.wrap is None:
+        return None
+    growth = metered.entity.growth(charged % metered.entity.wrap, metered.register)
+    if growth is None:
+        return None
+    counted = replace(metered, register=charged + growth)
+    return counted if _is_plausible(counted, segment) else None
 
 
 def _doubt(metered: Metered, segment: Row | None) -> list[Step]:
@@ -257,9 +277,11 @@ def charge_steps(metered: Metered, rows: Rows, new_id: NewId) -> Charged:
     """
     segment = rows["segment"][0] if rows["segment"] else None
     charged = Charged()
-    if segment is not None and metered.register < segment["register"]:
+    counted = _counted_on(metered, segment)
+    if counted is None:
         charged.went_backwards = True
         return charged
+    metered = counted
     if not _is_plausible(metered, segment):
         charged.is_implausible = True
         charged.steps += _doubt(metered, segment)

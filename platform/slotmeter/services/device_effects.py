@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.devices.commands import Outcome
+from slotmeter.devices.drivers import Driver
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import SLOTS_MAX, DeviceEvent, DeviceEventKind, Report
 from slotmeter.errors import FrameError
@@ -30,7 +31,7 @@ from slotmeter.ports import (
 from slotmeter.services.charging import Metered, charge_steps, charging_reads
 from slotmeter.services.intents import intent_reads
 from slotmeter.services.key_proof import key_proof_reads
-from slotmeter.services.report_unit import ReportUnit
+from slotmeter.services.report_unit import COUNTER_OF, ReportUnit
 from slotmeter.services.token_effects import TokenEffects
 from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, epoch_us, instant
@@ -132,7 +133,13 @@ def report_reads(frame: Row, report: Report, now_us: int) -> Reads:
 
 
 def decide_report(
-    frame: Row, report: Report, rows: Rows, new_id: NewId, *, now_us: int
+    frame: Row,
+    report: Report,
+    rows: Rows,
+    new_id: NewId,
+    *,
+    now_us: int,
+    driver: Driver | None = None,
 ) -> Changes[ReportDone]:
     """Decide everything that one report changes.
 
@@ -142,8 +149,9 @@ def decide_report(
         rows: of :func:`report_reads`.
         new_id: the unit's source of ids.
         now_us: our clock.
+        driver: of the device, which knows where its registers roll over.
     """
-    unit = ReportUnit(frame, report, rows, new_id, now_us)
+    unit = ReportUnit(frame, report, rows, new_id, now_us, driver=driver)
     tokens = TokenEffects(unit)
     tokens.take()
     _tell(unit)
@@ -343,6 +351,7 @@ def _charge(unit: ReportUnit) -> None:
     register = unit.counter
     if unit.frame["credit_mode"] != "platform" or register is None:
         return
+    name = COUNTER_OF[unit.frame["commodity"]]
     metered = Metered(
         utility_id=unit.utility_id,
         meter_id=unit.meter_id,
@@ -353,6 +362,7 @@ def _charge(unit: ReportUnit) -> None:
         commodity=Commodity(unit.frame["commodity"]),
         measured_us=unit.measured_us,
         is_clock_ahead=unit.is_clock_ahead,
+        entity=None if unit.driver is None else unit.driver.entity(name),
     )
     charged = charge_steps(metered, unit.rows, unit.new_id)
     unit.steps += charged.steps
@@ -398,6 +408,7 @@ def _device_step(unit: ReportUnit, explained: int | None) -> Update:
         after |= {name: value for name, value in told.items() if value is not None}
     params: dict[str, SqlValue] = {f"to_{name}": value for name, value in after.items()}
     params |= {
+        "to_entry": unit.frame["entry_id"],
         "of_utility": unit.utility_id,
         "of_device": unit.frame["device_id"],
         "to_contact_us": unit.frame["received_us"],

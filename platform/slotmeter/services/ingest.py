@@ -367,9 +367,10 @@ class DeviceConsumer:
             return await self._set_aside(frame, before, report, now_us)
         if frame["meter_id"] is None:
             return await self._take_node(frame, report, before, now_us)
+        driver = self._drivers[frame["driver"]]
 
         def decide(rows: Rows, new_id: NewId) -> Changes[ReportDone]:
-            changes = decide_report(frame, report, rows, new_id, now_us=now_us)
+            changes = decide_report(frame, report, rows, new_id, now_us=now_us, driver=driver)
             heard = heard_steps(frame, report) if changes.result.is_newest else []
             moved = _moved(frame["id"], before, now_us)
             return Changes(changes.result, [*changes.steps, *heard, moved])
@@ -382,8 +383,10 @@ class DeviceConsumer:
         return _Handled(done, readings)
 
     async def _take_node(self, frame: Row, report: Report, before: int, now_us: int) -> _Handled:
+        driver = self._drivers[frame["driver"]]
+
         def decide(rows: Rows, new_id: NewId) -> Changes[NodeDone]:
-            changes = decide_node(frame, report, rows, new_id, now_us=now_us)
+            changes = decide_node(frame, report, rows, new_id, now_us=now_us, driver=driver)
             moved = _moved(frame["id"], before, now_us)
             return Changes(changes.result, [*changes.steps, moved])
 

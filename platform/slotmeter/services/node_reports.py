@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from slotmeter.devices.commands import CommandResult
+from slotmeter.devices.drivers import Driver
 from slotmeter.devices.frames import Report, SlotReport
 from slotmeter.ports import (
     Changes,
@@ -302,7 +303,13 @@ def node_reads(frame: Row, report: Report, now_us: int) -> Reads:
 
 
 def decide_node(
-    frame: Row, report: Report, rows: Rows, new_id: NewId, *, now_us: int
+    frame: Row,
+    report: Report,
+    rows: Rows,
+    new_id: NewId,
+    *,
+    now_us: int,
+    driver: Driver | None = None,
 ) -> Changes[NodeDone]:
     """Decide everything that a report of a node changes, its frame in quarantine included.
 
@@ -315,6 +322,7 @@ def decide_node(
         rows: of :func:`node_reads`.
         new_id: the unit's source of ids.
         now_us: our clock.
+        driver: of the node.
     """
     node: str = frame["device_serial"] or frame["address"]
     slots = split(report, rows["bindings"])
@@ -325,7 +333,7 @@ def decide_node(
         each = replace(said, results=_own_results(row, said, own))
         if not each.results and slot in {bound["slot"] for bound in slots.silent}:
             continue
-        changes = decide_report(row, each, own, new_id, now_us=now_us)
+        changes = decide_report(row, each, own, new_id, now_us=now_us, driver=driver)
         steps += changes.steps
         done.append(changes.result)
     known_us = rows["node"][0]["measured_us"]
@@ -384,6 +392,7 @@ def _heard_step(frame: Row, report: Report, known_us: int | None) -> Update:
         "to_measured_us": measured_us if known_us is None else max(known_us, measured_us),
         "to_battery": told.get("battery"),
         "to_signal": told.get("signal"),
+        "to_entry": frame["entry_id"],
     }
     return Update("node_heard", params)
 

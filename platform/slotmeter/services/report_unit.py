@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from slotmeter.devices.drivers import Driver
 from slotmeter.devices.frames import Reading, Report
 from slotmeter.ports import Insert, NewId, Row, Rows, SqlValue, Step, Update
 from slotmeter.services.command_queue import sale_steps
@@ -61,6 +62,7 @@ class ReportUnit:
         charged: whether the ledger was charged.
         explained: supply states whose cause has been told.
         clock_was_set: the meter has the time that we gave it, whatever it had before.
+        driver: of the device that sent the report.
     """
 
     frame: Row
@@ -75,6 +77,7 @@ class ReportUnit:
     charged: bool = False
     explained: set[str] = field(default_factory=set)
     clock_was_set: bool = False
+    driver: Driver | None = None
     _deliveries: dict[int, str] = field(default_factory=dict)
     _open_alarms: dict[str, int] | None = None
 
