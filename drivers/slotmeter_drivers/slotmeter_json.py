@@ -13,7 +13,7 @@ numbers are integers::
      "events": [{"kind": "restarted", "time": 1789990000}]}
 
 To the meter: ``[{"id": 1001, "kind": "load_token", "token": "20 digits"}, {"id": 1002, "kind":
-"set_load_limit", "value": 3000}, {"id": 1003, "kind": "set_tariff", "text": "night"}]``.
+"set_load_limit", "value": 3000}, {"id": 1003, "kind": "set_tariff", "text": "2"}]``.
 """
 
 from __future__ import annotations
@@ -215,6 +215,13 @@ DRIVER = Driver(
             supply=SupplyState.OFF,
         ),
         Example(
+            note="electricity: how the meter is set, by which commands are verified",
+            path="frames",
+            payload=b'{"time":1790000000,"readings":{"tariff":2,"credit_mode":1,'
+            b'"load_limit":3000}}',
+            values={"tariff": 2, "credit_mode": "postpaid", "load_limit": "3 kW"},
+        ),
+        Example(
             note="a meter that confirms a command and has nothing else to say",
             path="results",
             payload=b'{"time":1790000000,"results":[{"id":1002,"outcome":"done"}]}',
@@ -224,15 +231,15 @@ DRIVER = Driver(
     ),
     command_examples=(
         CommandExample(
-            note="a token, a load limit of 3 kW and the tariff called night",
+            note="a token, a load limit of 3 kW and tariff 2",
             commands=(
                 CommandOut(1001, CommandKind.LOAD_TOKEN, token="00000000000000000000"),  # noqa: S106  a sample
                 CommandOut(1002, CommandKind.SET_LOAD_LIMIT, value=3_000),
-                CommandOut(1003, CommandKind.SET_TARIFF, text="night"),
+                CommandOut(1003, CommandKind.SET_TARIFF, text="2"),
             ),
             payload=b'[{"id":1001,"kind":"load_token","token":"00000000000000000000"},'
             b'{"id":1002,"kind":"set_load_limit","value":3000},'
-            b'{"id":1003,"kind":"set_tariff","text":"night"}]',
+            b'{"id":1003,"kind":"set_tariff","text":"2"}]',
         ),
     ),
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slotmeter.devices.commands import CREDIT_MODES
 from slotmeter.devices.drivers import Driver
 from slotmeter.errors import ConfigError
+from slotmeter.ports import Row
+from slotmeter.services.command_proof import Shown, shown_by
 from slotmeter.services.driver_packs import find_drivers, installed_packs, load_drivers
 from slotmeter.testing.driver_contract import (
     check_commands_encode,
@@ -25,6 +28,21 @@ from slotmeter.testing.driver_contract import (
 
 DRIVERS = [driver for pack in installed_packs() for driver in drivers_of(pack.module)]
 SLOPPY = Path(__file__).parents[1] / "fixtures" / "sloppy"
+
+
+def commands_for(stated: Mapping[str, int]) -> dict[str, Row]:
+    """The commands after which a meter says of its settings what an example states."""
+    asked: dict[str, Row] = {}
+    for name, value in stated.items():
+        if name == "credit_mode":
+            asked[name] = {"kind": "set_credit_mode", "text": CREDIT_MODES[value]}
+        elif name == "tariff":
+            asked[name] = {"kind": "set_tariff", "text": str(value)}
+        elif name == "load_limit":
+            asked[name] = {"kind": "set_load_limit", "value": value}
+    return asked
+
+
 each_driver = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: str(driver.key))
 
 
@@ -53,6 +71,16 @@ def test_every_declared_command_encodes(driver: Driver) -> None:
 @each_driver
 def test_disturbed_frames_are_refused_or_read_but_never_a_crash(driver: Driver) -> None:
     check_disturbed_frames(driver)
+
+
+@each_driver
+def test_a_setting_that_an_example_states_proves_the_command_for_it(driver: Driver) -> None:
+    for example in driver.examples:
+        report = driver.decode(example.path, example.payload)
+        readings = {each.register: each.value for each in report.readings}
+        shown = Shown(None, None, readings, measured_us=0, received_us=0)
+        for name, command in commands_for(example.counted()).items():
+            assert shown_by(command, shown) is not None, name
 
 
 @each_driver

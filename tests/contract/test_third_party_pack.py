@@ -92,7 +92,7 @@ def test_our_contract_tests_run_over_an_installed_pack(meridian: Path) -> None:
     )
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "12 passed" in answer.stdout  # six tests of a driver, two drivers
+    assert "14 passed" in answer.stdout  # seven tests of a driver, two drivers
 
 
 def test_a_sloppy_pack_is_installed_but_not_used_and_says_why(sloppy: Path) -> None:

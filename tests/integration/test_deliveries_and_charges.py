@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slotmeter.devices.commands import CommandResult, Outcome
-from slotmeter.devices.entities import SupplyState
+from slotmeter.devices.entities import Entity, SupplyState
 from slotmeter.devices.frames import (
     TokenEntry,
 )
@@ -342,6 +343,21 @@ async def test_meter_held_credit_is_never_charged(town: DeviceTown, meter: Small
 
     assert town.rows("SELECT * FROM meter_charge") == []
     assert town.rows("SELECT * FROM journal") == []
+
+
+async def test_a_register_that_rolls_over_is_charged_for_what_it_counted(town: DeviceTown) -> None:
+    ((key, driver),) = town.side.drivers.items()
+    one_digit = Entity("volume", "m³", wrap=10_000_000)
+    town.side.drivers[key] = replace(driver, entities=(one_digit,))
+    meter = await town.utility.add_meter("water", credit_mode="platform")
+    await town.side.report(meter, {"volume": 9_000_000})
+    await town.side.report(meter, {"volume": 1_000_000})
+
+    (charge,) = town.rows("SELECT start_register, register, charged_minor FROM meter_charge")
+    assert (charge["start_register"], charge["register"]) == (9_000_000, 11_000_000)
+    assert town.balance(meter) == -charge["charged_minor"] < 0
+    assert device(town, meter)["register"] == 1_000_000
+    assert town.rows("SELECT * FROM alarm") == []
 
 
 async def test_a_register_that_goes_backwards_is_alarmed_until_it_counts_on(

@@ -113,6 +113,9 @@ def test_a_unit_of_another_quantity_is_refused_by_the_register() -> None:
         ("leak", "1 flag", 1),
         ("credit_balance", "5 kWh", 5_000),
         ("credit_balance", "5 m³", 5_000_000),
+        ("credit_mode", "prepaid", 0),
+        ("credit_mode", "postpaid", 1),
+        ("tariff", "2 code", 2),
     ],
 )
 def test_a_value_written_for_people_is_counted(register: str, text: str, amount: int) -> None:
@@ -123,6 +126,11 @@ def test_a_value_written_for_people_is_counted(register: str, text: str, amount:
 def test_what_is_no_value_of_a_register_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"unit|number|counted"):
         REGISTERS["energy_import"].amount(text)
+
+
+def test_what_is_no_word_of_a_register_is_refused() -> None:
+    with pytest.raises(ValueError, match="credit_mode is one of prepaid, postpaid, got '1 code'"):
+        REGISTERS["credit_mode"].amount("1 code")
 
 
 # --- what a model adds --------------------------------------------------------------------------

@@ -52,6 +52,9 @@ def refusal(payload: bytes, *parts: octets.Part) -> str:
         (octets.Field("leak", 0, 1, "flag", mask=0x04), "02", 0),
         (octets.Field("battery", 0, 1, "%", mask=0x7F), "e1", 97),
         (octets.Field("energy_import", 0, 8, "Wh"), "7fffffffffffffff", (1 << 63) - 1),
+        (octets.Field("credit_mode", 0, 1, "code", codes={1: "prepaid", 0: "postpaid"}), "00", 1),
+        (octets.Field("tariff", 0, 1, "code", codes={0x11: 1, 0x12: 2}), "12", 2),
+        (octets.Field("leak", 0, 1, "flag", mask=0x30, codes={0: 0, 1: 1, 2: 1}), "20", 1),
     ],
 )
 def test_a_field_gives_base_units(field: octets.Field, payload: str, value: int) -> None:
@@ -73,6 +76,8 @@ def test_a_count_that_stands_for_no_value_gives_none() -> None:
         (octets.Field("volume", 0, 1, "L", signed=True), "ff", "out_of_range"),
         (octets.Field("energy_import", 0, 8, "Wh"), "8000000000000000", "out_of_range"),
         (octets.Field("volume", 0, 2, "L", bcd=True), "12a4", "not_decimal"),
+        (octets.Field("tariff", 0, 1, "code", codes={0x11: 1}), "01", "unknown_code"),
+        (octets.Field("credit_mode", 0, 1, "code"), "02", "out_of_range"),
     ],
 )
 def test_a_number_that_no_meter_means_is_refused(
@@ -97,8 +102,29 @@ def test_a_field_that_cannot_be_is_refused_when_it_is_written(
 
 
 @pytest.mark.parametrize(
+    ("register", "unit", "codes", "complaint"),
+    [
+        ("volume", "L", {1: 2}, "volume is an amount"),
+        ("credit_total_money", "minor", {1: 2}, "is an amount"),
+        ("credit_balance", "Wh", {1: 2}, "is an amount"),
+        ("credit_mode", "code", {1: "free"}, "one of prepaid, postpaid, got 'free'"),
+        ("tariff", "code", {1: "night"}, "one of no words"),
+    ],
+)
+def test_codes_that_mean_nothing_here_are_refused_when_they_are_written(
+    register: str, unit: str, codes: dict[int, int | str], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        octets.Field(register, 0, 1, unit, codes=codes)
+
+
+@pytest.mark.parametrize(
     ("field", "entity"),
     [
+        (
+            octets.Field("volume", 0, 4, "L", mask=0x0FFFFFF0),
+            Entity("volume", "L", wrap=(1 << 24) * 1_000),
+        ),
         (
             octets.Field("volume", 0, 4, "10 L"),
             Entity("volume", "10 L", wrap=(1 << 32) * 10_000),

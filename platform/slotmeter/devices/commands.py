@@ -38,7 +38,7 @@ class CommandKind(StrEnum):
     READ_NOW = "read_now"
     SET_VALVE = "set_valve"  # value: percent open, 1 to 100
     SET_LOAD_LIMIT = "set_load_limit"  # value: W; 0 takes the limit away
-    SET_TARIFF = "set_tariff"  # text: the tariff's name at the meter
+    SET_TARIFF = "set_tariff"  # text: the tariff's number at the meter
     SET_CLOCK = "set_clock"  # value: seconds since 1970, of the moment in which it is handed out
     SET_CREDIT_MODE = "set_credit_mode"  # text: one of CREDIT_MODES
     CLEAR_TAMPER = "clear_tamper"
@@ -159,7 +159,7 @@ class CommandOut:
         token: the 20 digits for ``LOAD_TOKEN``, else None. Never log it.
         value: percent for ``SET_VALVE``, W for ``SET_LOAD_LIMIT``, seconds since 1970 for
             ``SET_CLOCK``, else None.
-        text: the name for ``SET_TARIFF``, one of ``CREDIT_MODES`` for ``SET_CREDIT_MODE``, else
+        text: the number for ``SET_TARIFF``, one of ``CREDIT_MODES`` for ``SET_CREDIT_MODE``, else
             None.
         slot: the place of the meter behind the node that takes the command; None for a device that
             speaks for itself.

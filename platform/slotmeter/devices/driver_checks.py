@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.devices.command_checks import command_problems
-from slotmeter.devices.commands import Outcome
+from slotmeter.devices.commands import CommandKind, Outcome
 from slotmeter.devices.disturbances import disturbed
 from slotmeter.devices.drivers import UNTIMED, Driver, Example, valid_key
 from slotmeter.devices.entities import REGISTERS, Entity
@@ -147,6 +147,24 @@ def example_problems(driver: Driver) -> Iterator[str]:
         yield from (f"example {example.note!r}: {text}" for text in differing)
         if not driver.recognises(example.path, example.payload):
             yield f"example {example.note!r} is not claimed"
+    yield from _setting_problems(driver)
+
+
+_SHOWN_IN: Final = (
+    (CommandKind.SET_TARIFF, "tariff"),
+    (CommandKind.SET_CREDIT_MODE, "credit_mode"),
+)
+
+
+def _setting_problems(driver: Driver) -> Iterator[str]:
+    """Yield the codes by which commands are verified and that no example shows.
+
+    A meter's own numbers for them are seldom the platform's, and nothing else would notice.
+    """
+    stated = {name for example in driver.examples for name in example.values}
+    for kind, name in _SHOWN_IN:
+        if kind in driver.commands and name in driver.registers and name not in stated:
+            yield f"{kind.value} is verified by {name}, and no example states it"
 
 
 def _differing(

@@ -15,6 +15,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
+from slotmeter.devices.commands import CREDIT_MODES
 from slotmeter.devices.quantities import (
     CODE,
     FLAG,
@@ -90,6 +91,7 @@ class Register:
         high: no meter can mean more; None where nothing says so.
         commodities: whose meters can have it.
         note: what a reader should know besides the title.
+        words: of a code, what its numbers from 0 stand for, as commands say it.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Register:
     high: int | None = None
     commodities: frozenset[Commodity] = _EVERY
     note: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -135,16 +138,31 @@ class Register:
     def amount(self, text: str) -> int:
         """Return a value as people write it, ``"1234.5 kWh"`` or ``"-3.5 °C"``, in base units.
 
+        A code that has words is written as one of them: ``"prepaid"``.
+
         Raises:
             ValueError: the number or the unit is missing or not known, or the unit is not this
                 register's.
         """
+        if self.words:
+            return self.word(text)
         number, _, unit = text.rpartition(" ")
         try:
             count = Fraction(number)
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError(f"{text!r}: expected a number and a unit, as '1234.5 kWh'") from error
         return self.measure(unit).amount(count)
+
+    def word(self, text: str) -> int:
+        """Return the number that stands for a word.
+
+        Raises:
+            ValueError: it is none of the register's words.
+        """
+        if text not in self.words:
+            expected = ", ".join(self.words) or "no words"
+            raise ValueError(f"{self.name} is one of {expected}, got {text!r}")
+        return self.words.index(text)
 
 
 _CUMULATIVE: Final = RegisterKind.CUMULATIVE
@@ -291,6 +309,7 @@ REGISTERS = MappingProxyType(
                 low=0,
                 high=1,
                 note="0: prepaid, 1: postpaid (the order of ``CREDIT_MODES``)",
+                words=CREDIT_MODES,
             ),
             # conditions
             Register("leak", None, _NOW, "Leak", FLAG, low=0, high=1),

@@ -19,7 +19,7 @@ Offsets count octets from 0. ``slotmeter.devices.octets`` has all that such a dr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -39,7 +39,7 @@ from slotmeter.devices.layout_parts import (
     number_at,
     under_mask,
 )
-from slotmeter.devices.quantities import Measure
+from slotmeter.devices.quantities import CODE, FLAG, Measure
 from slotmeter.errors import FrameError
 
 __all__ = ["Choice", "Field", "Layout", "Series", "Slots"]
@@ -64,10 +64,13 @@ class Field:
         wrap: the count at which a cumulative register starts at 0 again, where it is not the one
             that its octets cannot hold.
         order: of its octets, where it is not the layout's.
+        codes: what each count means, where the meter's numbers are not those of the vocabulary:
+            ``{1: "prepaid", 0: "postpaid"}``, or ``{0x11: 1, 0x12: 2}`` for tariffs.
 
     Raises:
-        ValueError: a register that the vocabulary does not have, or a unit that is not its own.
-        FrameError: ``not_decimal``, ``out_of_range``.
+        ValueError: a register that the vocabulary does not have, a unit that is not its own, or
+            codes of what is an amount.
+        FrameError: ``not_decimal``, ``out_of_range``, ``unknown_code``.
     """
 
     register: str
@@ -80,9 +83,11 @@ class Field:
     absent: int | None = None
     wrap: int | None = None
     order: Order | None = None
+    codes: Mapping[int, int | str] | None = None
     entities: tuple[Entity, ...] = field(default=(), init=False, repr=False)
     _measure: Measure = field(init=False, repr=False)
     _factor: int = field(init=False, repr=False)
+    _meanings: Mapping[int, int] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Look the unit up once."""
@@ -93,15 +98,35 @@ class Field:
         plain = found.factor.denominator == 1 and not found.zero
         object.__setattr__(self, "_measure", found)
         object.__setattr__(self, "_factor", int(found.factor) if plain else 0)
+        object.__setattr__(self, "_meanings", self._numbers())
         entity = Entity(self.register, self.unit, self._wrap())
         object.__setattr__(self, "entities", (entity,))
+
+    def _numbers(self) -> Mapping[int, int] | None:
+        """Return the codes as numbers of the vocabulary."""
+        if self.codes is None:
+            return None
+        register = REGISTERS[self.register]
+        if register.quantity is not None or register.unit not in (CODE, FLAG):
+            raise ValueError(f"{self.register} is an amount, and codes are for names and flags")
+        return {
+            count: register.word(meaning) if isinstance(meaning, str) else meaning
+            for count, meaning in self.codes.items()
+        }
 
     def _wrap(self) -> int | None:
         if REGISTERS[self.register].kind is not RegisterKind.CUMULATIVE:
             return None
-        counts = self.wrap or (10 ** (2 * self.size) if self.bcd else 1 << 8 * self.size)
+        counts = self.wrap or self._counts()
         wrap = self._measure.amount(counts)
         return wrap if wrap <= VALUE_MAX else None
+
+    def _counts(self) -> int:
+        """Return how many counts its digits or bits tell apart."""
+        if self.bcd:
+            return int(10 ** (2 * self.size))
+        bits = (1 << 8 * self.size) - 1
+        return (bits if self.mask is None else under_mask(bits, self.mask)) + 1
 
     @property
     def end(self) -> int:
@@ -117,6 +142,12 @@ class Field:
             count = under_mask(count, self.mask)
         if count == self.absent:
             return None
+        if self._meanings is not None:
+            if count not in self._meanings:
+                raise FrameError(
+                    "unknown_code", f"{self.register}: {count} is no code of the meter"
+                )
+            count = self._meanings[count]
         value = count * self._factor if self._factor else self._measure.amount(count)
         if value > VALUE_MAX or not REGISTERS[self.register].admits(value):
             raise FrameError(
