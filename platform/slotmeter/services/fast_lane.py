@@ -48,19 +48,21 @@ COLUMNS: Final = (
     "to_credit_balance",
     "to_battery",
     "to_signal",
+    "to_entry",
 )
 
 
 class _Seen:
     """What a run knew of a device before it, and what it will have been told."""
 
-    __slots__ = ("battery", "contact_us", "measured_us", "received_us", "signal")
+    __slots__ = ("battery", "contact_us", "entry_id", "measured_us", "received_us", "signal")
 
     def __init__(self, card: Card) -> None:
         """Note what the unit's guard must find."""
         self.measured_us = card.measured_us
         self.received_us = card.received_us
         self.contact_us = 0
+        self.entry_id: int | None = None
         self.battery: int | None = None
         self.signal: int | None = None
 
@@ -126,6 +128,7 @@ class LaneRun:
             self._policies[card.utility_id] = card.policy
         if frame.received_us > seen.contact_us:
             seen.contact_us = frame.received_us
+            seen.entry_id = frame.entry_id
         if measured_us is None:
             return
         self.newest += 1
@@ -169,6 +172,7 @@ class LaneRun:
                 card.credit_balance,
                 seen.battery,
                 seen.signal,
+                seen.entry_id,
             )
             for card, seen in self._seen.items()
         ]

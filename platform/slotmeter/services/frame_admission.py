@@ -42,8 +42,9 @@ KNOWN_FOR_US: Final = MINUTE_US
 """A registered device is looked up again after this time, in microseconds."""
 
 
-FrameRow = tuple[str, str, str, bytes, int]
-"""A frame as it stands in the log, without its id: medium, address, path, payload, our clock."""
+FrameRow = tuple[str, str, str, bytes, int, int | None]
+"""A frame as it stands in the log, without its id: medium, address, path, payload, our clock, and
+the config entry that it came by."""
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class FrameAdmission:
         """
         known = self._known
         others: list[int] = []
-        for at, (medium, address, _, _, now_us) in enumerate(frames):
+        for at, (medium, address, _, _, now_us, _) in enumerate(frames):
             found = known.get((medium, address))
             if (
                 found is not None
@@ -111,7 +112,7 @@ class FrameAdmission:
         known = self._known
         stale: dict[tuple[str, str], int] = {}
         for at in places:
-            medium, address, _, _, now_us = frames[at]
+            medium, address, _, _, now_us, _ = frames[at]
             found = known.get((medium, address))
             if found is None or abs(now_us - found.looked_up_us) >= KNOWN_FOR_US:
                 stale[medium, address] = now_us
@@ -119,7 +120,7 @@ class FrameAdmission:
             await self._look_up_many(stale)
         refused: dict[int, Unavailable] = {}
         for at in places:
-            medium, address, _, _, now_us = frames[at]
+            medium, address, _, _, now_us, _ = frames[at]
             found = known.get((medium, address))
             try:
                 if found is None:

@@ -21,7 +21,13 @@ from slotmeter.services.frame_tail import FrameTail, Logged
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.units import epoch_us
 
-__all__ = ["ADDRESS_CHARACTERS_MAX", "FRAMES_TOGETHER_MAX", "FRAMES_WAITING_MAX", "Frames"]
+__all__ = [
+    "ADDRESS_CHARACTERS_MAX",
+    "FRAMES_TOGETHER_MAX",
+    "FRAMES_WAITING_MAX",
+    "EntryFrames",
+    "Frames",
+]
 
 FRAMES_WAITING_MAX: Final = 20_000
 """So many frames wait for the log at most; one more is refused with ``log_busy``."""
@@ -31,7 +37,7 @@ FRAMES_TOGETHER_MAX: Final = 5_000
 
 ADDRESS_CHARACTERS_MAX: Final = 255
 
-COLUMNS: Final = ("id", "medium", "address", "path", "payload", "received_us")
+COLUMNS: Final = ("id", "medium", "address", "path", "payload", "received_us", "entry_id")
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +64,11 @@ class Frames:
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
 
-    async def hand_in(self, frame: Frame) -> int:
+    def of_entry(self, entry_id: int) -> EntryFrames:
+        """Return the log as one config entry is given it: frames bear where they came by."""
+        return EntryFrames(self, entry_id)
+
+    async def hand_in(self, frame: Frame, *, entry_id: int | None = None) -> int:
         """Write a frame to the log and return its id; see ``ports.Frames``.
 
         Raises:
@@ -74,11 +84,13 @@ class Frames:
             raise _wrong(frame)
         received_us = epoch_us(frame.received_at)
         await self._admission.admit(frame.medium, frame.address, received_us)
-        row = (frame.medium, frame.address, frame.path, frame.payload, received_us)
+        row = (frame.medium, frame.address, frame.path, frame.payload, received_us, entry_id)
         [frame_id] = await self._enqueue([row])
         return frame_id
 
-    async def hand_in_many(self, frames: Sequence[Frame]) -> list[int | SlotmeterError]:
+    async def hand_in_many(
+        self, frames: Sequence[Frame], *, entry_id: int | None = None
+    ) -> list[int | SlotmeterError]:
         """Write frames to the log in one unit; see ``ports.Frames``.
 
         Returns:
@@ -95,8 +107,15 @@ class Frames:
             or len(frame.path) > ADDRESS_CHARACTERS_MAX
         }
         rows = [
-            (frame.medium, frame.address, frame.path, frame.payload, epoch_us(frame.received_at))
-            for at, frame in enumerate(frames)
+            (
+                each.medium,
+                each.address,
+                each.path,
+                each.payload,
+                epoch_us(each.received_at),
+                entry_id,
+            )
+            for at, each in enumerate(frames)
             if at not in refused
         ]
         not_admitted = await self._admission.admit_many(rows)
@@ -107,6 +126,11 @@ class Frames:
         rows = [row for number, row in enumerate(rows) if number not in not_admitted]
         ids = iter(await self._enqueue(rows) if rows else ())
         return [refused[at] if at in refused else next(ids) for at in range(len(frames))]
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait for the log."""
+        return self._waiting
 
     async def warm(self, now_us: int) -> None:
         """Look up all registered devices, so that their first frames need not."""
@@ -170,6 +194,23 @@ class Frames:
                 waiting.future.set_result([frame.id for frame in result[start:end]])
             start = end
         self._bus.publish(FrameLogged(result[-1].id))
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFrames:
+    """The log as one config entry sees it; implements ``ports.Frames``.
+
+    Args:
+        log: takes the frames.
+        entry_id: the entry that they come by.
+    """
+
+    log: Frames
+    entry_id: int
+
+    async def hand_in(self, frame: Frame) -> int:
+        """Write a frame to the log and return its id; see ``Frames.hand_in``."""
+        return await self.log.hand_in(frame, entry_id=self.entry_id)
 
 
 def _wrong(frame: Frame) -> Refused:

@@ -30,6 +30,7 @@ class Logged(NamedTuple):
     path: str
     payload: bytes
     received_us: int
+    entry_id: int | None = None
 
 
 class FrameTail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, case, func, null, or_, select
+from sqlalchemy import BigInteger, Table, and_, bindparam, case, func, null, or_, select
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from slotmeter.storage.schema import METADATA
@@ -16,6 +16,7 @@ __all__ = [
     "FOLLOWS",
     "INSTALLED_NOW",
     "TERMS_NOW",
+    "heard_by",
     "older_than",
     "told_by_token",
 ]
@@ -31,6 +32,7 @@ _terms = METADATA.tables["account_terms"]
 _sale = METADATA.tables["sale"]
 _token = METADATA.tables["token"]
 _period = METADATA.tables["accounting_period"]
+_entry = METADATA.tables["integration_entry"]
 
 AS_PRICED = (
     _sale.c.id,
@@ -91,6 +93,15 @@ FOLLOWS = and_(
 def told_by_token(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column of a sale as far as a token tells of it: NULL for one that follows."""
     return case((FOLLOWS, null()), else_=column)
+
+
+def heard_by(device: Table) -> ColumnElement[Any]:
+    """Return the entry that a device was heard by last, once a frame of ``:to_contact_us`` came by
+    ``:to_entry``. One that was removed meanwhile, or none, leaves what is known."""
+    came_by = bindparam("to_entry", type_=BigInteger)
+    entry = select(_entry.c.id).where(_entry.c.id == came_by).scalar_subquery()
+    is_older = device.c.last_contact_us > bindparam("to_contact_us")
+    return case((is_older, device.c.entry_id), else_=func.coalesce(entry, device.c.entry_id))
 
 
 def older_than(table: Table, before: BindParameter[int]) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
+from slotmeter.storage.joins import heard_by
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -229,6 +230,7 @@ UPDATES: dict[str, UpdateBase] = {
             (_device.c.last_contact_us > bindparam("to_contact_us"), _device.c.last_contact_us),
             else_=bindparam("to_contact_us"),
         ),
+        entry_id=heard_by(_device),
         measured_us=bindparam("to_measured_us"),
         received_us=bindparam("to_contact_us"),
         battery=func.coalesce(

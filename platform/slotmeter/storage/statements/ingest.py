@@ -9,7 +9,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
 from slotmeter.devices.frames import DeviceEventKind
-from slotmeter.storage.joins import FOLLOWS, told_by_token
+from slotmeter.storage.joins import FOLLOWS, heard_by, told_by_token
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "TOLD_KINDS", "UPDATES"]
@@ -62,6 +62,7 @@ _LOGGED = (
         _frame.c.path,
         _frame.c.payload,
         _frame.c.received_us,
+        _frame.c.entry_id,
         _device.c.id.label("device_id"),
         _device.c.utility_id,
         _device.c.meter_id,
@@ -190,6 +191,7 @@ UPDATES: dict[str, UpdateBase] = {
             (_device.c.last_contact_us > bindparam("to_contact_us"), _device.c.last_contact_us),
             else_=bindparam("to_contact_us"),
         ),
+        entry_id=heard_by(_device),
         measured_us=bindparam("to_measured_us"),
         received_us=bindparam("to_received_us"),
         supply=bindparam("to_supply"),

@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import FOLLOWS
+from slotmeter.storage.joins import FOLLOWS, heard_by
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -101,6 +101,7 @@ READS: dict[str, Select[Any]] = {
         _frame.c.path,
         _frame.c.payload,
         _frame.c.received_us,
+        _frame.c.entry_id,
     )
     .where(_frame.c.id > bindparam("after"), _frame.c.id <= bindparam("through"))
     .order_by(_frame.c.id),
@@ -170,6 +171,7 @@ UPDATES: dict[str, UpdateBase] = {
             (_device.c.last_contact_us > bindparam("to_contact_us"), _device.c.last_contact_us),
             else_=bindparam("to_contact_us"),
         ),
+        entry_id=heard_by(_device),
         measured_us=bindparam("to_measured_us"),
         received_us=bindparam("to_received_us"),
         register=bindparam("to_register"),
