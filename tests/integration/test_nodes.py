@@ -9,104 +9,29 @@ from typing import Any
 
 import pytest
 
-from slotmeter.devices.commands import CommandOut, CommandResult, Outcome
-from slotmeter.devices.entities import SupplyState
-from slotmeter.devices.frames import Frame, Reading, Report, SlotReport
+from slotmeter.devices.commands import CommandResult, Outcome
+from slotmeter.devices.frames import Frame
 from slotmeter.errors import Conflict, NotFound, Refused
-from slotmeter.ports import Caller, ReadingRow
-from slotmeter.services.bindings import Bindings, NewNode
+from slotmeter.ports import ReadingRow
+from slotmeter.services.bindings import NewNode
 from slotmeter.services.ingest import ReadingsConsumer
 from slotmeter.services.keypads import Keypads
 from slotmeter.services.slot_alarms import BINDING_DIFFERS
-from slotmeter.testing.device_side import MEDIUM, DeviceTown
-from slotmeter.testing.small_utility import SmallMeter
+from slotmeter.testing.device_side import DRIVER_KEY, MEDIUM, DeviceTown
+from slotmeter.testing.meter_box import ADDRESS, BOX, NEW_BOX, MeterBox, hang_box
 
 pytestmark = pytest.mark.both_databases
 
-BOX, ADDRESS, DRIVER = "BOX-1", "box-1", "slotmeter_virtual"
-NEW = NewNode(BOX, MEDIUM, ADDRESS, DRIVER)
-
-
-class Box:
-    """Ten meters in one box, as they really hang: slot by slot."""
-
-    def __init__(self, town: DeviceTown, boss: Caller, meters: list[SmallMeter]) -> None:
-        self.town, self.boss, self.meters = town, boss, meters
-        self.bindings = Bindings(town.side.uow, town.side.clock, town.side.drivers)
-        self.hanging = {slot: meter.number for slot, meter in enumerate(meters)}
-        self.frames = 0
-        self.registers = {meter.number: 1_000 * at for at, meter in enumerate(meters, start=1)}
-
-    async def bind(self, places: dict[int, str | None] | None = None, **more: Any) -> None:
-        """Say which meters are in which slots; as they hang, unless told otherwise."""
-        wanted = self.hanging if places is None else places
-        await self.bindings.bind(self.boss, BOX, wanted, reason="as they hang", **more)
-
-    def swap(self, one: int, other: int) -> None:
-        """Change the places of two meters in the box, and tell nobody."""
-        self.hanging[one], self.hanging[other] = self.hanging[other], self.hanging[one]
-
-    def report(self, **told: Any) -> Report:
-        """Return what the box reads in its slots now."""
-        now = self.town.side.clock.now()
-        slots = tuple(
-            SlotReport(
-                slot,
-                number,
-                (Reading("energy_import", self.registers[number], now),),
-                SupplyState.ON,
-                tamper=False,
-            )
-            for slot, number in self.hanging.items()
-        )
-        return replace(Report(measured_at=now, serial=BOX, slots=slots), **told)
-
-    async def read(self, report: Report | None = None) -> int:
-        """Have the box report, a minute later and 10 Wh on each meter; return the frame's id."""
-        self.town.side.clock.advance(seconds=60)
-        self.registers = {number: value + 10 for number, value in self.registers.items()}
-        self.frames += 1
-        payload = f"box {self.frames}".encode()
-        self.town.side.script.reports[payload] = report or self.report()
-        now = self.town.side.clock.now()
-        frame_id = await self.town.side.frames.hand_in(Frame(MEDIUM, ADDRESS, "m", payload, now))
-        await self.town.side.consumer.step()
-        return frame_id
-
-    def shown(self) -> dict[str, int | None]:
-        """Return the register that the platform shows of each meter."""
-        rows = self.town.rows(
-            "SELECT meter.number, device.register FROM device"
-            " JOIN meter ON meter.id = device.meter_id"
-        )
-        return {row["number"]: row["register"] for row in rows}
-
-    def alarms(self) -> list[dict[str, Any]]:
-        """Return alarms of slots, the oldest first."""
-        return self.town.rows(
-            "SELECT subject, text, cleared_us FROM alarm WHERE kind = ? ORDER BY id",
-            BINDING_DIFFERS,
-        )
-
-    def open_alarms(self) -> list[str]:
-        """Return what is alarmed now."""
-        return [row["subject"] for row in self.alarms() if row["cleared_us"] is None]
-
 
 @pytest.fixture
-async def box(town: DeviceTown) -> Box:
-    boss = await town.utility.add_principal("Boss", "supervisor")
-    meters = [await town.utility.add_meter(online=False) for _ in range(10)]
-    made = Box(town, boss, meters)
-    await made.bindings.add_node(boss, NEW, reason="new box")
-    await made.bind()
-    return made
+async def box(town: DeviceTown) -> MeterBox:
+    return await hang_box(town)
 
 
 # --- what a node says -----------------------------------------------------------------------------
 
 
-async def test_each_slot_counts_for_the_meter_that_is_bound_to_it(box: Box) -> None:
+async def test_each_slot_counts_for_the_meter_that_is_bound_to_it(box: MeterBox) -> None:
     await box.read()
 
     assert box.shown() == box.registers
@@ -114,7 +39,7 @@ async def test_each_slot_counts_for_the_meter_that_is_bound_to_it(box: Box) -> N
 
 
 async def test_ten_meters_with_ten_keypads_and_a_swap_of_two_is_detected_at_the_next_read(
-    box: Box,
+    box: MeterBox,
 ) -> None:
     keypads = Keypads(box.town.side.uow, box.town.side.clock)
     for slot, meter in enumerate(box.meters):
@@ -143,7 +68,7 @@ async def test_ten_meters_with_ten_keypads_and_a_swap_of_two_is_detected_at_the_
     assert told == [0, 0, 0, 1, 0, 0, 0, 1, 0, 0]
 
 
-async def test_the_alarm_clears_once_when_the_meters_hang_as_they_should(box: Box) -> None:
+async def test_the_alarm_clears_once_when_the_meters_hang_as_they_should(box: MeterBox) -> None:
     box.swap(3, 7)
     await box.read()
     box.swap(3, 7)
@@ -155,7 +80,9 @@ async def test_the_alarm_clears_once_when_the_meters_hang_as_they_should(box: Bo
     assert [row["kind"] for row in kinds] == [BINDING_DIFFERS] * 2 + [f"{BINDING_DIFFERS}_cleared"]
 
 
-async def test_binding_as_they_hang_clears_the_alarm_and_the_next_read_counts(box: Box) -> None:
+async def test_binding_as_they_hang_clears_the_alarm_and_the_next_read_counts(
+    box: MeterBox,
+) -> None:
     box.swap(3, 7)
     await box.read()
     await box.bind()
@@ -168,7 +95,7 @@ async def test_binding_as_they_hang_clears_the_alarm_and_the_next_read_counts(bo
     assert len(box.alarms()) == 1
 
 
-async def test_a_circle_of_three_is_one_alarm_and_two_pairs_are_two(box: Box) -> None:
+async def test_a_circle_of_three_is_one_alarm_and_two_pairs_are_two(box: MeterBox) -> None:
     box.swap(0, 1)
     box.swap(1, 2)
     box.swap(5, 6)
@@ -177,7 +104,7 @@ async def test_a_circle_of_three_is_one_alarm_and_two_pairs_are_two(box: Box) ->
     assert sorted(box.open_alarms()) == ["slots:BOX-1:0+1+2", "slots:BOX-1:5+6"]
 
 
-async def test_a_meter_that_nobody_bound_is_one_alarm_of_its_slot(box: Box) -> None:
+async def test_a_meter_that_nobody_bound_is_one_alarm_of_its_slot(box: MeterBox) -> None:
     stranger = await box.town.utility.add_meter(online=False)
     box.hanging[4] = stranger.number
     box.registers[stranger.number] = 77
@@ -188,7 +115,7 @@ async def test_a_meter_that_nobody_bound_is_one_alarm_of_its_slot(box: Box) -> N
     assert stranger.number not in box.shown()
 
 
-async def test_slots_that_were_swapped_once_more_are_another_alarm(box: Box) -> None:
+async def test_slots_that_were_swapped_once_more_are_another_alarm(box: MeterBox) -> None:
     box.swap(3, 7)
     await box.read()
     box.swap(3, 8)
@@ -198,7 +125,7 @@ async def test_slots_that_were_swapped_once_more_are_another_alarm(box: Box) -> 
     assert box.open_alarms() == ["slots:BOX-1:3+7+8"]
 
 
-async def test_a_slot_that_nobody_bound_sets_the_frame_aside_and_is_no_alarm(box: Box) -> None:
+async def test_a_slot_that_nobody_bound_sets_the_frame_aside_and_is_no_alarm(box: MeterBox) -> None:
     await box.bind({9: None})
     frame_id = await box.read()
 
@@ -208,7 +135,7 @@ async def test_a_slot_that_nobody_bound_sets_the_frame_aside_and_is_no_alarm(box
     assert box.open_alarms() == []
 
 
-async def test_late_data_count_for_the_meter_that_was_bound_then(box: Box) -> None:
+async def test_late_data_count_for_the_meter_that_was_bound_then(box: MeterBox) -> None:
     late, registers = box.report(), dict(box.registers)
     box.town.side.clock.advance(seconds=3_600)
     box.swap(3, 7)
@@ -220,7 +147,7 @@ async def test_late_data_count_for_the_meter_that_was_bound_then(box: Box) -> No
 
 
 async def test_a_frame_that_is_replayed_after_binding_since_then_counts_and_alarms_nobody(
-    box: Box,
+    box: MeterBox,
 ) -> None:
     swapped_at = box.town.side.clock.now()
     box.swap(3, 7)
@@ -240,7 +167,9 @@ async def test_a_frame_that_is_replayed_after_binding_since_then_counts_and_alar
     assert len(box.alarms()) == 1
 
 
-async def test_a_late_frame_of_before_the_binding_is_set_aside_and_alarms_nobody(box: Box) -> None:
+async def test_a_late_frame_of_before_the_binding_is_set_aside_and_alarms_nobody(
+    box: MeterBox,
+) -> None:
     box.swap(3, 7)
     late = box.report()
     box.town.side.clock.advance(seconds=3_600)
@@ -253,7 +182,7 @@ async def test_a_late_frame_of_before_the_binding_is_set_aside_and_alarms_nobody
     assert box.alarms() == []
 
 
-async def test_the_readings_of_slots_that_fit_go_to_the_store_and_no_others(box: Box) -> None:
+async def test_the_readings_of_slots_that_fit_go_to_the_store_and_no_others(box: MeterBox) -> None:
     stored: list[ReadingRow] = []
 
     class Store:
@@ -276,7 +205,7 @@ async def test_the_readings_of_slots_that_fit_go_to_the_store_and_no_others(box:
     assert {row.frame_id for row in stored} == {frame_id}
 
 
-async def test_a_node_that_is_another_one_counts_for_nothing(box: Box) -> None:
+async def test_a_node_that_is_another_one_counts_for_nothing(box: MeterBox) -> None:
     frame_id = await box.read(replace(box.report(), serial="BOX-2"))
 
     row = box.town.row("SELECT code FROM quarantine WHERE frame_id = ?", frame_id)
@@ -284,19 +213,26 @@ async def test_a_node_that_is_another_one_counts_for_nothing(box: Box) -> None:
     assert set(box.shown().values()) == {None}
 
 
-async def test_what_comes_from_the_address_of_a_meter_behind_a_node_is_a_strangers(
-    box: Box,
+async def test_who_says_to_be_a_meter_that_a_node_speaks_or_spoke_for_is_refused(
+    box: MeterBox,
 ) -> None:
-    row = box.town.row("SELECT address FROM device WHERE meter_id = ?", box.meters[0].id)
+    behind, taken_out = box.parked(0), box.parked(9)
+    await box.bind({9: None})
+    now = box.town.side.clock.now()
+    frames = [Frame(MEDIUM, address, "m", b"I am it", now) for address in (behind, taken_out)]
+    codes = []
+    for frame in frames:
+        with pytest.raises(Refused) as caught:
+            await box.town.side.frames.hand_in(frame)
+        codes.append(caught.value.code)
+    together = await box.town.side.frames.hand_in_many(frames)
 
-    frame_id = await box.town.side.hand_in(row["address"], b"I am the meter")
-    await box.town.side.consumer.step()
-
-    aside = box.town.row("SELECT code FROM quarantine WHERE frame_id = ?", frame_id)
-    assert aside["code"] == "device_unknown"
+    assert codes == ["address_reserved", "address_reserved"]
+    assert [each.code for each in together if isinstance(each, Refused)] == codes
+    assert box.town.rows("SELECT id FROM frame") == []
 
 
-async def test_what_a_node_says_of_a_command_is_for_the_meter_it_was_sent_to(box: Box) -> None:
+async def test_what_a_node_says_of_a_command_is_for_the_meter_it_was_sent_to(box: MeterBox) -> None:
     side = box.town.side
     device = box.town.row("SELECT id FROM device WHERE meter_id = ?", box.meters[2].id)
     meter = replace(box.meters[2], device_id=device["id"])
@@ -314,7 +250,7 @@ async def test_what_a_node_says_of_a_command_is_for_the_meter_it_was_sent_to(box
 # --- who is bound where ---------------------------------------------------------------------------
 
 
-async def test_bindings_are_dated_and_listed_the_newest_first(box: Box) -> None:
+async def test_bindings_are_dated_and_listed_the_newest_first(box: MeterBox) -> None:
     box.town.side.clock.advance(seconds=60)
     box.swap(3, 7)
     await box.bind()
@@ -332,7 +268,7 @@ async def test_bindings_are_dated_and_listed_the_newest_first(box: Box) -> None:
     assert [row["meter"] for row in node.bindings] == [box.hanging[slot] for slot in range(10)]
 
 
-async def test_binding_is_an_act_that_names_only_the_slots_that_changed(box: Box) -> None:
+async def test_binding_is_an_act_that_names_only_the_slots_that_changed(box: MeterBox) -> None:
     box.swap(3, 7)
     await box.bind()
     await box.bind()
@@ -344,7 +280,9 @@ async def test_binding_is_an_act_that_names_only_the_slots_that_changed(box: Box
     assert (data["before"], data["after"]) == ({"3": one, "7": other}, {"3": other, "7": one})
 
 
-async def test_a_meter_with_a_radio_of_its_own_keeps_its_device_behind_a_node(box: Box) -> None:
+async def test_a_meter_with_a_radio_of_its_own_keeps_its_device_behind_a_node(
+    box: MeterBox,
+) -> None:
     online = await box.town.utility.add_meter()
     box.town.side.clock.advance(seconds=60)
     await box.bind({9: online.number})
@@ -366,7 +304,7 @@ async def test_a_meter_with_a_radio_of_its_own_keeps_its_device_behind_a_node(bo
     ],
 )
 async def test_places_that_cannot_be_are_refused(
-    box: Box, places: dict[int, str | None], code: str
+    box: MeterBox, places: dict[int, str | None], code: str
 ) -> None:
     with pytest.raises(Refused) as caught:
         await box.bind(places)
@@ -374,7 +312,7 @@ async def test_places_that_cannot_be_are_refused(
     assert caught.value.code == code
 
 
-async def test_nothing_is_bound_before_what_is_settled_nor_ahead_of_time(box: Box) -> None:
+async def test_nothing_is_bound_before_what_is_settled_nor_ahead_of_time(box: MeterBox) -> None:
     now = box.town.side.clock.now()
     box.swap(3, 7)
     codes = []
@@ -386,7 +324,7 @@ async def test_nothing_is_bound_before_what_is_settled_nor_ahead_of_time(box: Bo
     assert codes == ["binding_out_of_order", "time_in_future"]
 
 
-async def test_an_unknown_meter_or_node_changes_nothing(box: Box) -> None:
+async def test_an_unknown_meter_or_node_changes_nothing(box: MeterBox) -> None:
     with pytest.raises(NotFound) as meter:
         await box.bind({0: "no such"})
     with pytest.raises(NotFound) as node:
@@ -395,17 +333,17 @@ async def test_an_unknown_meter_or_node_changes_nothing(box: Box) -> None:
     assert (meter.value.code, node.value.code) == ("meter_unknown", "node_unknown")
 
 
-async def test_a_node_is_registered_once_at_an_address_of_its_own(box: Box) -> None:
+async def test_a_node_is_registered_once_at_an_address_of_its_own(box: MeterBox) -> None:
     utility_id = box.town.utility.utility_id
-    again = await box.bindings.add_node(box.boss, NEW, reason="again")
+    again = await box.bindings.add_node(box.boss, NEW_BOX, reason="again")
     online = await box.town.utility.add_meter()
 
     with pytest.raises(Conflict) as other:
-        await box.bindings.add_node(box.boss, replace(NEW, address="box-9"), reason="try")
-    there = NewNode("BOX-2", MEDIUM, str(online.address), DRIVER)
+        await box.bindings.add_node(box.boss, replace(NEW_BOX, address="box-9"), reason="try")
+    there = NewNode("BOX-2", MEDIUM, str(online.address), DRIVER_KEY)
     with pytest.raises(Conflict) as taken:
         await box.bindings.add_node(box.boss, there, reason="try")
-    by_pigeon = NewNode("BOX-2", "pigeon", "coop", DRIVER)
+    by_pigeon = NewNode("BOX-2", "pigeon", "coop", DRIVER_KEY)
     with pytest.raises(Refused) as carried:
         await box.bindings.add_node(box.boss, by_pigeon, reason="try")
 
@@ -415,65 +353,7 @@ async def test_a_node_is_registered_once_at_an_address_of_its_own(box: Box) -> N
     assert (taken.value.code, carried.value.code) == ("address_taken", "driver_not_carried")
 
 
-# --- what a node is given -------------------------------------------------------------------------
-
-
-async def told(box: Box, slot: int, tid: int) -> int:
-    """Sell a token to the meter of a slot; return the command."""
-    meter = box.meters[slot]
-    device = box.town.row("SELECT id FROM device WHERE meter_id = ?", meter.id)
-    bound = replace(meter, device_id=device["id"])
-    _, command_id = await box.town.sell_token(bound, 5_000, tid=tid)
-    return command_id
-
-
-async def taken(box: Box) -> list[int]:
-    """Return the commands that the node is given when it asks."""
-    payload = await box.town.side.queue.take(ADDRESS, limit=8)
-    return [each["id"] for each in json.loads(payload or b"[]")]
-
-
-async def test_a_node_is_given_the_commands_of_one_meter_after_another(box: Box) -> None:
-    first, second = await told(box, 2, 77), await told(box, 5, 78)
-    given = await taken(box)
-    again = await taken(box)
-    done = CommandResult(first, Outcome.DONE, tid=77, amount=5_000)
-    await box.read(replace(box.report(), results=(done,)))
-
-    assert (given, again) == ([first], [])
-    assert await taken(box) == [second]
-
-
-async def test_a_slot_with_another_meter_is_given_nothing_until_it_is_settled(box: Box) -> None:
-    box.swap(3, 7)
-    await box.read()
-    held, free = await told(box, 3, 77), await told(box, 5, 78)
-    given = await taken(box)
-    box.town.behind.rows("UPDATE command SET state = 'expired' WHERE id = ?", free)
-    await box.bind()
-
-    assert given == [free]
-    assert await taken(box) == [held]
-
-
-async def test_a_command_says_to_a_driver_in_which_slot_its_meter_is(box: Box) -> None:
-    sent: list[int | None] = []
-    side = box.town.side
-    encode = side.script.encode
-
-    def noted(commands: tuple[CommandOut, ...]) -> bytes:
-        sent.extend(each.slot for each in commands)
-        return encode(commands)
-
-    driver = side.drivers[DRIVER]
-    side.drivers[DRIVER] = replace(driver, encode=noted)
-    await told(box, 5, 77)
-    await taken(box)
-
-    assert sent == [5]
-
-
-async def test_a_meter_that_goes_to_another_slot_leaves_its_own_empty(box: Box) -> None:
+async def test_a_meter_that_goes_to_another_slot_leaves_its_own_empty(box: MeterBox) -> None:
     number = box.meters[2].number
     await box.bind({9: number})
 

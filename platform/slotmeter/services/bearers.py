@@ -33,6 +33,7 @@ from slotmeter.services.act_changes import changed
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.guarded_acts import check_reason
 from slotmeter.services.list_pages import ID_MAX, LIST_ROWS, cut
+from slotmeter.services.parked_addresses import is_parked
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -42,8 +43,6 @@ __all__ = [
     "bearer_row",
     "check_bearer",
     "end_bearer_steps",
-    "is_parked",
-    "parked_address",
 ]
 
 ADDRESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:+-]{0,63}")
@@ -70,17 +69,6 @@ class BearersPage:
 
     rows: Sequence[Row]
     next: int | None
-
-
-def parked_address(node_id: int, number: str) -> str:
-    """Return the address of a meter that a node speaks for: nothing is heard from it."""
-    return f"{node_id}/{number}"
-
-
-def is_parked(address: str, number: str) -> bool:
-    """Say whether an address is such a one."""
-    node_id, _, rest = address.partition("/")
-    return node_id.isdigit() and rest == number
 
 
 def bearer_row(
@@ -296,7 +284,7 @@ class Bearers:
             data={"before": before, "after": after},
         )
         ended: list[Step] = []
-        if not is_parked(device["address"], name):
+        if not is_parked(device["address"]):
             ended = end_bearer_steps(new_id, utility_id, was, rows["live"], now_us)
         return [
             *ended,
@@ -317,7 +305,7 @@ class Bearers:
         }
         rows = (await self._uow.read([Read("bearers", params)]))["bearers"]
         page, following = cut(rows, limit, lambda row: int(row["id"]))
-        is_own = not is_parked(device["address"], device["meter"] or "")
+        is_own = not is_parked(device["address"])
         if not page and before is None and is_own:
             # Registered before bearers were written down, and never moved.
             first = {"id": 0, "medium": device["medium"], "address": device["address"]}

@@ -37,11 +37,10 @@ from slotmeter.services.bearers import (
     bearer_row,
     check_bearer,
     end_bearer_steps,
-    is_parked,
-    parked_address,
 )
 from slotmeter.services.guarded_acts import check_reason
 from slotmeter.services.list_pages import ID_MAX, LIST_ROWS, cut
+from slotmeter.services.parked_addresses import is_parked, parked_address
 from slotmeter.services.slot_alarms import BINDING_DIFFERS, clear_steps, slots_of
 from slotmeter.units import epoch_us, iso_utc
 
@@ -420,7 +419,7 @@ class _Binding:
             **{f"to_{name}": value for name, value in behind.items()},
         }
         steps: list[Step] = [Update("device_put_behind", put)]
-        if not is_parked(meter["address"], meter["number"]):
+        if not is_parked(meter["address"]):
             live = self.rows[f"bearer/{meter['number']}"]
             steps += end_bearer_steps(self.new_id, self.utility_id, meter, live, self.at_us)
         return steps

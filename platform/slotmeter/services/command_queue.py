@@ -46,6 +46,7 @@ from slotmeter.services.delivery import Happening, delivery_steps
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.node_commands import next_behind
+from slotmeter.services.parked_addresses import is_parked
 from slotmeter.services.regate import apply_verdict
 from slotmeter.units import MINUTE_US, SECOND_US, epoch_us
 
@@ -153,13 +154,17 @@ class CommandQueue:
         """Lease what is due for a device, with what went; see ``ports.Commands``.
 
         One message is in flight to a device at a time: while a command of an earlier one is
-        neither answered nor given up, nothing is handed out. What is behind one node shares it.
+        neither answered nor given up, nothing is handed out. What is behind one node shares it, and
+        only the node is given it.
 
         Args:
             address: of the device.
             limit: so many commands its meters take in one message.
             cell: what the device shares the air or the line with: a cell, gateway, concentrator.
         """
+        return None if is_parked(address) else await self._hand_out(address, limit, cell)
+
+    async def _hand_out(self, address: str, limit: int, cell: str) -> HandOut | None:
         now_us = epoch_us(self._clock.now())
         reads = self._reads(address, min(limit, TAKE_MAX), now_us)
         seen = await self._uow.read(reads)
@@ -169,20 +174,25 @@ class CommandQueue:
         self._contacts.heard(device["id"], now_us)
         if device["meter_id"] is None:
             behind = await next_behind(self._uow, device, now_us)
-            return None if behind is None else await self.hand_out(behind, limit=limit, cell=cell)
-        if not seen["due"]:
-            return None
+            return None if behind is None else await self._hand_out(behind, limit, cell)
+        return await self._lease(seen, reads, cell, now_us) if seen["due"] else None
+
+    async def _lease(
+        self, seen: Rows, reads: Sequence[Read], cell: str, now_us: int
+    ) -> HandOut | None:
+        device = seen["device"][0]
         driver = self._drivers.get(device["driver"])
         if driver is None:
-            self._metrics.ignored.labels("driver_missing").inc()
+            self._metrics.commands_deferred.labels("driver_missing").inc()
             return None
         left = self._cells.left(cell, now_us)
         if left is not None and _allowed(seen["due"], left) == ():
-            self._metrics.ignored.labels("cell_limit").inc()
+            self._metrics.commands_deferred.labels("cell_limit").inc()
             return None
         cut_id = next((row["id"] for row in seen["due"] if row["kind"] in CUTTING), NO_COMMAND)
         if cut_id != NO_COMMAND:
-            reads += fact_reads(device["utility_id"], device["meter_id"], now_us, but_id=cut_id)
+            of = (device["utility_id"], device["meter_id"])
+            reads = [*reads, *fact_reads(*of, now_us, but_id=cut_id)]
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_Taken]:
             due = _opened(_allowed(rows["due"], left), self._safe)

@@ -12,6 +12,7 @@ from slotmeter.services.access import Origin, act_row
 from slotmeter.services.commissioning_match import Claim
 from slotmeter.services.driver_recognition import SCAN_CHARACTERS_MAX, Heard, Scan
 from slotmeter.services.events import Event, event_step
+from slotmeter.services.parked_addresses import is_parked
 
 __all__ = [
     "KIND",
@@ -75,6 +76,12 @@ def check_wish(wish: Wish) -> None:
                 f"expected 1 to {FIELD_CHARACTERS_MAX} characters on one line",
                 field=name,
             )
+    if wish.address is not None and is_parked(wish.address):
+        raise Refused(
+            "field_malformed",
+            "addresses that begin so belong to meters that a node speaks for",
+            field="address",
+        )
 
 
 def meter_numbers(scan: str) -> list[str]:

@@ -19,6 +19,7 @@ from slotmeter.services.bus import Bus, FrameLogged
 from slotmeter.services.frame_admission import FrameAdmission, FrameRow
 from slotmeter.services.frame_tail import FrameTail, Logged
 from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.parked_addresses import is_parked
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -72,7 +73,7 @@ class Frames:
         """Write a frame to the log and return its id; see ``ports.Frames``.
 
         Raises:
-            Refused: ``payload_too_large`` or ``address_too_long``.
+            Refused: ``payload_too_large``, ``address_too_long`` or ``address_reserved``.
             Unavailable: ``log_busy`` or the log cannot take it now, ``device_unknown`` when it has
                 enough of strangers, or ``device_too_busy``.
         """
@@ -80,6 +81,7 @@ class Frames:
             len(frame.payload) > PAYLOAD_BYTES_MAX
             or len(frame.address) > ADDRESS_CHARACTERS_MAX
             or len(frame.path) > ADDRESS_CHARACTERS_MAX
+            or is_parked(frame.address)
         ):
             raise _wrong(frame)
         received_us = epoch_us(frame.received_at)
@@ -105,6 +107,7 @@ class Frames:
             if len(frame.payload) > PAYLOAD_BYTES_MAX
             or len(frame.address) > ADDRESS_CHARACTERS_MAX
             or len(frame.path) > ADDRESS_CHARACTERS_MAX
+            or is_parked(frame.address)
         }
         rows = [
             (
@@ -215,6 +218,8 @@ class EntryFrames:
 
 def _wrong(frame: Frame) -> Refused:
     """Say what makes a frame unfit for the log."""
+    if is_parked(frame.address):
+        return Refused("address_reserved", "a node speaks for the meters whose addresses begin so")
     if len(frame.payload) > PAYLOAD_BYTES_MAX:
         return Refused(
             "payload_too_large",

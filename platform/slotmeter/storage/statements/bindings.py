@@ -253,6 +253,7 @@ UPDATES: dict[str, UpdateBase] = {
         medium=bindparam("to_medium"),
         address=bindparam("to_address"),
         driver=bindparam("to_driver"),
+        entry_id=null(),  # its node has one
     ),
     "device_take_away": update(_device)
     .where(
@@ -272,7 +273,7 @@ UPDATES: dict[str, UpdateBase] = {
         medium=bindparam("to_medium"),
         address=bindparam("to_address"),
         driver=bindparam("to_driver"),
-        # The connection that carried it is not the one that will.
+        # The connection that carried it is not the one that will: its next frame says which is.
         entry_id=null(),
     ),
     "devices_behind_move": update(_device)
