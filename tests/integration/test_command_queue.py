@@ -157,7 +157,7 @@ async def test_a_device_whose_driver_is_gone_waits(
 
     assert await town.side.take(meter) == []
     assert town.states(meter) == [("open_relay", "queued")]
-    assert town.side.count("slotmeter_ignored_items_total", code="driver_missing") == 1
+    assert town.side.count("slotmeter_commands_deferred_total", code="driver_missing") == 1
 
 
 async def test_a_token_that_the_driver_cannot_carry_is_refused_and_its_sale_told(

@@ -172,21 +172,6 @@ async def test_a_folder_that_cannot_be_written_is_refused(
     assert (await refusal(config_of(folder))).code == "data_folder_not_writable"
 
 
-async def test_a_medium_that_is_not_installed_is_named(folder: Path) -> None:
-    error = await refusal(config_of(folder, entries=(EntryConfig(medium="pigeon"),)))
-
-    assert error.code == "unknown_medium"
-    assert "pigeon" in error.message
-
-
-async def test_an_option_that_a_medium_does_not_know_is_named(folder: Path) -> None:
-    entry = EntryConfig.model_validate({"medium": "nbiot", "prot": 1})
-
-    error = await refusal(config_of(folder, entries=(entry,)))
-
-    assert (error.code, error.field) == ("unknown_option", "prot")
-
-
 async def test_an_entry_listens_and_says_where(folder: Path) -> None:
     entry = EntryConfig.model_validate({"medium": "nbiot", "port": 0, "title": "town"})
     runtime = await Runtime.started(config_of(folder, entries=(entry,)))

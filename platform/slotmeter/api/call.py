@@ -49,6 +49,7 @@ class Services:
         commissioning: registers meters that hang; None where no device is served.
         health: tells how devices are; None where no device is served.
         quarantine: frames that were set aside; None where no device is served.
+        warnings: what does not run although the server is ready; shown to whoever asks.
         not_ready: reasons why the server should get no requests yet, or no longer; none when ready.
     """
 
@@ -73,6 +74,7 @@ class Services:
     health: DeviceHealth | None = None
     quarantine: Quarantine | None = None
     not_ready: Callable[[], Sequence[str]] = field(default=lambda: ())
+    warnings: Callable[[], Sequence[str]] = field(default=lambda: ())
 
 
 class Nothing(BaseModel):

@@ -349,3 +349,7 @@ class Ready(Out):
     """The server should be given requests."""
 
     ready: Literal[True] = True
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="Config entries that should run and do not, with the code of the reason.",
+    )

@@ -16,11 +16,14 @@ async def healthz(call: Call[Nothing, Nothing]) -> Answer:
 
 
 async def readyz(call: Call[Nothing, Nothing]) -> Answer:
-    """Answer 200 when requests should come here, else 503 with the reasons."""
+    """Answer 200 when requests should come here, else 503 with the reasons.
+
+    An entry that does not run is a warning: whoever sells is served all the same.
+    """
     reasons = list(call.services.not_ready())
     if reasons:
         raise Unavailable("not_ready", "; ".join(reasons), details={"reasons": reasons})
-    return json_answer(Ready())
+    return json_answer(Ready(warnings=list(call.services.warnings())))
 
 
 async def metrics(call: Call[Nothing, Nothing]) -> Answer:

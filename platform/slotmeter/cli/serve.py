@@ -159,9 +159,12 @@ def _say_ready(runtime: Runtime, *, as_json: bool) -> None:
                 {"what": listener.what, "address": listener.address}
                 for listener in runtime.listeners
             ],
+            "warnings": runtime.warnings,
         }
         print(json.dumps(ready), flush=True)
         return
     for listener in runtime.listeners:
         print(f"{listener.what:12} {listener.address}", flush=True)
+    for warning in runtime.warnings:
+        print(f"{'NOT RUNNING':12} {warning}", flush=True)
     print("ready; Ctrl-C stops", flush=True)

@@ -35,6 +35,7 @@ from slotmeter.services.plugin_commands import PluginCommands
 from slotmeter.services.plugin_context import PluginContexts
 from slotmeter.services.plugin_routes import RouteTable
 from slotmeter.services.quarantine import Quarantine
+from slotmeter.services.queue_gauges import QueueGauges
 from slotmeter.services.tasks import TaskOwner
 from slotmeter.units import epoch_us
 
@@ -79,7 +80,10 @@ class DeviceSide:
         self._contacts = Contacts(database)
         tail = FrameTail()
         self._frames = Frames(database, metrics=metrics, bus=bus, tail=tail)
-        self.quarantine = Quarantine(database, clock, bus)
+        board.gauge(
+            "frames_log_waiting", "Frames that wait for the log", lambda: self._frames.waiting
+        )
+        self.quarantine = Quarantine(database, clock, bus, metrics)
         self.routes = RouteTable()
         self.device_keys = DeviceKeyRing(database, clock, vault.secrets)
         self.entries = EntrySide(
@@ -90,10 +94,11 @@ class DeviceSide:
             metrics=metrics,
             contexts=PluginContexts(database, clock, self._frames, self.routes, self.device_keys),
             commands=self._queue,
+            frames=self._frames.of_entry,
         )
         shared = _Shared(drivers=self._drivers, metrics=metrics, bus=bus)
         self.commissioning = Commissioning(database, clock, drivers=self._drivers, bus=bus)
-        self._offline = OfflineWatch(database, clock, bus)
+        self._offline = OfflineWatch(database, clock, bus, metrics=metrics)
         self.requests = CommandRequests(database, clock, **shared)
         self.credit = CreditControl(database, clock, load_rules().credit_control, **shared)
         self._clocks = ClockWatch(database, ClockSetting(database, clock, **shared))
@@ -137,6 +142,7 @@ class DeviceSide:
         await self._frames.warm(epoch_us(self._clock.now()))
         await self._consumer.warm()
         settle()
+        self._tasks.keep("queue gauges", QueueGauges(self._database, self._metrics).run)
         await self._consumer.run()
 
     def _queue(self, medium: str) -> Commands:

@@ -12,14 +12,23 @@ from typing import Final
 
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.config import EntryConfig
-from slotmeter.devices.entries import DRAW_MAX, Entry, EntryState, EntryStatus
+from slotmeter.devices.entries import DRAW_MAX, Entry, EntrySource, EntryState, EntryStatus
 from slotmeter.errors import ConfigError
-from slotmeter.ports import Clock, Commands, EntryInfo, Medium, SecretBox, Secrets, UnitOfWork
+from slotmeter.ports import (
+    Clock,
+    Commands,
+    EntryInfo,
+    Frames,
+    Medium,
+    SecretBox,
+    Secrets,
+    UnitOfWork,
+)
 from slotmeter.runtime.plugins import load_medium
 from slotmeter.security.private_files import read_private
 from slotmeter.services.belongings import run_outside
 from slotmeter.services.entries import EntryDesk
-from slotmeter.services.entry_files import EntryFile, FileEntry
+from slotmeter.services.entry_files import EntryFile, FileEntry, named
 from slotmeter.services.entry_keeper import SETUP_WITHIN_S, EntryParts, EntryTasks, EntryWorld
 from slotmeter.services.integrations import FoundIntegrations, find_integrations
 from slotmeter.services.metrics import DeviceMetrics
@@ -43,6 +52,7 @@ class EntrySide:
         metrics: counts tasks that failed.
         contexts: builds what a medium is given.
         commands: returns the queue for a medium, by its key.
+        frames: returns the frame log for an entry, by its id.
     """
 
     def __init__(
@@ -55,12 +65,15 @@ class EntrySide:
         metrics: DeviceMetrics,
         contexts: PluginContexts,
         commands: Callable[[str], Commands],
+        frames: Callable[[int], Frames],
     ) -> None:
         """Join the parts; nothing runs yet."""
         self._is_kept = False
+        self._unread: dict[str, Callable[[], dict[str, str]]] = {}
         self._board = board
         self._contexts = contexts
         self._commands = commands
+        self._frames = frames
         self._integrations = find_integrations()
         self._file = EntryFile(database, clock, box)
         draws = random.Random()  # noqa: S311  spreads tries, protects nothing
@@ -77,12 +90,13 @@ class EntrySide:
             EntryWorld(
                 load=_load,
                 parts=self._parts,
-                open_secrets=self.desk.secrets_of,
+                open_secrets=self._open_secrets,
                 note=self.desk.note,
                 clock=clock,
                 task_failed=lambda name: metrics.task_failures.labels(name).inc(),
                 draw=lambda: draws.randint(0, DRAW_MAX),
                 pause=pause_until,
+                count_failure=lambda key, state: metrics.entry_failures.labels(key, state).inc(),
             )
         )
 
@@ -94,16 +108,20 @@ class EntrySide:
             folder: the data folder, which files with secrets are taken from.
 
         Returns:
-            The entries of the file, each of which was tried once.
+            The entries of the file, each of which was tried once. One that does not work is failed
+            or retried, and everything else runs.
 
         Raises:
-            ConfigError: an entry of the file cannot work as it stands there.
+            ConfigError: the file itself is wrong: ``secret_in_file``, ``entry_key_doubled`` or
+                ``entry_key_taken``.
         """
-        loaded = [_file_entry(table, self._integrations, folder) for table in tables]
-        for each in loaded:
-            load_medium(each.medium)  # one that cannot be loaded must not become a row
+        found = [_file_entry(table, self._integrations, folder) for table in tables]
+        for key, each in named(found).items():
+            if each.secrets is None:
+                at = next(at for at, one in enumerate(found) if one is each)
+                self._unread[key] = partial(_secrets, tables[at], self._integrations, folder)
         self._is_kept = True
-        from_file = await self._file.take_over(loaded)
+        from_file = await self._file.take_over(found)
         self._show_states()
         self.supervisor.apply(await self.desk.wanted())
         await asyncio.gather(
@@ -112,11 +130,14 @@ class EntrySide:
                 for entry in from_file
             )
         )
-        for entry in from_file:
-            refusal = self.supervisor.refusal(entry.id)
-            if refusal is not None:
-                raise refusal
         return from_file
+
+    def not_running(self) -> list[str]:
+        """Return a line for each entry that should run and does not; texts of media stay out."""
+        return [
+            f"entry {entry.key} is {status.state.value}: {status.reason.partition(':')[0]}"
+            for entry, status in self.supervisor.broken
+        ]
 
     async def settled(self, entry_id: int, changed_us: int, within_s: float) -> EntryStatus | None:
         """Return how an entry does once a change was tried; at once where none are kept."""
@@ -127,6 +148,13 @@ class EntrySide:
     async def gone(self, entry_id: int, within_s: float) -> bool:
         """Say whether an entry that was removed is unloaded; see ``Supervisor``."""
         return not self._is_kept or await self.supervisor.gone(entry_id, within_s)
+
+    async def _open_secrets(self, entry: Entry) -> Mapping[str, str]:
+        """Return the secrets of an entry; files that could not be read are tried again."""
+        read = self._unread.get(entry.key)
+        if read is None or entry.source is not EntrySource.FILE:
+            return await self.desk.secrets_of(entry)
+        return await asyncio.to_thread(read)
 
     def _status(self, entry_id: int) -> EntryStatus | None:
         return self.supervisor.status(entry_id)
@@ -151,6 +179,7 @@ class EntrySide:
             commands=run_outside(self._commands(entry.medium)),
             tasks=tasks,
             metrics=self._board.plugin(entry.medium),
+            frames=self._frames(entry.id),
             secrets=Secrets(secrets),
         )
         # What the platform does for a medium is not the medium's: see ``belongings``.
@@ -169,9 +198,15 @@ async def _load(key: str) -> Medium:
 
 
 def _file_entry(table: EntryConfig, known: FoundIntegrations, folder: Path) -> FileEntry:
-    """Return a table of the file, with the secrets that it names files for."""
+    """Return a table of the file, with the secrets that it names files for.
+
+    Raises:
+        ConfigError: ``secret_in_file``.
+    """
     options = dict(table.options)
-    secrets: dict[str, str] = {}
+    if table.medium not in known.media:
+        # Nobody can say which of them are secret, and none is kept in clear.
+        return FileEntry(table.key, table.medium, table.title, {}, None)
     for name in known.secrets_of(table.medium):
         if name in options:
             raise ConfigError(
@@ -180,13 +215,35 @@ def _file_entry(table: EntryConfig, known: FoundIntegrations, folder: Path) -> F
                 f"{name}{SECRET_FILE}",
                 field=f"entry.{name}",
             )
-        path = options.pop(f"{name}{SECRET_FILE}", None)
+        options.pop(f"{name}{SECRET_FILE}", None)
+    secrets: dict[str, str] | None
+    try:
+        secrets = _secrets(table, known, folder)
+    except ConfigError:
+        secrets = None  # it is read again when the entry is set up, which then says why
+    return FileEntry(table.key, table.medium, table.title, options, secrets)
+
+
+def _secrets(table: EntryConfig, known: FoundIntegrations, folder: Path) -> dict[str, str]:
+    """Read the files with secrets that a table names.
+
+    Raises:
+        ConfigError: ``bad_option`` or ``secret_file_unusable``.
+    """
+    secrets: dict[str, str] = {}
+    for name in known.secrets_of(table.medium):
+        path = table.options.get(f"{name}{SECRET_FILE}")
         if path is None:
             continue
         if not isinstance(path, str) or not path:
             raise ConfigError(
                 "bad_option", "expected the path of a file", field=f"entry.{name}{SECRET_FILE}"
             )
-        content = read_private(folder / Path(path).expanduser(), f"secret {name}")
+        try:
+            content = read_private(folder / Path(path).expanduser(), f"secret {name}")
+        except ConfigError as error:
+            raise ConfigError(
+                "secret_file_unusable", error.message, field=f"entry.{name}{SECRET_FILE}"
+            ) from error
         secrets[name] = content.decode("utf-8", "replace").strip()
-    return FileEntry(table.key, table.medium, table.title, options, secrets)
+    return secrets

@@ -18,6 +18,7 @@ from slotmeter.api.event_stream import EventFeed
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.api.server import make_runner
 from slotmeter.config import Config
+from slotmeter.devices.entries import EntryState, EntryStatus
 from slotmeter.errors import ConfigError, SlotmeterError
 from slotmeter.ports import Clock
 from slotmeter.runtime.console import Console, cannot_listen, check_key_file, choose_port
@@ -105,6 +106,8 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     role: Role = Role.ALL
     listeners: list[Listener] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """Entries of the file that did not run when the server started, each with its reason."""
     _not_ready: list[str] = field(default_factory=lambda: ["the server is starting"])
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -187,6 +190,7 @@ class Runtime:
             media=devices.door(access, self.config.limits),
             entries=devices.entries.desk,
             not_ready=lambda: [*self._not_ready, *_broken(database), *_displaced(sole)],
+            warnings=devices.entries.not_running,
         )
         _show_gauges(board, database, feed, replica)
         database.when_others_wrote(lambda: bus.publish(EventsRecorded()))
@@ -219,9 +223,11 @@ class Runtime:
         entries = devices.entries
         self._stack.push_async_callback(entries.supervisor.stop)
         for entry in await entries.start(self.config.entries, self.config.data.folder):
-            status = entries.supervisor.status(entry.id)
-            what = entry.title or entry.key
-            self.listeners += [Listener(what, each) for each in status.addresses] if status else []
+            status = entries.supervisor.status(entry.id) or EntryStatus()
+            self.listeners += [Listener(entry.shown, each) for each in status.addresses]
+            if status.state is not EntryState.LOADED:
+                self.warnings.append(f"entry {entry.key} is {status.state.value}: {status.reason}")
+                LOG.error("the server runs without %s", self.warnings[-1])
         tasks.keep("entries", lambda: entries.supervisor.follow(entries.desk.wanted))
 
     def _selling(

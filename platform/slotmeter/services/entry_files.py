@@ -46,14 +46,15 @@ class FileEntry:
         medium: key of the medium.
         title: for people.
         options: what the medium itself must understand.
-        secrets: by name, in clear; from files that the table names.
+        secrets: by name, in clear, from files that the table names; None when those cannot be
+            read, and what the entry was given before stays.
     """
 
     key: str
     medium: str
     title: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] | None = field(default_factory=dict, repr=False)
 
 
 def named(entries: Sequence[FileEntry]) -> dict[str, FileEntry]:
@@ -186,7 +187,7 @@ class EntryFile:
             "medium": each.medium,
             "title": each.title,
             "options": compact_json(dict(each.options)),
-            "secrets": sealed_secrets(self._box, key, each.secrets),
+            "secrets": sealed_secrets(self._box, key, each.secrets or {}),
             "enabled": 1,
             "source": EntrySource.FILE.value,
             "created_us": at_us,
@@ -197,12 +198,12 @@ class EntryFile:
     def _changed(self, row: Row, each: FileEntry, at_us: int) -> Row:
         """Return the row as the file wants it; the same one when nothing differs."""
         options = compact_json(dict(each.options))
-        same_secrets = self._secrets(row) == dict(each.secrets)
+        same_secrets = each.secrets is None or self._secrets(row) == dict(each.secrets)
         if (row["title"], row["options"], row["enabled"]) == (each.title, options, 1) and (
             same_secrets
         ):
             return row
-        sealed = sealed_secrets(self._box, row["key"], each.secrets)
+        sealed = sealed_secrets(self._box, row["key"], each.secrets or {})
         return {
             **row,
             "title": each.title,

@@ -70,6 +70,7 @@ class EntryWorld:
         task_failed: counts a task of an entry that failed, by its name.
         draw: gives 0 to 1,000, from a seeded source.
         pause: waits until an event, but not longer than seconds.
+        count_failure: counts an entry that does not run, by its key and what comes of it.
         setup_within_s: how long a set-up may take.
         stop_within_s: how long each step of an unloading may take.
     """
@@ -82,6 +83,7 @@ class EntryWorld:
     task_failed: Callable[[str], None]
     draw: Callable[[], int]
     pause: Callable[[asyncio.Event, float], Awaitable[None]]
+    count_failure: Callable[[str, str], None] = lambda _key, _state: None
     setup_within_s: float = SETUP_WITHIN_S
     stop_within_s: float = STOP_WITHIN_S
 
@@ -158,7 +160,6 @@ class _Problem:
 
     reason: str
     final: bool
-    error: ConfigError | None = None
 
 
 class EntryKeeper:
@@ -180,8 +181,6 @@ class EntryKeeper:
         self._changed = asyncio.Event()
         self._changed.set()  # nothing was tried yet
         self._remains: Belongings | None = None
-        self.refusal: ConfigError | None = None
-        """Why it failed for good, as the medium said it, while it is failed."""
         self._ending = ""
         self._status = EntryStatus(since_us=self._now_us())
         self._noted = (EntryState.NOT_LOADED, "")
@@ -238,7 +237,6 @@ class EntryKeeper:
     async def _turn(self) -> None:
         """Bring the entry to what is wanted, and stay until that changes or it breaks."""
         self._changed.clear()
-        self.refusal = None
         if self._ending:  # it came between
             return
         entry = self._wanted
@@ -351,8 +349,9 @@ class EntryKeeper:
 
     async def _wait_out(self, problem: _Problem) -> None:
         """Stay failed until something else is wanted, or pause before the next try."""
+        state = EntryState.FAILED if problem.final else EntryState.RETRYING
+        self._world.count_failure(self._wanted.key, state.value)
         if problem.final:
-            self.refusal = problem.error
             await self._enter(EntryState.FAILED, problem.reason)
             await self._changed.wait()
             return
@@ -438,8 +437,7 @@ def _judged(error: BaseException, secrets: Mapping[str, str], what: str) -> _Pro
     if not isinstance(error, SlotmeterError | OSError | TimeoutError):
         trace = "".join(traceback.format_exception(error))
         _log.error("%s met an unexpected error:\n%s", what, _hidden(trace, secrets))
-    refusal = error if isinstance(error, ConfigError) else None
-    return _Problem(_hidden(_words_of(error), secrets), refusal is not None, refusal)
+    return _Problem(_hidden(_words_of(error), secrets), isinstance(error, ConfigError))
 
 
 def _words_of(error: BaseException) -> str:

@@ -83,7 +83,9 @@ class Frames:
             or len(frame.path) > ADDRESS_CHARACTERS_MAX
             or is_parked(frame.address)
         ):
-            raise _wrong(frame)
+            wrong = _wrong(frame)
+            self._metrics.frames_unfit.labels(wrong.code).inc()
+            raise wrong
         received_us = epoch_us(frame.received_at)
         await self._admission.admit(frame.medium, frame.address, received_us)
         row = (frame.medium, frame.address, frame.path, frame.payload, received_us, entry_id)
@@ -121,6 +123,8 @@ class Frames:
             for at, each in enumerate(frames)
             if at not in refused
         ]
+        for error in refused.values():
+            self._metrics.frames_unfit.labels(error.code).inc()
         not_admitted = await self._admission.admit_many(rows)
         if not (refused or not_admitted):
             return [*await self._enqueue(rows)] if rows else []

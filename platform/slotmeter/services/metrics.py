@@ -84,6 +84,7 @@ class DeviceMetrics:
             ["code"],
             registry=registry,
         )
+        self._count_waiting(registry)
         self.readings = Counter(
             "slotmeter_readings", "Register values new in the store.", registry=registry
         )
@@ -119,6 +120,12 @@ class DeviceMetrics:
             "Frames for which the log had no room; their devices send them again.",
             registry=registry,
         )
+        self.frames_unfit = Counter(
+            "slotmeter_frames_unfit",
+            "Frames that were refused for good, by cause; sending them again is of no use.",
+            ["code"],
+            registry=registry,
+        )
         self.lane_retries = Counter(
             "slotmeter_lane_retries",
             "Runs of plain reports that were done again, since a device was not as remembered.",
@@ -129,11 +136,58 @@ class DeviceMetrics:
             "Frames of addresses that nobody registered, beyond the sample that is kept.",
             registry=registry,
         )
+        self.calls_refused = Counter(
+            "slotmeter_device_calls_refused",
+            "Calls to the routes of entries that were refused, by code.",
+            ["entry", "code"],
+            registry=registry,
+        )
         self.frames_too_many = Counter(
             "slotmeter_frames_too_many",
             "Frames of registered devices that sent too many within a minute.",
             registry=registry,
         )
+
+    def _count_waiting(self, registry: CollectorRegistry) -> None:
+        self.commands_open = Gauge(
+            "slotmeter_commands_open",
+            "Commands that did not end, by state, at the last look.",
+            ["state"],
+            registry=registry,
+        )
+        self.commands_deferred = Counter(
+            "slotmeter_commands_deferred",
+            "Times that due commands were not handed out, by cause; they stay in the queue.",
+            ["code"],
+            registry=registry,
+        )
+        self.quarantine_frames = Gauge(
+            "slotmeter_quarantine_frames",
+            "Frames that are set aside and were not replayed, by cause, at the last look.",
+            ["code"],
+            registry=registry,
+        )
+        self.quarantine_replayed = Counter(
+            "slotmeter_quarantine_replayed",
+            "Frames that were set aside and handed in again.",
+            registry=registry,
+        )
+        self.claims = Gauge(
+            "slotmeter_commissioning_claims",
+            "Claims of meters that are to be commissioned, by state, at the last look.",
+            ["state"],
+            registry=registry,
+        )
+        self.entry_failures = Counter(
+            "slotmeter_entry_failures",
+            "Times that a config entry could not be set up or broke, by what comes of it.",
+            ["entry", "state"],
+            registry=registry,
+        )
+
+    def count_refused_call(self, entry_key: str, code: str) -> None:
+        """Count a call to an entry's routes that was refused."""
+        self.calls_refused.labels(entry_key, code).inc()
 
     def count_command(self, state: str, refusals: list[str] | None = None) -> None:
         """Count a command that reached a state, and why a cut did not go."""

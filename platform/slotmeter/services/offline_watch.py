@@ -32,8 +32,10 @@ from slotmeter.ports import (
 )
 from slotmeter.services.bus import Bus, EventsRecorded
 from slotmeter.services.events import compact_json
+from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.offline_alarms import (
     BEARER_SILENT,
+    OFFLINE,
     Bearer,
     back_steps,
     bearer_steps,
@@ -93,9 +95,16 @@ class OfflineWatch:
     """Watches over contacts; run :meth:`run` as a task, in one server of a database."""
 
     def __init__(
-        self, uow: UnitOfWork, clock: Clock, bus: Bus, *, deaf_us_min: int = DEAF_US_MIN
+        self,
+        uow: UnitOfWork,
+        clock: Clock,
+        bus: Bus,
+        *,
+        deaf_us_min: int = DEAF_US_MIN,
+        metrics: DeviceMetrics | None = None,
     ) -> None:
         """Join the parts; whoever sweeps at longer intervals says what is too long."""
+        self._metrics = metrics
         self._deaf_us_min = deaf_us_min
         self._uow = uow
         self._clock = clock
@@ -117,9 +126,10 @@ class OfflineWatch:
         if not await self._is_behind(now_us):
             bearers = await self._bearers()
             told, ended = await self._judge_bearers(bearers, now_us)
-            raised = told + await self._raise_nodes(bearers, now_us)
-            raised += await self._raise_devices(bearers, now_us)
-            cleared += ended
+            silent = await self._raise_nodes(bearers, now_us)
+            silent += await self._raise_devices(bearers, now_us)
+            raised, cleared = told + silent, cleared + ended
+            self._count({BEARER_SILENT: told, OFFLINE: silent})
         if raised or cleared:
             self._bus.publish(EventsRecorded())
         return Swept(learned, raised, cleared, deaf_us)
@@ -150,6 +160,11 @@ class OfflineWatch:
             return Changes((known["since_us"], deaf_us), steps)
 
         return await self._uow.run([Read("plugin_record", _STATE)], decide)
+
+    def _count(self, raised: Mapping[str, int]) -> None:
+        if self._metrics is not None:
+            for kind, times in raised.items():
+                self._metrics.alarms.labels(kind).inc(times)
 
     async def _is_behind(self, now_us: int) -> bool:
         """Say whether frames wait to be read, so that what is not known may have come long ago."""

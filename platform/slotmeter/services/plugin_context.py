@@ -30,7 +30,7 @@ class PluginContexts:
     Args:
         uow: the database that records are kept in.
         clock: our time.
-        frames: takes what devices say.
+        frames: takes what devices say, whatever it came by.
         routes: the routes of all loaded entries.
         device_keys: the keys of all devices.
     """
@@ -48,6 +48,7 @@ class PluginContexts:
         commands: Commands,
         tasks: Tasks,
         metrics: Metrics,
+        frames: Frames | None = None,
         secrets: Secrets | None = None,
     ) -> PluginContext:
         """Return the context of an entry that is being set up.
@@ -57,10 +58,11 @@ class PluginContexts:
             commands: the queue of its medium.
             tasks: ended with the entry by their owner.
             metrics: counters of its medium.
+            frames: takes what came by this entry, as such; None for the one of all.
             secrets: of the entry, in clear.
         """
         return PluginContext(
-            frames=self.frames,
+            frames=frames or self.frames,
             commands=commands,
             tasks=tasks,
             clock=self.clock,

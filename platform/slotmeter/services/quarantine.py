@@ -30,6 +30,7 @@ from slotmeter.ports import (
 from slotmeter.services.access import caller_act
 from slotmeter.services.bus import Bus, FrameLogged
 from slotmeter.services.list_pages import ID_MAX, cut
+from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.units import epoch_us
 
 __all__ = ["REPLAY_TOGETHER_MAX", "Aside", "AsidePage", "Quarantine", "Replayed"]
@@ -76,8 +77,11 @@ class Replayed:
 class Quarantine:
     """What was set aside."""
 
-    def __init__(self, uow: UnitOfWork, clock: Clock, bus: Bus) -> None:
-        """Join the parts."""
+    def __init__(
+        self, uow: UnitOfWork, clock: Clock, bus: Bus, metrics: DeviceMetrics | None = None
+    ) -> None:
+        """Join the parts; without ``metrics`` nothing is counted."""
+        self._metrics = metrics
         self._uow = uow
         self._clock = clock
         self._bus = bus
@@ -210,6 +214,8 @@ class Quarantine:
     def _tell(self, done: Replayed) -> Replayed:
         if done.newest is not None:
             self._bus.publish(FrameLogged(done.newest))
+        if self._metrics is not None:
+            self._metrics.quarantine_replayed.inc(done.frames)
         return done
 
 

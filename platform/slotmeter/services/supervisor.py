@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from slotmeter.devices.entries import Entry, EntryState, EntryStatus
-from slotmeter.errors import ConfigError, SlotmeterError
+from slotmeter.errors import SlotmeterError
 from slotmeter.services.belongings import mark_belongings
 from slotmeter.services.entry_keeper import EntryKeeper, EntryWorld
 
@@ -24,6 +24,8 @@ LOOK_EVERY_S: Final = 2.0
 
 STOP_WITHIN_S: Final = 45.0
 """All entries are unloaded within this time when the server stops; it is the longest of them."""
+
+_BROKEN: Final = frozenset({EntryState.FAILED, EntryState.RETRYING})
 
 _log = logging.getLogger(__name__)
 
@@ -90,11 +92,6 @@ class Supervisor:
         keeper = self._keepers.get(entry_id)
         return None if keeper is None else keeper.status
 
-    def refusal(self, entry_id: int) -> ConfigError | None:
-        """Return why an entry cannot work as it is, as its medium said it."""
-        keeper = self._keepers.get(entry_id)
-        return None if keeper is None else keeper.refusal
-
     async def settled(self, entry_id: int, changed_us: int, within_s: float) -> EntryStatus | None:
         """Return how an entry does once its newest change was tried, or after a while.
 
@@ -130,6 +127,12 @@ class Supervisor:
     def all(self) -> list[tuple[Entry, EntryStatus]]:
         """Every entry and how it does."""
         return [(keeper.entry, keeper.status) for keeper in self._keepers.values()]
+
+    @property
+    def broken(self) -> list[tuple[Entry, EntryStatus]]:
+        """Those that should run and do not, by key; what is set up just now is not among them."""
+        found = [each for each in self.all if each[1].state in _BROKEN]
+        return sorted(found, key=lambda each: each[0].key)
 
     async def stop(self) -> None:
         """Unload everything; twice is harmless."""
