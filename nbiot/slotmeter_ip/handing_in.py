@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from slotmeter.devices.frames import Frame
-from slotmeter.errors import Refused
+from slotmeter.errors import Refused, Unavailable
 from slotmeter.ports import PluginContext
 from slotmeter_ip.options import Options
 
@@ -85,8 +85,8 @@ class HandingIn:
         ends = await asyncio.gather(
             *(self.context.frames.hand_in(frame) for frame in frames), return_exceptions=True
         )
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        failed = [end for end in ends if isinstance(end, BaseException)]
+        if failed:  # what may work later goes before what never will: the device sends all again
+            raise next((each for each in failed if isinstance(each, Unavailable)), failed[0])
         self.context.metrics.count("frames", len(frames), path=path)
         return len(frames)

@@ -184,11 +184,17 @@ class MqttLink:
         group: asyncio.TaskGroup,
         working: set[asyncio.Task[None]],
     ) -> None:
-        async for message in client.messages:
-            await self._in_flight.acquire()
-            task = group.create_task(self._taken(client, message))
-            working.add(task)
-            task.add_done_callback(working.discard)
+        try:
+            async for message in client.messages:
+                await self._in_flight.acquire()
+                task = group.create_task(self._taken(client, message))
+                working.add(task)
+                task.add_done_callback(working.discard)
+        except aiomqtt.MqttError:
+            # A broker that was killed may not have these any more, and devices believe them safe.
+            if working:
+                await asyncio.wait(working, timeout=STOP_WITHIN_S)
+            raise
 
     async def _taken(self, client: BrokerClient, message: aiomqtt.Message) -> None:
         """Work on one message, and acknowledge it."""

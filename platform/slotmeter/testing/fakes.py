@@ -34,6 +34,7 @@ class FakeFrames:
         frames: what was handed in, oldest first.
         error: raised instead of taking a frame, while it is set.
         held: while it is not set, frames wait.
+        waiting: how many wait.
     """
 
     def __init__(self) -> None:
@@ -41,11 +42,16 @@ class FakeFrames:
         self.error: SlotmeterError | None = None
         self.held = asyncio.Event()
         self.held.set()
+        self.waiting = 0
         self._arrived = asyncio.Condition()
 
     async def hand_in(self, frame: Frame) -> int:
         """Take a frame and return its place, from 1."""
-        await self.held.wait()
+        self.waiting += 1
+        try:
+            await self.held.wait()
+        finally:
+            self.waiting -= 1
         if self.error is not None:
             raise self.error
         async with self._arrived:

@@ -42,6 +42,7 @@ class Broker:
         users: names with passwords; anybody may come when there are none.
         certificate: file with its certificate; with it, it speaks TLS.
         private_key: file with the key of the certificate.
+        saves: it writes its sessions down each second, not only when it stops.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class Broker:
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificate: Path | None = None
     private_key: Path | None = None
+    saves: bool = False
     _process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -88,6 +90,19 @@ class Broker:
             process.kill()
             await process.wait()
 
+    async def kill(self) -> None:
+        """End it at once, as a loss of power does; it saves nothing more."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    @property
+    def saved(self) -> bytes:
+        """What of its sessions is on the disk."""
+        file = self.folder / "mosquitto.db"
+        return file.read_bytes() if file.exists() else b""
+
     async def _written(self) -> Path:
         config = self.folder / "mosquitto.conf"
         lines = [
@@ -97,6 +112,8 @@ class Broker:
             f"persistence_location {self.folder}/",
             "log_type error",
         ]
+        if self.saves:
+            lines.append("autosave_interval 1")
         if self.certificate is not None:
             lines += [f"certfile {self.certificate}", f"keyfile {self.private_key}"]
         if self.users:
