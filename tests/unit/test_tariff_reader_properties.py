@@ -19,7 +19,7 @@ from slotmeter.vending.tariff.reader import check_tariff, parse_tariff, read_tar
 
 PACKS = sorted(pack_texts().values())
 EVERY_KEY = sorted({key for keys in KEYS.values() for key in keys})
-READ_S_MAX = 10
+READ_S_MAX = 10  # of work, whatever else the machine does
 
 values = st.one_of(
     st.none(),
@@ -189,9 +189,9 @@ def test_a_pack_that_is_cut_off_anywhere_is_read_or_refused(text: str) -> None:
     ],
 )
 def test_the_largest_texts_are_refused_within_seconds(text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
 
     with pytest.raises(TariffProblems):
         check_tariff(text)
 
-    assert time.monotonic() - start < READ_S_MAX
+    assert time.process_time() - start < READ_S_MAX

@@ -65,14 +65,15 @@ class Rule:
 def problems_of(driver: Driver) -> tuple[Problem, ...]:
     """Return everything that is wrong with a driver; nothing for a good one.
 
-    Whatever the driver's own code raises is a problem like any other.
+    Whatever the driver's own code raises is a problem like any other, after those found before.
     """
-    found: list[Problem] = []
+    found: dict[Problem, None] = {}
     for rule in RULES:
         try:
-            found += [Problem(rule.name, text) for text in dict.fromkeys(rule.problems(driver))]
+            for text in rule.problems(driver):
+                found[Problem(rule.name, text)] = None
         except Exception as error:  # noqa: BLE001  a third party's code may fail in any way
-            found.append(Problem(rule.name, f"raises {_named(error)}"))
+            found[Problem(rule.name, f"raises {_named(error)}")] = None
     return tuple(found)
 
 
