@@ -156,12 +156,19 @@ class PostgresServer:
         self._wait_until_ready()
 
     def stop(self, *, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: at once but cleanly, or by any other signal as a crash would."""
+        """Stop the server: at once but cleanly, or by any other signal as a crash would.
+
+        One that has not ended after ``STOP_S``, as on a busy machine, is killed: none is left.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         process.send_signal(how)
-        process.wait(STOP_S)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process = process
+            self.crash()
 
     def crash(self) -> None:
         """Kill the server with all its processes, as a machine that loses its power."""
