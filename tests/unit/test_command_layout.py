@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slotmeter.devices.checksums import Checksum
-from slotmeter.devices.command_layout import Amount, CommandLayout, Digits, Word
+from slotmeter.devices.command_layout import Amount, CommandLayout, Digits, Fixed, Word
 from slotmeter.devices.commands import CommandKind, CommandOut
 from slotmeter.errors import FrameError, Refused
 
@@ -170,3 +170,58 @@ def test_a_slot_that_cannot_be_named_is_refused(layout: CommandLayout, slot: int
 
     with pytest.raises(Refused, match="slots below"):
         layout.encode((CommandOut(9, kind, slot=slot),))
+
+
+# --- one code for several commands --------------------------------------------------------------
+
+BY_PERCENT = CommandLayout(
+    {
+        CommandKind.CLOSE_VALVE: (0x32, Fixed(b"\x00")),
+        CommandKind.OPEN_VALVE: (0x32, Fixed(b"\x64")),
+        CommandKind.SET_VALVE: (0x32, Amount(1)),
+    },
+    id_octets=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "octets"),
+    [
+        (CommandOut(7, CommandKind.CLOSE_VALVE), "320700"),
+        (CommandOut(7, CommandKind.OPEN_VALVE), "320764"),
+        (CommandOut(7, CommandKind.SET_VALVE, value=40), "320728"),
+    ],
+)
+def test_commands_of_one_code_are_told_apart_by_what_is_fixed(
+    command: CommandOut, octets: str
+) -> None:
+    assert BY_PERCENT.encode((command,)) == bytes.fromhex(octets)
+    assert BY_PERCENT.decode(bytes.fromhex(octets)) == (command,)
+
+
+def test_a_value_that_is_another_command_is_refused_with_its_name() -> None:
+    with pytest.raises(Refused, match="open_valve for this value") as error:
+        BY_PERCENT.encode((CommandOut(7, CommandKind.SET_VALVE, value=100),))
+
+    assert error.value.code == "command_unsupported"
+
+
+def test_other_octets_than_the_fixed_ones_are_no_command() -> None:
+    layout = CommandLayout({CommandKind.CLOSE_VALVE: (0x32, Fixed(b"\x00"))})
+
+    with pytest.raises(FrameError) as error:
+        layout.decode(b"\x32\x01")
+
+    assert error.value.code == "unknown_code"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Fixed(b"\x00"), Fixed(b"\x00\x00")],
+    ids=["the same octets", "another length"],
+)
+def test_a_code_that_says_two_things_is_refused(other: Fixed) -> None:
+    with pytest.raises(ValueError, match="code 50"):
+        CommandLayout(
+            {CommandKind.CLOSE_VALVE: (50, Fixed(b"\x00")), CommandKind.READ_NOW: (50, other)}
+        )

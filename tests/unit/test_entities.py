@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slotmeter.devices.entities import REGISTERS, Entity, RegisterKind
+from slotmeter.devices.entities import REGISTERS, Entity, RegisterKind, not_a_register
 from slotmeter.devices.quantities import measure
 from slotmeter.units import Commodity, commodity_quantity
 
@@ -192,3 +192,11 @@ def test_counting_is_exact_and_cut_towards_zero(count: int) -> None:
     amount = measure("1/1600 kWh").amount(count)
 
     assert abs(amount) <= abs(exact) < abs(amount) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("volumes", "; perhaps volume"), ("voltag", "; perhaps voltage"), ("zebra", "entities.md)")],
+)
+def test_of_an_unknown_register_the_nearest_ones_are_told(name: str, meant: str) -> None:
+    assert meant in not_a_register(name)

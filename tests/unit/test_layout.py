@@ -15,6 +15,7 @@ from slotmeter.devices.drivers import UNTIMED
 from slotmeter.devices.entities import Entity, SupplyState
 from slotmeter.devices.frames import Report
 from slotmeter.errors import FrameError
+from slotmeter.vending.sts.pan import drn_valid
 
 NOON = datetime(2026, 9, 21, 12, 0, tzinfo=UTC)
 NOON_OCTETS = bytes.fromhex("6ab11c40")
@@ -271,6 +272,9 @@ def test_a_series_without_a_time_is_refused() -> None:
         (octets.Serial(0, 4, form="number"), "0000007b", "123"),
         (octets.Serial(0, 2, form="number", digits=8), "007b", "00000123"),
         (octets.Serial(0, 8, form="ascii"), "4142313200000000", "AB12"),
+        (octets.Serial(0, 4, maker_code="07"), "31415926", "07314159265"),
+        (octets.Serial(0, 4, maker_code="07", order="little"), "26594131", "07314159265"),
+        (octets.Serial(0, 4, form="number", maker_code="0061"), "0000007b", "0061000001232"),
     ],
 )
 def test_a_serial_is_read_in_each_form(part: octets.Serial, payload: str, serial: str) -> None:
@@ -283,6 +287,8 @@ def test_a_serial_is_read_in_each_form(part: octets.Serial, payload: str, serial
         (octets.Serial(0, 2), "12f4", "not_decimal"),
         (octets.Serial(0, 2, form="ascii"), "4101", "wrong_serial"),
         (octets.Serial(0, 2, form="ascii"), "0000", "wrong_serial"),
+        (octets.Serial(0, 2, form="ascii", maker_code="07"), "4142", "wrong_serial"),
+        (octets.Serial(0, 4, form="number", maker_code="07"), "05f5e100", "wrong_serial"),
         (octets.Supply(0, STATES), "0301", "unknown_state"),
         (octets.Result(0, {1: Outcome.DONE}), "0700", "unknown_outcome"),
     ],
@@ -313,6 +319,30 @@ def test_a_result_names_its_command() -> None:
 
     assert read(b"\x01\x02\x01", part).results == (CommandResult(258, Outcome.DONE),)
     assert read(b"\x01\x02\x00", part).results == ()
+
+
+def test_a_result_may_be_a_few_bits_of_an_octet() -> None:
+    part = octets.Result(0, {1: Outcome.DONE, 2: Outcome.REJECTED}, id_offset=1, mask=0xC0)
+
+    assert read(b"\xbf\x09", part).results == (CommandResult(9, Outcome.REJECTED),)
+    assert read(b"\x3f\x09", part).results == ()
+
+
+def test_a_meter_number_that_is_put_together_is_one_that_can_be_registered() -> None:
+    for serial in range(0, 10**8, 7_654_321):
+        part = octets.Serial(0, 4, maker_code="07")
+
+        assert drn_valid(str(read(bytes.fromhex(f"{serial:08}"), part).serial))
+
+
+def test_a_code_of_a_maker_has_two_or_four_digits() -> None:
+    with pytest.raises(ValueError, match="2 or 4 digits"):
+        octets.Serial(0, 4, maker_code="070")
+
+
+def test_a_check_that_does_not_fit_says_what_would() -> None:
+    with pytest.raises(FrameError, match="octets 0 to 1 is 0x3, and the frame says 0x7"):
+        read(b"\x01\x02\x07", octets.Check(Checksum.SUM8, 2))
 
 
 def test_a_result_without_a_number_is_of_the_command_in_flight() -> None:
@@ -369,7 +399,7 @@ def test_octets_that_newer_meters_add_are_passed_over_where_the_sheet_says_so() 
 
 
 def test_a_part_outside_of_the_frame_is_refused_when_it_is_written() -> None:
-    with pytest.raises(ValueError, match="ends after the 3 octets"):
+    with pytest.raises(ValueError, match="volume ends with octet 3, after the 3 octets"):
         octets.frame(3, octets.Field("volume", 0, 4, "L"))
 
 

@@ -58,7 +58,7 @@ COMMANDS = octets.CommandLayout(
 )
 EXAMPLE = Example(
     note="supply is on",
-    path="m",
+    path="{path}",
     payload=bytes.fromhex("{payload}"),
     values={{{values}}},
     supply=SupplyState.ON,
@@ -74,6 +74,9 @@ DRIVER = octets.driver(
     examples=(EXAMPLE,),
 )
 '''
+
+_PATHS: Final[Mapping[str, str]] = {"ip": "frames"}
+"""Where a medium's frames arrive."""
 
 _CLOCK: Final = "6ab11c40"  # 2026-09-21 12:00 UTC in seconds since 1970
 
@@ -129,8 +132,8 @@ Each module of `{package}` that has a `DRIVER` is a driver; a new one is a new f
 
 ```sh
 slotmeter driver check .    # does every driver keep the contract?
-pip install .               # slotmeter finds the pack by its entry point
-slotmeter driver list
+pip install .               # slotmeter finds the pack by its entry point; -e . while you work on it
+slotmeter driver list       # then start the server anew
 ```
 """
 
@@ -162,6 +165,7 @@ def module_text(wanted: NewDriver) -> str:
         maker=wanted.maker,
         model=wanted.model,
         medium=wanted.medium,
+        path=_PATHS.get(wanted.medium, "m"),
         commodity=wanted.commodity.name,
         fields=sample.fields,
         values=sample.values,

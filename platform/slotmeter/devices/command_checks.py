@@ -52,7 +52,10 @@ def command_problems(driver: Driver) -> Iterator[str]:
         return
     back = driver.decode_command
     if back is None:
-        yield "it has commands and no decode_command, so nobody can say that they are right"
+        yield (
+            "it has commands and no decode_command (of a CommandLayout: its decode), so nobody can "
+            "say that they are right"
+        )
         return
     taken: list[CommandOut] = []
     for kind in sorted(driver.commands):

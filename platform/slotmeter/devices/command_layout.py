@@ -31,7 +31,7 @@ from slotmeter.devices.entities import REGISTERS
 from slotmeter.devices.layout_parts import Order
 from slotmeter.errors import FrameError, Refused
 
-__all__ = ["Amount", "Argument", "CommandLayout", "Digits", "Nothing", "Word"]
+__all__ = ["Amount", "Argument", "CommandLayout", "Digits", "Fixed", "Nothing", "Word"]
 
 TOKEN_DIGITS: Final = 20
 
@@ -77,6 +77,36 @@ class Nothing:
 
     def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
         """Return the command as it is."""
+        return command
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Octets that are always the same, such as the percent that shuts a valve.
+
+    With them several kinds of commands may have one code: ``CLOSE_VALVE: (4, Fixed(b"\\0"))``
+    beside ``SET_VALVE: (4, Amount(1))``.
+    """
+
+    content: bytes
+
+    @property
+    def octets(self) -> int:
+        """How many octets it takes."""
+        return len(self.content)
+
+    def write(self, command: CommandOut, order: Order) -> bytes:
+        """Return the octets."""
+        return self.content
+
+    def read(self, octets: bytes, order: Order, command: CommandOut) -> CommandOut:
+        """Return the command as it is.
+
+        Raises:
+            FrameError: ``unknown_code``: these are other octets.
+        """
+        if octets != self.content:
+            raise FrameError("unknown_code", f"expected {self.content.hex()}, got {octets.hex()}")
         return command
 
 
@@ -228,7 +258,7 @@ class CommandLayout:
         check_order: of the check, where it is not that of numbers.
 
     Raises:
-        ValueError: a code is there twice.
+        ValueError: a code is there twice, and nothing fixed tells the commands apart.
     """
 
     codes: Mapping[CommandKind, int | tuple[int, Argument]]
@@ -242,9 +272,15 @@ class CommandLayout:
 
     def __post_init__(self) -> None:
         """Refuse a description that cannot be read back."""
-        codes = [code for code, _ in self._orders().values()]
-        if len(set(codes)) < len(codes):
-            raise ValueError("a code of a command is there twice")
+        by_code: dict[int, list[Argument]] = {}
+        for code, argument in self._orders().values():
+            by_code.setdefault(code, []).append(argument)
+        for code, arguments in by_code.items():
+            fixed = [each.content for each in arguments if isinstance(each, Fixed)]
+            if len(arguments) - len(fixed) > 1 or len(set(fixed)) < len(fixed):
+                raise ValueError(f"the code {code} of a command is there twice")
+            if len({each.octets for each in arguments}) > 1:
+                raise ValueError(f"commands of the code {code} have arguments of unlike length")
 
     def _orders(self) -> dict[CommandKind, tuple[int, Argument]]:
         return {
@@ -269,18 +305,29 @@ class CommandLayout:
         if command.kind not in self.codes:
             raise _unsupported(command, ", ".join(sorted(self.kinds)))
         code, argument = self._orders()[command.kind]
+        said = argument.write(command, self.order)
+        if (meant := self._meant(code, said)) is not command.kind:
+            raise _unsupported(command, f"{meant.value} for this value")
         written = (
             self.lead
             + code.to_bytes(self.code_octets, self.order)
             + (command.id % (1 << 8 * self.id_octets)).to_bytes(self.id_octets, self.order)
             + self._slot(command).to_bytes(self.slot_octets, self.order)
-            + argument.write(command, self.order)
+            + said
         )
         if self.check is None:
             return written
         size = checksum_octets(self.check)
         made = checksum(self.check, written)
         return written + made.to_bytes(size, self.check_order or self.order)
+
+    def _meant(self, code: int, said: bytes) -> CommandKind:
+        """Return the kind of a code; where several have it, the one with these fixed octets."""
+        alike = [(kind, arg) for kind, (number, arg) in self._orders().items() if number == code]
+        for kind, argument in alike:
+            if isinstance(argument, Fixed) and argument.content == said:
+                return kind
+        return next((kind for kind, arg in alike if not isinstance(arg, Fixed)), alike[0][0])
 
     def _slot(self, command: CommandOut) -> int:
         itself = (1 << 8 * self.slot_octets) - 1
@@ -312,11 +359,12 @@ class CommandLayout:
         if payload[at:code_at] != self.lead:
             raise FrameError("wrong_lead", f"expected {self.lead.hex()} at octet {at}")
         code = int.from_bytes(payload[code_at:id_at], self.order)
-        known = {number: (kind, argument) for kind, (number, argument) in self._orders().items()}
+        known = {number: argument.octets for number, argument in self._orders().values()}
         if code not in known:
             raise FrameError("unknown_code", f"octet {code_at}: {code} is no command")
-        kind, argument = known[code]
-        check_at = argument_at + argument.octets
+        check_at = argument_at + known[code]
+        kind = self._meant(code, payload[argument_at:check_at])
+        _, argument = self._orders()[kind]
         end = check_at + (0 if self.check is None else checksum_octets(self.check))
         if end > len(payload):
             raise FrameError("wrong_length", f"the command at octet {at} ends early")

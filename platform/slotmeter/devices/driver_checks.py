@@ -16,7 +16,7 @@ from slotmeter.devices.command_checks import command_problems
 from slotmeter.devices.commands import CommandKind, Outcome
 from slotmeter.devices.disturbances import disturbed
 from slotmeter.devices.drivers import UNTIMED, Driver, Example, valid_key
-from slotmeter.devices.entities import REGISTERS, Entity
+from slotmeter.devices.entities import REGISTERS, Entity, not_a_register
 from slotmeter.devices.frames import Reading, Report
 from slotmeter.errors import FrameError
 
@@ -112,7 +112,7 @@ def declaration_problems(driver: Driver) -> Iterator[str]:
 def _register_problems(driver: Driver) -> Iterator[str]:
     for name in driver.registers:
         if name not in REGISTERS:
-            yield f"{name} is not in the vocabulary"
+            yield not_a_register(name)
         elif not REGISTERS[name].commodities & driver.commodities:
             meters = ", ".join(sorted(driver.commodities))
             yield f"{name} is not a register of {meters}"
@@ -178,6 +178,8 @@ def _differing(
         elif not _fits_resolution(driver.entity(name), given[name]):
             step = driver.entity(name).unit
             yield f"{name}: {given[name]} is no number of {step}, in which the model counts"
+        elif (wrap := driver.entity(name).wrap) is not None and given[name] >= wrap:
+            yield f"{name}: {_shown(name, given)}, and it is said to start at 0 again at {wrap}"
     pairs = (
         ("measured_at", example.measured_at, report.measured_at),
         ("supply", example.supply, report.supply),

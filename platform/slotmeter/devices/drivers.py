@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from slotmeter.devices.commands import CommandKind, CommandOut, CommandResult
-from slotmeter.devices.entities import REGISTERS, Entity, SupplyState
+from slotmeter.devices.entities import REGISTERS, Entity, SupplyState, not_a_register
 from slotmeter.devices.frames import Reading, Report, SlotReport
 from slotmeter.errors import FrameError
 from slotmeter.units import Commodity
@@ -73,7 +73,7 @@ class Example:
         counted: dict[str, int] = {}
         for name, value in self.values.items():
             if name not in REGISTERS:
-                raise ValueError(f"{name} is not in the vocabulary")
+                raise ValueError(not_a_register(name))
             counted[name] = REGISTERS[name].amount(value) if isinstance(value, str) else value
         return counted
 

@@ -10,6 +10,7 @@ The table, for people: docs/reference/entities.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
@@ -47,7 +48,7 @@ from slotmeter.units import (
     commodity_quantity,
 )
 
-__all__ = ["REGISTERS", "Entity", "Register", "RegisterKind", "SupplyState"]
+__all__ = ["REGISTERS", "Entity", "Register", "RegisterKind", "SupplyState", "not_a_register"]
 
 
 class RegisterKind(StrEnum):
@@ -327,6 +328,14 @@ REGISTERS = MappingProxyType(
 """
 
 
+def not_a_register(name: str) -> str:
+    """Return what to tell somebody who names a register that the vocabulary does not have."""
+    parts = [known for known in REGISTERS if name and (name in known or known in name)]
+    alike = [*dict.fromkeys([*get_close_matches(name, REGISTERS, cutoff=0.75), *parts])][:3]
+    meant = f"; perhaps {' or '.join(alike)} is meant" if alike else ""
+    return f"{name} is not in the vocabulary (docs/reference/entities.md){meant}"
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """One register as one meter model has it.
@@ -360,7 +369,7 @@ class Entity:
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the description; nothing for a good one."""
         if self.name not in REGISTERS:
-            return (f"{self.name} is not in the vocabulary",)
+            return (not_a_register(self.name),)
         found: list[str] = []
         try:
             if self.unit:

@@ -25,7 +25,7 @@ from datetime import timedelta
 from typing import Final
 
 from slotmeter.devices.drivers import UNTIMED
-from slotmeter.devices.entities import REGISTERS, Entity, RegisterKind
+from slotmeter.devices.entities import REGISTERS, Entity, RegisterKind, not_a_register
 from slotmeter.devices.frames import Report, SlotReport
 from slotmeter.devices.layout_parts import (
     EPOCH,
@@ -93,7 +93,7 @@ class Field:
         """Look the unit up once."""
         check_place(self.offset, self.size)
         if self.register not in REGISTERS:
-            raise ValueError(f"{self.register} is not in the vocabulary")
+            raise ValueError(not_a_register(self.register))
         found = REGISTERS[self.register].measure(self.unit)
         plain = found.factor.denominator == 1 and not found.zero
         object.__setattr__(self, "_measure", found)
@@ -273,7 +273,11 @@ def _entities_of(parts: Sequence[Part]) -> tuple[Entity, ...]:
 def _check_ends(parts: Sequence[Part], octets: int) -> None:
     for part in parts:
         if part.end > octets:
-            raise ValueError(f"{part} ends after the {octets} octets that there are")
+            named = " ".join((type(part).__name__, *(each.name for each in part.entities)))
+            raise ValueError(
+                f"{named} ends with octet {part.end - 1}, after the {octets} octets that there "
+                "are; the first one is octet 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)

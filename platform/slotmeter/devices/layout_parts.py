@@ -44,6 +44,9 @@ LATEST_S: Final = 4_102_444_800
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+SERIAL_DIGITS: Final = 8
+"""Of the maker's serial within a meter number (IEC 62055-41, DRN)."""
+
 VALUE_MAX: Final = (1 << 63) - 1
 """Values and ids are integers of 64 bits."""
 
@@ -126,6 +129,12 @@ def under_mask(number: int, mask: int) -> int:
     return (number & mask) >> ((mask & -mask).bit_length() - 1)
 
 
+def _luhn_digit(digits: str) -> str:
+    """Return the check digit that belongs after some digits (IEC 62055-41, DRN)."""
+    weighed = (int(digit) * (2 - at % 2) for at, digit in enumerate(reversed(digits)))
+    return str(-sum(sum(divmod(each, 10)) for each in weighed) % 10)
+
+
 def check_place(offset: int, size: int) -> None:
     """Refuse a place that no number in a frame can have.
 
@@ -181,8 +190,13 @@ class Check:
     def read(self, payload: bytes, draft: Draft) -> None:
         """Compare."""
         stated = int.from_bytes(payload[self.offset : self.end], self.order or draft.order)
-        if checksum(self.kind, payload[self.start : self.offset]) != stated:
-            raise FrameError("wrong_check", f"the {self.kind.value} does not fit the frame")
+        made = checksum(self.kind, payload[self.start : self.offset])
+        if made != stated:
+            raise FrameError(
+                "wrong_check",
+                f"the {self.kind.value} of octets {self.start} to {self.offset - 1} is {made:#x}, "
+                f"and the frame says {stated:#x}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +279,10 @@ class CalendarClock:
 
 @dataclass(frozen=True, slots=True)
 class Serial:
-    """The number that the meter gives as its own, as it is registered.
+    """The number that the meter gives as its own.
+
+    It must be the meter number under which the meter is registered: the platform sets frames aside
+    that name another one.
 
     Args:
         offset: of its first octet.
@@ -273,6 +290,8 @@ class Serial:
         form: ``number`` (a count), ``bcd`` (two digits an octet) or ``ascii`` (letters and digits).
         digits: filled up with zeros in front to so many.
         order: of its octets, where it is not the layout's.
+        maker_code: the 2 or 4 digits that stand before the serial's 8 in the meter number, where
+            the meter gives those 8 only; the check digit is put behind them (IEC 62055-41, DRN).
 
     Raises:
         FrameError: ``not_decimal``, ``wrong_serial``.
@@ -283,11 +302,15 @@ class Serial:
     form: Literal["number", "bcd", "ascii"] = "bcd"
     digits: int = 0
     order: Order | None = None
+    maker_code: str = ""
     entities: tuple[Entity, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no frame can have."""
         check_place(self.offset, 1 if self.form == "ascii" else self.size)
+        code = self.maker_code
+        if code and not (len(code) in (2, 4) and code.isascii() and code.isdecimal()):
+            raise ValueError(f"expected 2 or 4 digits as the maker's code, got {code!r}")
 
     @property
     def end(self) -> int:
@@ -305,7 +328,15 @@ class Serial:
             order = self.order or draft.order
             number = number_at(payload, self.offset, self.size, order, bcd=is_bcd)
             text = str(number).zfill(2 * self.size if is_bcd else 1)
-        draft.serial = text.zfill(self.digits)
+        text = text.zfill(self.digits)
+        draft.serial = self._meter_number(text) if self.maker_code else text
+
+    def _meter_number(self, serial: str) -> str:
+        digits = serial.lstrip("0").zfill(SERIAL_DIGITS)
+        if len(digits) > SERIAL_DIGITS or not digits.isdecimal():
+            raise FrameError("wrong_serial", f"expected {SERIAL_DIGITS} digits as the serial")
+        whole = self.maker_code + digits
+        return whole + _luhn_digit(whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +400,7 @@ class Result:
             ``command_id_octets``.
         nothing: the code for "no command was done", unless ``outcomes`` has it.
         order: of the id's octets, where it is not the layout's.
+        mask: which bits of the octet are the code, moved down to bit 0.
 
     Raises:
         FrameError: ``unknown_outcome``.
@@ -380,6 +412,7 @@ class Result:
     id_octets: int = 1
     nothing: int | None = 0
     order: Order | None = None
+    mask: int = 0xFF
     entities: tuple[Entity, ...] = field(default=(), init=False, repr=False)
 
     @property
@@ -391,7 +424,7 @@ class Result:
 
     def read(self, payload: bytes, draft: Draft) -> None:
         """Add the result."""
-        code = payload[self.offset]
+        code = under_mask(payload[self.offset], self.mask)
         if code not in self.outcomes:
             if code == self.nothing:
                 return

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Final
 
 from slotmeter.devices.checksums import Checksum
-from slotmeter.devices.command_layout import Amount, Argument, CommandLayout, Digits, Word
-from slotmeter.devices.commands import CommandKind, CommandOut, Outcome
+from slotmeter.devices.command_layout import Amount, Argument, CommandLayout, Digits, Fixed, Word
+from slotmeter.devices.commands import CommandKind, CommandOut, CommandResult, Outcome
 from slotmeter.devices.drivers import CommandExample, Driver, Example
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.layout import Choice, Field, Layout, Series, Slots
@@ -46,11 +46,13 @@ __all__ = [
     "CommandKind",
     "CommandLayout",
     "CommandOut",
+    "CommandResult",
     "Commodity",
     "Digits",
     "Draft",
     "Example",
     "Field",
+    "Fixed",
     "Layout",
     "Mark",
     "Order",

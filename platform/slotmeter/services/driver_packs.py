@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Final
 
@@ -30,6 +32,7 @@ __all__ = [
     "find_drivers",
     "installed_packs",
     "load_drivers",
+    "load_packs",
 ]
 
 DRIVER_GROUP: Final = "slotmeter.drivers"
@@ -82,7 +85,12 @@ def installed_packs() -> tuple[Pack, ...]:
 
 
 def load_drivers() -> Mapping[str, Driver]:
-    """Return every driver of every installed pack by key.
+    """Return every driver of every installed pack by key; see :func:`load_packs`."""
+    return load_packs().drivers
+
+
+def load_packs() -> FoundDrivers:
+    """Return what all installed packs hold.
 
     A module that cannot be used and a driver that breaks the contract are logged and left out.
 
@@ -92,7 +100,7 @@ def load_drivers() -> Mapping[str, Driver]:
     found = find_drivers([pack.module for pack in installed_packs()])
     for module, reason in found.broken.items():
         _log.error("driver module %s cannot be used: %s", module, reason)
-    return found.drivers
+    return found
 
 
 def admission(driver: Driver) -> tuple[Problem, ...]:
@@ -178,5 +186,18 @@ def _import(name: str, broken: dict[str, str]) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except Exception as error:  # noqa: BLE001  a third party's module may fail in any way
-        broken[name] = f"{type(error).__name__}: {error}"
+        broken[name] = _reason(name, error)
         return None
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Return what went wrong, in which line of the pack, and what helps."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return reason  # says where by itself
+    if isinstance(error, ModuleNotFoundError) and error.name != name:
+        return f"{reason}; install the package that has it (for slotmeter's own: slotmeter[all])"
+    frames = traceback.extract_tb(error.__traceback__)
+    file_name = f"{name.rpartition('.')[2]}.py"
+    lines = [each.lineno for each in frames if Path(each.filename).name == file_name]
+    return f"{reason} ({file_name}, line {lines[-1]})" if lines else reason
