@@ -47,9 +47,9 @@ def test_the_driver_of_the_how_to_keeps_the_contract(driver: Driver) -> None:
 def test_the_status_report_of_the_sheet_reads_as_the_sheet_says(driver: Driver) -> None:
     report_octets, command_octets = blocks(SHEET, "text")
 
-    report = driver.decode("status", bytes.fromhex(report_octets))
+    report = driver.decode("frames", bytes.fromhex(report_octets))
 
-    assert report.serial == "20431877"
+    assert report.serial == "17204318772"
     assert report.measured_at == datetime(2026, 9, 21, 12, 0, tzinfo=UTC)
     assert {each.register: each.value for each in report.readings} == {
         "volume": 1_234_560_000,
