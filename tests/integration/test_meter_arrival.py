@@ -175,6 +175,7 @@ async def test_what_arrives_is_an_act_that_names_every_meter(store: Store) -> No
         (row(1, driver="pigeon"), "driver", "unknown_driver"),
         (row(1, medium="pigeon"), "medium", "wrong_medium"),
         (row(0), "meter", "meter_twice"),
+        (row(1, address="ep-0"), "address_on_medium", "device_twice"),
         (row(1, credit_mode="meter"), "sgc", "missing"),
     ],
 )

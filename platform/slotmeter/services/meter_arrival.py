@@ -187,10 +187,9 @@ class MeterArrival:
             problems += wrong
             if row is None:
                 continue
-            first = seen.setdefault(row.meter.meter, number)
-            if first != number:
-                reason = f"meter {row.meter.meter} is in row {first} already"
-                problems.append(RowProblem(number, "meter", "meter_twice", reason))
+            clash = _clash(row.meter, seen)
+            if clash is not None:
+                problems.append(clash)
                 continue
             rows.append(row)
         return rows, problems, read
@@ -324,6 +323,22 @@ class MeterArrival:
                 },
             )
         yield life_row(new_id, self._caller, meter_id, "received", row.at_us, row.place, reason)
+
+
+def _clash(meter: MeterRow, seen: dict[str, int]) -> RowProblem | None:
+    """Return what an earlier row has taken, the meter or its device; note what this one takes."""
+    first = seen.setdefault(meter.meter, meter.row)
+    if first != meter.row:
+        reason = f"meter {meter.meter} is in row {first} already"
+        return RowProblem(meter.row, "meter", "meter_twice", reason)
+    if not meter.driver:
+        return None
+    address = meter.address_on_medium
+    first = seen.setdefault(f"{meter.medium} {address}", meter.row)
+    if first == meter.row:
+        return None
+    reason = f"{address} is in row {first} already"
+    return RowProblem(meter.row, "address_on_medium", "device_twice", reason)
 
 
 def _no_id() -> int:
