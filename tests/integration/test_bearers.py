@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from slotmeter.devices.drivers import Driver
+from slotmeter.devices.frames import Frame, Reading, Report
 from slotmeter.errors import Conflict, NotFound, Refused
-from slotmeter.ports import Caller
+from slotmeter.ports import Caller, Changes, Insert, NewId, Rows, SqlValue
 from slotmeter.services.bearers import Bearers, BearerWish
 from slotmeter.services.bindings import Bindings, NewNode
 from slotmeter.services.keypads import Keypads
@@ -73,6 +74,43 @@ async def test_frames_from_the_old_address_are_a_strangers_after_the_move(
 
     assert town.row("SELECT register FROM device")["register"] == 500
     assert [row["code"] for row in town.rows("SELECT code FROM quarantine")] == ["device_unknown"]
+
+
+async def entry(town: DeviceTown, key: str, medium: str) -> int:
+    """Write a config entry; return its id."""
+
+    def decide(_rows: Rows, new_id: NewId) -> Changes[int]:
+        row: dict[str, SqlValue] = {"id": new_id(), "key": key, "medium": medium, "title": key}
+        row |= {"options": "{}", "enabled": 1, "source": "api"}
+        row |= {"created_us": town.now_us, "changed_us": town.now_us}
+        return Changes(int(str(row["id"])), [Insert("integration_entry", row)])
+
+    return await town.side.uow.run([], decide)
+
+
+async def test_a_device_belongs_to_the_entry_that_its_frames_come_by_before_and_after_a_move(
+    town: DeviceTown, bearers: Bearers, boss: Caller
+) -> None:
+    meter = await town.utility.add_meter()
+    seen = []
+
+    async def speak(entry_id: int, medium: str, address: str) -> None:
+        town.side.clock.advance(seconds=60)
+        now = town.side.clock.now()
+        payload = now.isoformat().encode()
+        town.side.script.reports[payload] = Report(now, (Reading("energy_import", 500, now),))
+        log = town.side.frames.of_entry(entry_id)
+        await log.hand_in(Frame(medium, address, "m", payload, now))
+        await town.side.consumer.step()
+        seen.append(town.row("SELECT entry_id FROM device")["entry_id"])
+
+    first, second = await entry(town, "one", MEDIUM), await entry(town, "two", OTHER)
+    await speak(first, MEDIUM, str(meter.address))
+    await bearers.change(boss, meter.number, MOVED, reason="new modem")
+    between = town.row("SELECT entry_id FROM device")["entry_id"]
+    await speak(second, OTHER, "thing-7")
+
+    assert (seen, between) == ([first, second], None)
 
 
 async def test_a_move_is_an_act_with_before_and_after_and_an_event(
