@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 
-from slotmeter.ports import SqlValue
+from slotmeter.ports import Apart, Changes, NewId, Reads, Rows, SqlValue, UnitOfWork
+from slotmeter.services import looking_times
 from slotmeter.services.offline_alarms import BEARER_DEVICES_MIN, BEARER_SILENT, OFFLINE
 from slotmeter.services.offline_watch import OfflineWatch, Swept
 from slotmeter.testing.device_side import DeviceTown
@@ -14,6 +17,8 @@ from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import HOUR_US, MINUTE_US
 
 pytestmark = pytest.mark.both_databases
+
+T = TypeVar("T")
 
 LOOKS = 5
 """The watch looks so often an hour; a server's does so a hundred times."""
@@ -91,6 +96,38 @@ class Watched:
             "UPDATE device SET last_contact_us = ? WHERE id = ?",
             self.town.now_us, device.device_id,
         )  # fmt: skip
+
+
+class ProcessDied(Exception):
+    """Stands for the end of a process."""
+
+
+class DiesAfter:
+    """A unit of work whose process ends after so many units were written."""
+
+    def __init__(self, uow: UnitOfWork, units: int) -> None:
+        self._uow = uow
+        self._left = units
+
+    async def run(
+        self,
+        reads: Reads,
+        decide: Callable[[Rows, NewId], Changes[T]],
+        *,
+        apart: Apart | None = None,
+    ) -> T:
+        if not self._left:
+            raise ProcessDied
+        self._left -= 1
+        return await self._uow.run(reads, decide, apart=apart)
+
+    async def read(self, reads: Reads) -> Rows:
+        return await self._uow.read(reads)
+
+
+def expected(watched: Watched) -> list[int]:
+    rows = watched.town.rows("SELECT expected_us FROM device ORDER BY id")
+    return [row["expected_us"] for row in rows]
 
 
 @pytest.fixture
@@ -254,6 +291,77 @@ async def test_a_node_whose_own_frames_nobody_hears_lives_by_the_meters_behind_i
     assert watched.alarms() == [(None, "node:BOX7")]
 
 
+async def test_a_dead_node_is_told_of_once_and_cleared_once_across_restarts(
+    watched: Watched,
+) -> None:
+    meters = await meters_of(watched, 4)
+    (lively,) = await meters_of(watched, 1)
+    node = await watched.node(*meters)
+    for _ in range(6):
+        watched.heard(node)
+        await watched.hours(1, *meters, lively)
+    await watched.hours(6, lively)
+    assert watched.alarms() == [(None, "node:BOX7")]
+
+    watched.restart()
+    await watched.hours(6, lively)
+    watched.town.side.clock.advance(hours=40)
+    watched.restart()
+    await watched.hours(6, lively)
+
+    assert watched.alarms() == [(None, "node:BOX7")]
+    assert watched.told() == 1
+    watched.heard(node)
+    watched.town.side.clock.advance(hours=1)
+    watched.restart()
+    await watched.hours(1, *meters, lively)
+    assert watched.alarms() == []
+    await watched.hours(3, *meters, lively)
+    assert (watched.told(), watched.told("offline_cleared")) == (1, 1)
+
+
+async def test_after_a_long_stop_a_node_without_frames_of_its_own_has_its_time(
+    watched: Watched,
+) -> None:
+    meters = await meters_of(watched, 3)
+    await watched.node(*meters)
+    await watched.hours(6, *meters)
+
+    watched.town.side.clock.advance(hours=40)
+    watched.restart()
+    await watched.hours(1)
+    await watched.hours(3, *meters)
+
+    assert watched.told() == 0
+
+
+@pytest.mark.parametrize("given", [1, 2])
+async def test_a_start_that_is_cut_short_gives_each_device_the_time_of_the_stop_once(
+    watched: Watched, given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters = await meters_of(watched, 3)
+    await watched.hours(6, *meters)
+    before = expected(watched)
+    noted_us = watched.town.now_us - LOOK_US
+    watched.town.side.clock.advance(hours=40)
+    monkeypatch.setattr(looking_times, "SOME_DEVICES", 1)
+    watched.watch = OfflineWatch(
+        DiesAfter(watched.town.side.uow, 1 + given),
+        watched.town.side.clock,
+        watched.town.side.bus,
+        deaf_us_min=LOOK_US + MINUTE_US,
+    )
+    with pytest.raises(ProcessDied):
+        await watched.watch.sweep()
+    assert len({after - at for after, at in zip(expected(watched), before, strict=True)}) == 2
+
+    watched.restart()
+    stopped_us = watched.town.now_us - noted_us
+    await watched.watch.sweep()
+
+    assert expected(watched) == [at + stopped_us for at in before]
+
+
 async def test_a_medium_over_which_nobody_is_heard_is_one_alarm(watched: Watched) -> None:
     meters = await meters_of(watched, BEARER_DEVICES_MIN)
     await watched.hours(6, *meters)
@@ -266,6 +374,22 @@ async def test_a_medium_over_which_nobody_is_heard_is_one_alarm(watched: Watched
     assert watched.alarms(kind=BEARER_SILENT) == []
     assert (watched.told(BEARER_SILENT), watched.told(f"{BEARER_SILENT}_cleared")) == (1, 1)
     assert watched.told() == 0
+
+
+async def test_a_medium_with_too_few_devices_left_speaks_for_none_of_them(
+    watched: Watched,
+) -> None:
+    meters = await meters_of(watched, BEARER_DEVICES_MIN)
+    await watched.hours(6, *meters)
+    await watched.hours(8)
+    assert watched.alarms(kind=BEARER_SILENT) == [(None, "bearer:nbiot")]
+
+    watched.town.rows("UPDATE device SET medium = 'ip' WHERE id <> ?", meters[0].device_id)
+    await watched.hours(1)
+    assert watched.alarms(kind=BEARER_SILENT) == []
+    await watched.hours(5)
+
+    assert (meters[0].id, None) in watched.alarms()
 
 
 async def test_a_meter_that_was_taken_away_is_waited_for_no_longer(watched: Watched) -> None:

@@ -15,13 +15,15 @@ from slotmeter.units import DAY_US, HOUR_US, MINUTE_US, SECOND_US, instant
 __all__ = [
     "BEARER_DEVICES_MIN",
     "BEARER_SILENT",
+    "BEARER_SUBJECT",
+    "LEARN_COLUMNS",
     "OFFLINE",
     "Bearer",
     "back_steps",
     "bearer_steps",
     "device_reads",
     "is_node_silent",
-    "learn_step",
+    "learned_row",
     "offline_steps",
     "record_of",
 ]
@@ -31,6 +33,14 @@ OFFLINE: Final = "offline"
 
 BEARER_SILENT: Final = "bearer_silent"
 """Kind of the alarm of a medium over which nobody is heard."""
+
+BEARER_SUBJECT: Final = "bearer:"
+"""What the alarm of a medium is of begins with this."""
+
+LEARN_COLUMNS: Final = (
+    *("of_utility", "of_device", "to_interval_us", "to_expected_us", "to_contacts", "to_missed"),
+)
+"""Parameters of ``contacts_learn``."""
 
 BEARER_DEVICES_MIN: Final = 20
 """With so many devices on a medium, the silence of all of them is that of the medium."""
@@ -42,7 +52,8 @@ class Bearer:
 
     Args:
         devices: how many were ever heard on it and are not offline.
-        last_us: when one of them was heard last.
+        last_us: when one of them counts as heard last.
+        contact_us: when one of them was heard last.
         limit_us: the shortest silence that one of them may keep.
     """
 
@@ -50,6 +61,7 @@ class Bearer:
     medium: str
     devices: int
     last_us: int
+    contact_us: int
     limit_us: int
 
     @property
@@ -60,7 +72,7 @@ class Bearer:
     @property
     def subject(self) -> str:
         """What its alarm is of."""
-        return f"bearer:{self.medium}"
+        return f"{BEARER_SUBJECT}{self.medium}"
 
 
 def record_of(row: Row) -> ContactRecord:
@@ -71,12 +83,15 @@ def record_of(row: Row) -> ContactRecord:
     return ContactRecord(last_us, row["interval_us"], row["contacts"], row["contacts_missed"])
 
 
-def learn_step(row: Row, since_us: int) -> Update | None:
-    """Return what a device's last contact teaches; None for nothing.
+def learned_row(row: Row, since_us: int) -> tuple[SqlValue, ...] | None:
+    """Return what a device's last contact teaches, in the order of ``LEARN_COLUMNS``.
 
     Args:
         row: of the device.
         since_us: when contacts were first watched; what came before counts as of then.
+
+    Returns:
+        None when it teaches nothing.
     """
     before = record_of(row)
     at_us = row["last_contact_us"]
@@ -85,13 +100,8 @@ def learn_step(row: Row, since_us: int) -> Update | None:
     record = heard(before, at_us)
     if record == before:
         return None
-    to: dict[str, SqlValue] = {
-        "to_interval_us": record.interval_us,
-        "to_expected_us": record.expected_us,
-        "to_contacts": record.contacts,
-        "to_missed": record.missed,
-    }
-    return Update("contacts_learn", {**_of(row), **to})
+    learned = (record.interval_us, record.expected_us, record.contacts, record.missed)
+    return (row["utility_id"], row["id"], *learned)
 
 
 def is_node_silent(row: Row, alive_us: int) -> bool:
@@ -101,7 +111,7 @@ def is_node_silent(row: Row, alive_us: int) -> bool:
         row: of the node, with what is known of the devices behind it.
         alive_us: until when anything would have been heard.
     """
-    own, behind_us = record_of(row), row["behind_last_us"]
+    own, behind_us = record_of(row), row["behind_heard_us"]
     if own.last_us is not None:
         last_us = max(own.last_us, row["last_contact_us"] or 0)
         if alive_us - last_us <= own.silence_us_max:
@@ -115,7 +125,7 @@ def device_reads(row: Row) -> list[Read]:
     device = Read("contacts_device", {"utility_id": utility_id, "id": row["id"]}, "device")
     of: dict[str, SqlValue] = {"utility_id": utility_id, "kind": OFFLINE}
     if row["meter_id"] is None:
-        return [device, Read("contacts_subject_alarms", of, "alarms")]
+        return [device, Read("contacts_subject_alarms", {**of, "subject": _subject(row)}, "alarms")]
     return [device, Read("contacts_alarms", {**of, "meter_id": row["meter_id"]}, "alarms")]
 
 
@@ -126,7 +136,7 @@ def offline_steps(row: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step
         return []
     to: dict[str, SqlValue] = {"of_last_us": last_us or 0, "to_offline_us": now_us}
     steps: list[Step] = [Update("contacts_offline", {**_of(row), **to})]
-    if not _alarms(row, rows):
+    if not rows["alarms"]:
         severity = "warning" if row["meter_id"] is not None else "alarm"
         subject = None if row["meter_id"] is not None else _subject(row)
         of = _Of(row["utility_id"], row["meter_id"], subject, OFFLINE, severity)
@@ -147,7 +157,7 @@ def back_steps(row: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
         # Those behind it begin anew: they were not heard because it was not.
         of = {"of_utility": row["utility_id"], "of_node": row["id"]}
         steps.append(Update("contacts_node_back", {**of, "to_now_us": now_us}, rows=None))
-    for alarm in _alarms(row, rows):
+    for alarm in rows["alarms"]:
         steps += _cleared(alarm, OFFLINE, text, new_id, now_us)
     return steps
 
@@ -155,24 +165,21 @@ def back_steps(row: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
 def bearer_steps(
     bearer: Bearer, alarms: Sequence[Row], new_id: NewId, now_us: int, *, is_silent: bool
 ) -> list[Step]:
-    """Return what is written of a medium; nothing when all of it is told already."""
-    known = [row for row in alarms if row["subject"] == bearer.subject]
-    if is_silent == bool(known):
+    """Return what is written of a medium; nothing when all of it is told already.
+
+    Before its alarm is cleared, the devices on it are given time: they begin anew.
+    """
+    if is_silent == bool(alarms):
         return []
     if is_silent:
         of = _Of(bearer.utility_id, None, bearer.subject, BEARER_SILENT, "alarm")
         text = (
             f"None of {bearer.devices} devices on {bearer.medium} was heard since "
-            f"{_moment(bearer.last_us)}; their own silence is not told of beside this"
+            f"{_moment(bearer.contact_us)}; their own silence is not told of beside this"
         )
         return _raised(of, text, new_id, now_us)
-    back: dict[str, SqlValue] = {
-        "of_utility": bearer.utility_id,
-        "of_medium": bearer.medium,
-        "to_now_us": now_us,
-    }
-    steps: list[Step] = [Update("contacts_bearer_back", back, rows=None)]
-    for alarm in known:
+    steps: list[Step] = []
+    for alarm in alarms:
         text = f"Devices on {bearer.medium} are heard again"
         steps += _cleared(alarm, BEARER_SILENT, text, new_id, now_us)
     return steps
@@ -194,13 +201,6 @@ class _Of:
 
 def _of(row: Row) -> dict[str, SqlValue]:
     return {"of_utility": row["utility_id"], "of_device": row["id"]}
-
-
-def _alarms(row: Row, rows: Rows) -> list[Row]:
-    """Return the open alarms of a device."""
-    if row["meter_id"] is not None:
-        return list(rows["alarms"])
-    return [alarm for alarm in rows["alarms"] if alarm["subject"] == _subject(row)]
 
 
 def _raised(of: _Of, text: str, new_id: NewId, now_us: int) -> list[Step]:

@@ -10,7 +10,6 @@ when a server starts again.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +19,6 @@ from slotmeter.errors import Conflict
 from slotmeter.ports import (
     Changes,
     Clock,
-    Insert,
     NewId,
     Read,
     Row,
@@ -29,19 +27,22 @@ from slotmeter.ports import (
     Step,
     UnitOfWork,
     Update,
+    UpdateMany,
 )
 from slotmeter.services.bus import Bus, EventsRecorded
-from slotmeter.services.events import compact_json
+from slotmeter.services.looking_times import SOME_DEVICES, LookingTimes
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.offline_alarms import (
     BEARER_SILENT,
+    BEARER_SUBJECT,
+    LEARN_COLUMNS,
     OFFLINE,
     Bearer,
     back_steps,
     bearer_steps,
     device_reads,
     is_node_silent,
-    learn_step,
+    learned_row,
     offline_steps,
     record_of,
 )
@@ -63,12 +64,10 @@ TOGETHER: Final = 50
 
 CONSUMER: Final = "devices"
 
-_STATE: Final[Mapping[str, SqlValue]] = {
-    "entry_key": "slotmeter:contacts",
-    "kind": "watch",
-    "name": "state",
+_OF_MEDIA: Final[Mapping[str, SqlValue]] = {
+    "bearer_kind": BEARER_SILENT,
+    "bearer_prefix": BEARER_SUBJECT,
 }
-"""Where the watch keeps when it looked; the colon keeps it apart from every integration."""
 
 Bearers = Mapping[tuple[int, str], Bearer]
 Steps = Callable[[Row, Rows, NewId, int], Sequence[Step]]
@@ -105,7 +104,7 @@ class OfflineWatch:
     ) -> None:
         """Join the parts; whoever sweeps at longer intervals says what is too long."""
         self._metrics = metrics
-        self._deaf_us_min = deaf_us_min
+        self._times = LookingTimes(uow, deaf_us_min)
         self._uow = uow
         self._clock = clock
         self._bus = bus
@@ -119,7 +118,7 @@ class OfflineWatch:
     async def sweep(self) -> Swept:
         """Learn from what was heard; raise and clear alarms; return how many."""
         now_us = epoch_us(self._clock.now())
-        since_us, deaf_us = await self._listened(now_us)
+        since_us, deaf_us = await self._times.note(now_us)
         learned = await self._learn(since_us)
         cleared = await self._each("contacts_back", back_steps, now_us)
         raised = 0
@@ -133,33 +132,6 @@ class OfflineWatch:
         if raised or cleared:
             self._bus.publish(EventsRecorded())
         return Swept(learned, raised, cleared, deaf_us)
-
-    # --- when nobody listened -------------------------------------------------------------------
-
-    async def _listened(self, now_us: int) -> tuple[int, int]:
-        """Note this look; return when the first one was, and for how long nobody listened.
-
-        That time is added to when every device is expected, in the same unit, so that it is added
-        once whenever the process dies.
-        """
-
-        def decide(rows: Rows, new_id: NewId) -> Changes[tuple[int, int]]:
-            found = rows["plugin_record"]
-            if not found:
-                row = {"id": new_id(), **_STATE, **_looked(now_us, now_us)}
-                return Changes((now_us, 0), [Insert("plugin_record", row)])
-            known = json.loads(found[0]["body"])
-            away_us = now_us - known["at_us"]
-            deaf_us = away_us if away_us >= self._deaf_us_min else 0
-            of = {f"of_{name.removesuffix('_key')}": value for name, value in _STATE.items()}
-            to = {f"to_{name}": value for name, value in _looked(known["since_us"], now_us).items()}
-            unused = dict.fromkeys(("to_i1", "to_i2", "to_i3"))
-            steps: list[Step] = [Update("plugin_record_put", {**of, **unused, **to})]
-            if deaf_us:
-                steps.append(Update("contacts_shift", {"by_us": deaf_us}, rows=None))
-            return Changes((known["since_us"], deaf_us), steps)
-
-        return await self._uow.run([Read("plugin_record", _STATE)], decide)
 
     def _count(self, raised: Mapping[str, int]) -> None:
         if self._metrics is not None:
@@ -177,16 +149,16 @@ class OfflineWatch:
     async def _learn(self, since_us: int) -> int:
         learned = 0
         async for page in self._pages("contacts_new"):
-            steps = [step for row in page if (step := learn_step(row, since_us)) is not None]
-            learned += len(steps)
-            if steps:
-                await self._uow.run([], _writing(steps))
+            rows = [row for each in page if (row := learned_row(each, since_us)) is not None]
+            if rows:
+                await self._uow.run([], _learning(rows))
+                learned += len(rows)
         return learned
 
     async def _bearers(self) -> Bearers:
         rows = (await self._uow.read([Read("contacts_bearers", {}, "bearers")]))["bearers"]
         found = [Bearer(**row) for row in rows]
-        return {(each.utility_id, each.medium): each for each in found if each.is_judged}
+        return {(each.utility_id, each.medium): each for each in found}
 
     # --- what was not ---------------------------------------------------------------------------
 
@@ -194,8 +166,9 @@ class OfflineWatch:
         raised = cleared = 0
         for bearer in bearers.values():
             of: dict[str, SqlValue] = {"utility_id": bearer.utility_id, "kind": BEARER_SILENT}
-            read = Read("contacts_subject_alarms", of, "alarms")
-            is_silent = now_us - bearer.last_us > bearer.limit_us
+            read = Read("contacts_subject_alarms", {**of, "subject": bearer.subject}, "alarms")
+            # With too few devices left its alarm ends, and each of them counts for itself again.
+            is_silent = bearer.is_judged and now_us - bearer.last_us > bearer.limit_us
 
             def decide(
                 rows: Rows, new_id: NewId, bearer: Bearer = bearer, is_silent: bool = is_silent
@@ -204,9 +177,19 @@ class OfflineWatch:
                 return Changes(bool(steps), steps)
 
             due = decide(await self._uow.read([read]), lambda: 0).result
+            if due and not is_silent:
+                await self._begin_anew(bearer, now_us)
             if due and await self._uow.run([read], decide):
                 raised, cleared = raised + is_silent, cleared + (not is_silent)
         return raised, cleared
+
+    async def _begin_anew(self, bearer: Bearer, now_us: int) -> None:
+        """Give the devices of a medium that was silent as a whole the time to be heard."""
+        after: int | None = 0
+        while after is not None:
+            page: dict[str, SqlValue] = {"after": after, "limit": SOME_DEVICES}
+            read = Read("contacts_through", page, "through")
+            after = await self._uow.run([read], _anew(bearer, after, now_us))
 
     async def _raise_nodes(self, bearers: Bearers, now_us: int) -> int:
         def is_silent(row: Row) -> bool:
@@ -233,7 +216,7 @@ class OfflineWatch:
         done = 0
         params: dict[str, SqlValue] = {}
         if statement != "contacts_back":
-            params["now_us"] = now_us
+            params = {"now_us": now_us, **_OF_MEDIA}
         async for page in self._pages(statement, **params):
             meant = [row for row in page if is_meant(row)]
             for start in range(0, len(meant), TOGETHER):
@@ -266,12 +249,26 @@ class OfflineWatch:
             after = page[-1]["id"]
 
 
-def _looked(since_us: int, now_us: int) -> dict[str, SqlValue]:
-    return {"body": compact_json({"at_us": now_us, "since_us": since_us}), "at_us": now_us}
+def _learning(rows: Sequence[tuple[SqlValue, ...]]) -> Callable[[Rows, NewId], Changes[None]]:
+    step = UpdateMany("contacts_learn", LEARN_COLUMNS, rows)
+    return lambda _rows, _new_id: Changes(None, bulk=[step])
 
 
-def _writing(steps: Sequence[Step]) -> Callable[[Rows, NewId], Changes[None]]:
-    return lambda _rows, _new_id: Changes(None, steps)
+def _anew(bearer: Bearer, after: int, now_us: int) -> Callable[[Rows, NewId], Changes[int | None]]:
+    def decide(rows: Rows, _new_id: NewId) -> Changes[int | None]:
+        through = rows["through"][0]["id"]
+        if through is None:
+            return Changes(None)
+        params: dict[str, SqlValue] = {
+            "of_utility": bearer.utility_id,
+            "of_medium": bearer.medium,
+            "of_after": after,
+            "of_through": through,
+            "to_now_us": now_us,
+        }
+        return Changes(through, [Update("contacts_bearer_back", params, rows=None)])
+
+    return decide
 
 
 def _alive_us(row: Row, bearers: Bearers, now_us: int) -> int:
@@ -283,4 +280,6 @@ def _alive_us(row: Row, bearers: Bearers, now_us: int) -> int:
     if row["node_id"] is not None:
         return max(row["node_last_us"] or 0, row["brothers_last_us"] or 0)
     bearer = bearers.get((row["utility_id"], row["medium"]))
-    return now_us if bearer is None else min(now_us, bearer.last_us)
+    if bearer is None or not bearer.is_judged:
+        return now_us
+    return min(now_us, bearer.last_us)

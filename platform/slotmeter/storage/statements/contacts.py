@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, case, exists, func, literal, null, or_, select, update
+from sqlalchemy import (
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause, Select
@@ -66,9 +78,12 @@ def counted_us(device: FromClause) -> Number:
     return device.c.expected_us - interval_us(device)
 
 
-_HEARD_LAST: Final = _larger(
-    func.coalesce(counted_us(_device), 0), func.coalesce(_device.c.last_contact_us, 0)
-)
+def heard_us(device: FromClause) -> Number:
+    """Return when a device counts as heard last: later than it was, after nobody listened."""
+    return _larger(func.coalesce(counted_us(device), 0), func.coalesce(device.c.last_contact_us, 0))
+
+
+_HEARD_LAST: Final = heard_us(_device)
 _GAP_US: Final = _device.c.last_contact_us - counted_us(_device)
 _INSTALLED_US: Final = (
     select(func.max(_installation.c.from_us))
@@ -112,6 +127,9 @@ _BEHIND: Final = (
         _child.c.node_id.label("node_id"),
         func.count().label("devices"),
         func.max(_child.c.last_contact_us).label("last_us"),
+        func.max(
+            case((_child.c.last_contact_us.is_not(None), heard_us(_child)), else_=null())
+        ).label("heard_us"),
         func.min(limit_us(_child)).label("limit_us"),
     )
     .where(_child.c.node_id.is_not(None))
@@ -129,10 +147,26 @@ _IS_HEARD_SINCE: Final = or_(
         _child.c.node_id == _device.c.id, _child.c.last_contact_us > _device.c.offline_us
     ),
 )
+# The silence of a medium stands for that of everything on it.
+_IS_MEDIUM_SILENT: Final = exists().where(
+    _alarm.c.meter_id.is_(None),
+    _alarm.c.kind == bindparam("bearer_kind"),
+    _alarm.c.cleared_us.is_(None),
+    (_alarm.c.utility_id + 0) == _device.c.utility_id,
+    _alarm.c.subject == bindparam("bearer_prefix", type_=Text).concat(_device.c.medium),
+)
 _PAGE: Final = (_device.c.id > bindparam("after"),)
 
 _POSITION: Final = (
     select(_cursor.c.position).where(_cursor.c.name == bindparam("name")).scalar_subquery()
+)
+
+_SOME: Final = (
+    select(_device.c.id)
+    .where(*_PAGE)
+    .order_by(_device.c.id)
+    .limit(bindparam("limit"))
+    .subquery("some")
 )
 
 READS: dict[str, Select[Any]] = {
@@ -156,6 +190,8 @@ READS: dict[str, Select[Any]] = {
     "contacts_device": _DEVICES.where(
         _device.c.utility_id == bindparam("utility_id"), _device.c.id == bindparam("id")
     ),
+    # Up to where a unit that changes devices in the order of their ids goes.
+    "contacts_through": select(func.max(_SOME.c.id).label("id")),
     # Offline, and heard since; or not expected any more.
     "contacts_back": _DEVICES.add_columns(_IS_IN_USE.label("is_in_use"))
     .where(*_PAGE, _device.c.offline_us.is_not(None), or_(_IS_HEARD_SINCE, ~_IS_IN_USE))
@@ -164,6 +200,7 @@ READS: dict[str, Select[Any]] = {
     "contacts_silent_nodes": _DEVICES.add_columns(
         _BEHIND.c.devices,
         _BEHIND.c.last_us.label("behind_last_us"),
+        _BEHIND.c.heard_us.label("behind_heard_us"),
         _BEHIND.c.limit_us.label("behind_limit_us"),
     )
     .join(_BEHIND, _BEHIND.c.node_id == _device.c.id)
@@ -176,9 +213,10 @@ READS: dict[str, Select[Any]] = {
             _HEARD_LAST + limit_us(_device) < bindparam("now_us"),
         ),
         or_(
-            _BEHIND.c.last_us.is_(None),
-            _BEHIND.c.last_us + _BEHIND.c.limit_us < bindparam("now_us"),
+            _BEHIND.c.heard_us.is_(None),
+            _BEHIND.c.heard_us + _BEHIND.c.limit_us < bindparam("now_us"),
         ),
+        ~_IS_MEDIUM_SILENT,
     )
     .order_by(_device.c.id)
     .limit(bindparam("limit")),
@@ -193,6 +231,7 @@ READS: dict[str, Select[Any]] = {
         _node.c.offline_us.is_(None),
         _HEARD_LAST + limit_us(_device) < bindparam("now_us"),
         ~exists().where(_child.c.node_id == _device.c.id),
+        ~_IS_MEDIUM_SILENT,
         _IS_IN_USE,
     )
     .order_by(_device.c.id)
@@ -202,6 +241,7 @@ READS: dict[str, Select[Any]] = {
         _device.c.medium,
         func.count().label("devices"),
         func.max(_HEARD_LAST).label("last_us"),
+        func.max(_device.c.last_contact_us).label("contact_us"),
         func.min(limit_us(_device)).label("limit_us"),
     )
     .where(_device.c.last_contact_us.is_not(None), _device.c.offline_us.is_(None))
@@ -229,12 +269,15 @@ READS: dict[str, Select[Any]] = {
         _alarm.c.meter_id.is_(None),
         _alarm.c.kind == bindparam("kind"),
         _alarm.c.cleared_us.is_(None),
+        _alarm.c.subject == bindparam("subject"),
     ),
 }
 
 _OF_ONE = (_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
+_OF_SOME = (_device.c.id > bindparam("of_after"), _device.c.id <= bindparam("of_through"))
 _OF_BEARER = (
-    _device.c.utility_id == bindparam("of_utility"),
+    *_OF_SOME,
+    (_device.c.utility_id + 0) == bindparam("of_utility"),
     _device.c.medium == bindparam("of_medium"),
 )
 
@@ -260,7 +303,7 @@ UPDATES: dict[str, UpdateBase] = {
     .values(offline_us=null()),
     # Nobody could be heard for so long: it is nobody's silence.
     "contacts_shift": update(_device)
-    .where(_device.c.expected_us.is_not(None))
+    .where(*_OF_SOME, _device.c.expected_us.is_not(None))
     .values(expected_us=_device.c.expected_us + bindparam("by_us")),
     "contacts_node_back": update(_device)
     .where(
