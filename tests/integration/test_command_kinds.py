@@ -235,6 +235,7 @@ async def test_a_cell_that_is_full_hands_out_nothing_but_giving_back(
 ) -> None:
     other = await cuttable(town, "electricity")
     town.side.queue.limit_cells(CellLimit(per_minute=1, burst=1))
+    town.side.clock.advance(seconds=60)  # a cell begins with nothing
     await ask(town, operator, meter, "read_now")
     await ask(town, operator, other, "read_now")
     first = await town.side.queue.take(str(meter.address), cell="north")

@@ -21,7 +21,7 @@ from slotmeter.ports import Clock
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import Commodity
 
-__all__ = ["DRIVER", "Make", "Network", "SimulatedMeter"]
+__all__ = ["DELAY_S_MAX", "DRIVER", "Make", "Network", "SimulatedMeter"]
 
 KINDS = frozenset(
     {
@@ -32,6 +32,7 @@ KINDS = frozenset(
 )
 REPORT_EVERY_S = (120.0, 900.0)
 ANSWER_AFTER_S = (0.5, 4.0)
+DELAY_S_MAX = 900.0
 
 
 def _decode(_path: str, payload: bytes) -> Report:
@@ -82,10 +83,12 @@ class Network:
     Args:
         random: the source of all chance.
         seen: how often what happened.
+        fail: called with what broke where a message arrived.
     """
 
     random: Random
     seen: Counter[str] = field(default_factory=Counter)
+    fail: Callable[[BaseException], None] = lambda _error: None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def carry(self, arrive: Callable[[], Awaitable[None]]) -> None:
@@ -103,20 +106,18 @@ class Network:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is on its way."""
-        return not self._tasks
-
     async def _later(self, arrive: Callable[[], Awaitable[None]], delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        await arrive()
+        try:
+            await arrive()
+        except Exception as error:  # noqa: BLE001  the supervisor: it ends the run
+            self.fail(error)
 
     def _delay_s(self) -> float:
         chance = self.random.random()
         if chance < 0.02:
             self.seen["delayed beyond the lease"] += 1
-            return self.random.uniform(60, 900)
+            return self.random.uniform(60, DELAY_S_MAX)
         if chance < 0.10:
             self.seen["delayed"] += 1
             return self.random.uniform(5, 60)
@@ -143,6 +144,8 @@ class SimulatedMeter:
         random: the source of all chance.
         uplink: takes what it says.
         pace: how many times longer than usual it waits between reports.
+        heard_s: when it said the newest of what the server heard.
+        said_s: when it said what the server did not hear yet.
     """
 
     row: SmallMeter
@@ -160,6 +163,8 @@ class SimulatedMeter:
     done: list[tuple[int, str]] = field(default_factory=list)
     reports: int = 0
     pace: int = 1
+    heard_s: float = 0.0
+    said_s: dict[int, float] = field(default_factory=dict)
     _results: dict[int, CommandResult] = field(default_factory=dict)
     _known: dict[int, CommandResult] = field(default_factory=dict)
     _said_s: int = 0
@@ -185,6 +190,7 @@ class SimulatedMeter:
         # No meter makes two reports in one second of its own clock.
         self._said_s = max(int(now.timestamp()), self._said_s + 1)
         self.reports += 1
+        self.said_s[self.reports] = self.clock.monotonic_s()
         self._told[self.reports] = tuple(self._results)
         results = [
             [each.command_id, each.outcome.value, each.tid, each.amount]

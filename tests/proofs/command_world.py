@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from command_devices import DRIVER, Make, Network, SimulatedMeter
+from command_devices import DELAY_S_MAX, DRIVER, Make, Network, SimulatedMeter
 from slotmeter.devices.commands import ENDED
 from slotmeter.errors import SlotmeterError
 from slotmeter.ports import Caller
@@ -37,9 +37,12 @@ KINDS = (
     *("read_now", "set_clock"),
 )
 CHECK_EVERY_S = 600.0
-QUIET_S_MAX = 45 * 86_400.0
-QUIET_CHECKS = 18  # three hours: each meter was heard since, and no copy is on its way
-BUSY_S = 3 * 3_600.0
+REST_S_MAX = 45 * 86_400.0
+PACES = ((3 * 3_600.0, 3), (3 * 86_400.0, 12), (REST_S_MAX, 48))
+"""Until when after the last wish meters report how many times less often: to save time."""
+
+FAILURES_MAX = 100
+"""So often in one life of the server its work may begin anew; more is not bad luck."""
 
 
 @dataclass(slots=True)
@@ -72,15 +75,35 @@ class World:
     _work: set[asyncio.Task[Any]] = field(default_factory=set)
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _tid: int = 0
+    _lifetime: asyncio.Task[Any] | None = None
+    _failure: BaseException | None = None
 
     def __post_init__(self) -> None:
         """Draw all chance from one seed."""
         self.random = Random(self.seed)
 
     async def run(self) -> None:
-        """Live until every command has ended and nothing is on its way."""
+        """Live until every command has ended and nothing is on its way.
+
+        Raises:
+            Exception: what broke anywhere; the run ends there and then.
+        """
+        try:
+            await self._live()
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            raise self._failure from None
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._lifetime is not None:
+            self._lifetime.cancel()
+
+    async def _live(self) -> None:
         self.clock = LoopClock()
-        self.network = Network(self.random, self.seen)
+        self._lifetime = asyncio.current_task()
+        self.network = Network(self.random, self.seen, self._fail)
         self.database = SimulatedDatabase(
             self.folder / "slotmeter.db", self.random, pause_s_max=PAUSE_S_MAX
         )
@@ -88,7 +111,10 @@ class World:
         self._start()
         lives = [asyncio.create_task(meter.live()) for meter in self.meters.values()]
         await asyncio.sleep(1_800)
-        people = [asyncio.create_task(self._people(meter)) for meter in self.meters.values()]
+        people = [
+            asyncio.create_task(self._people(number, meter))
+            for number, meter in enumerate(self.meters.values())
+        ]
         stopping = asyncio.create_task(self._stop_now_and_then())
         await asyncio.gather(*people)
         await _ended(stopping)
@@ -135,12 +161,13 @@ class World:
 
     async def _kept(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin work anew when it fails, as the server's supervisor does."""
-        while True:
+        for _ in range(FAILURES_MAX):
             try:
                 await work()
             except Exception as error:  # noqa: BLE001  the supervisor
                 self.seen[f"{name} began anew after {type(error).__name__}"] += 1
                 await asyncio.sleep(1)
+        self._fail(AssertionError(f"{name} began anew {FAILURES_MAX} times"))
 
     def _in_server(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
@@ -170,6 +197,7 @@ class World:
     async def _serve(self, meter: SimulatedMeter, payload: bytes, number: int) -> None:
         side = self.town.side
         await side.hand_in(meter.row, payload)
+        meter.heard_s = max(meter.heard_s, meter.said_s.pop(number, 0.0))
         commands = await side.queue.take(str(meter.row.address))
 
         async def arrive() -> None:
@@ -179,9 +207,9 @@ class World:
 
     # --- people ----------------------------------------------------------------------------------
 
-    async def _people(self, meter: SimulatedMeter) -> None:
+    async def _people(self, number: int, meter: SimulatedMeter) -> None:
         share, extra = divmod(self.commands, self.devices)
-        count = share + (list(self.meters).index(meter.row.id) < extra)
+        count = share + (number < extra)
         await asyncio.sleep(self.random.uniform(0, 3_600))
         for _ in range(count):
             is_hasty = self.random.random() < 0.5
@@ -219,22 +247,30 @@ class World:
     async def _come_to_rest(self) -> None:
         """Wait until nothing is open, nothing is on its way, and each meter was heard since."""
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + QUIET_S_MAX
+        began_s = quiet_since_s = loop.time()
+        rests = 0
         marks = ", ".join(f"'{state.value}'" for state in sorted(ENDED))
-        slower_s = loop.time() + BUSY_S
-        quiet = 0
-        while loop.time() < until_s and quiet < QUIET_CHECKS:
+        while loop.time() < began_s + REST_S_MAX:
+            # What is open after a while waits for a day to pass: a clock that was set too late.
+            pace = next(pace for until_s, pace in PACES if loop.time() < began_s + until_s)
+            for meter in self.meters.values():
+                meter.pace = pace
             await asyncio.sleep(CHECK_EVERY_S)
-            if loop.time() > slower_s:
-                # What is open now waits for a day to pass: a clock that was set too late.
-                for meter in self.meters.values():
-                    meter.pace = 6
             (row,) = self.database.rows(
                 f"SELECT count(*) AS open FROM command "  # noqa: S608  names of an enum
                 f"WHERE state NOT IN ({marks})"
             )
-            quiet = 0 if row["open"] else quiet + 1
+            if row["open"]:
+                quiet_since_s, rests = loop.time(), 0
+            elif self._all_said_after(quiet_since_s + CHECK_EVERY_S + DELAY_S_MAX):
+                rests += 1
+                if rests > 1:
+                    break  # what was heard last has been taken in, too
         self.seen["virtual hours"] = int(loop.time() // 3_600)
+
+    def _all_said_after(self, at_s: float) -> bool:
+        """Say whether the server heard each meter say something after a time."""
+        return all(meter.heard_s > at_s for meter in self.meters.values())
 
     def digest(self) -> str:
         """Return a digest of all that happened to commands and meters, in its order."""

@@ -94,14 +94,16 @@ class Commands(Protocol):
         Args:
             address: of the device.
             limit: so many commands its meters take in one message.
-            cell: the radio cell, gateway or concentrator that reaches the device now.
+            cell: the radio cell, gateway or concentrator that reaches the device now; devices for
+                which none is named share one.
         """
         ...
 
     def limit_cells(self, *, per_minute: int, burst: int) -> None:
         """Bound how many commands go through each cell, gateway or concentrator of this medium.
 
-        Beyond it nothing is handed out there for a while. Giving supply back is never held up.
+        Beyond it nothing is handed out there for a while. Giving supply back is never held up. A
+        cell begins with nothing, since nobody knows what went through it before.
 
         Args:
             per_minute: commands in a minute on the average, at least 1.

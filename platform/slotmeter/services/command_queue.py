@@ -142,8 +142,11 @@ class CommandQueue:
         self._cells = CellLimits(None)
 
     def limit_cells(self, limit: CellLimit | None) -> None:
-        """Bound what goes through each cell, gateway or concentrator; None: without limit."""
-        self._cells = CellLimits(limit)
+        """Bound what goes through each cell, gateway or concentrator; None: without limit.
+
+        From then on each begins with nothing: what went before, perhaps before a restart, counts.
+        """
+        self._cells = CellLimits(limit, self._cells_us())
 
     async def take(self, address: str, *, limit: int = 1, cell: str = "") -> bytes | None:
         """Lease what is due for a device and return it encoded by its driver; see ``ports``."""
@@ -185,31 +188,43 @@ class CommandQueue:
         if driver is None:
             self._metrics.commands_deferred.labels("driver_missing").inc()
             return None
-        left = self._cells.left(cell, now_us)
-        if left is not None and _allowed(seen["due"], left) == ():
+        due = seen["due"]
+        freely = sum(row["kind"] in RESTORING for row in due)
+        # Taken before they go: whoever asks for another device meanwhile finds the room taken.
+        room = self._cells.take(cell, freely, len(due) - freely, self._cells_us())
+        if room == 0 and not freely:
             self._metrics.commands_deferred.labels("cell_limit").inc()
             return None
-        cut_id = next((row["id"] for row in seen["due"] if row["kind"] in CUTTING), NO_COMMAND)
+        cut_id = next((row["id"] for row in due if row["kind"] in CUTTING), NO_COMMAND)
         if cut_id != NO_COMMAND:
             of = (device["utility_id"], device["meter_id"])
             reads = [*reads, *fact_reads(*of, now_us, but_id=cut_id)]
 
         def decide(rows: Rows, new_id: NewId) -> Changes[_Taken]:
-            due = _opened(_allowed(rows["due"], left), self._safe)
-            told = {**rows, "due": due}
+            told = {**rows, "due": _opened(_allowed(rows["due"], room), self._safe)}
             taken = _take(told, driver, cut_id, cell=cell, now_us=now_us, new_id=new_id)
             return Changes(taken, taken.steps)
 
+        # When this raises, nobody knows whether anything went: what was taken stays taken.
         taken = await self._uow.run(reads, decide)
+        if room is not None:
+            self._cells.settle(cell, freely + room, len(taken.sent), self._cells_us())
+        return self._handed(taken)
+
+    def _handed(self, taken: _Taken) -> HandOut | None:
+        """Tell of what was written, and return what goes."""
         for state, codes in taken.states:
             self._metrics.count_command(state, codes)
         if taken.states:
             self._bus.publish(EventsRecorded())
         if taken.payload is None:
             return None
-        self._cells.spend(cell, len(taken.sent), now_us)
         ids = tuple(command.id for command in taken.sent)
         return HandOut(taken.payload, ids, LEASE_US // SECOND_US)
+
+    def _cells_us(self) -> int:
+        """The clock of cells, which nobody sets."""
+        return int(self._clock.monotonic_s() * SECOND_US)
 
     def _reads(self, address: str, limit: int, now_us: int) -> list[Read]:
         return [
@@ -228,14 +243,13 @@ class CommandQueue:
         ]
 
 
-def _allowed(due: Sequence[Row], left: int | None) -> Sequence[Row]:
-    """Return what may go through a cell that carries so many more; giving back always may."""
-    if left is None:
+def _allowed(due: Sequence[Row], room: int | None) -> Sequence[Row]:
+    """Return what may go through a cell with room for so many more; giving back always may."""
+    if room is None:
         return due
     giving = [row for row in due if row["kind"] in RESTORING]
-    room = max(0, left - len(giving))
-    others = [row for row in due if row["kind"] not in RESTORING][:room]
-    return (*giving, *others)
+    others = [row for row in due if row["kind"] not in RESTORING]
+    return (*giving, *others[:room])
 
 
 def _opened(due: Sequence[Row], safe: TokenSafe) -> list[Row]:

@@ -22,6 +22,7 @@ _command = _t["command"]
 _device = _t["device"]
 _keypad = _t["keypad"]
 _meter = _t["meter"]
+_behind = _device.alias("behind")
 _node = _device.alias("node")
 _utility = _t["utility"]
 
@@ -154,7 +155,10 @@ READS: dict[str, Select[Any]] = {
     .join(_node, _node.c.id == _device.c.node_id)
     .where(
         _device.c.utility_id == _UTILITY,
-        _device.c.node_id == bindparam("node_id"),
+        # By device: who starts at the state goes over all that waits anywhere.
+        _command.c.device_id.in_(
+            select(_behind.c.id).where(_behind.c.node_id == bindparam("node_id"))
+        ),
         _MOVABLE,
         _command.c.not_before_us <= bindparam("now_us"),
         _command.c.expires_us > bindparam("now_us"),

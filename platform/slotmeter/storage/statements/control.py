@@ -56,16 +56,20 @@ _KEPT = _any_of(
     tuple(sorted(kind.value for kind in CUTTING | RESTORING | SETTING | {CommandKind.SET_VALVE})),
 )
 
-# What one radio or one node carries: the device, or all that are behind its node.
 _carried = _device.alias("carried")
 _flying = _command.alias("flying")
-_IN_FLIGHT = exists().where(
-    or_(
-        _carried.c.id == bindparam("node_id"),
-        _carried.c.node_id == bindparam("node_id"),
+
+# What one radio or one node carries: the device, or all that are behind its node. It is asked for
+# device by device: who starts at the state goes over everything that is under way anywhere.
+_IS_SENT = _flying.c.state == CommandState.SENT.value
+_IN_FLIGHT = or_(
+    exists().where(_flying.c.device_id == bindparam("node_id"), _IS_SENT),
+    exists().where(
+        _flying.c.device_id.in_(
+            select(_carried.c.id).where(_carried.c.node_id == bindparam("node_id"))
+        ),
+        _IS_SENT,
     ),
-    _flying.c.device_id == _carried.c.id,
-    _flying.c.state == CommandState.SENT.value,
 )
 
 # While another meter speaks at a meter's address, nothing is handed out there: a token would not
