@@ -1,14 +1,18 @@
 """Photographs the dashboards for the README: a real demo town, looked at in headless Chromium.
 
 ``python docs/screenshots.py`` starts ``slotmeter demo``, waits until a day of the meters' time has
-passed, and writes ``docs/images/overview.png`` and ``docs/images/meter.png``. With ``--fake`` the
-pages show the platform of paper of the browser tests, for looking at a change of style at once;
-such pictures go elsewhere (``--out``), never into the README.
+passed, commissions a meter there, and writes ``docs/images/overview.png``, ``meter.png``,
+``devices.png``, ``devices-phone.png`` and ``commissioning.png``. With ``--fake`` the pages show the
+platform of paper of the browser tests, whose devices are in every state: for looking at a change of
+style at once. Such pictures go elsewhere (``--out``), and never into the README; those of devices
+and of commissioning may stand in how-tos that call them example data. With ``--every`` every page
+is photographed, as on a desk and as on a phone: for looking at all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import io
 import shutil
@@ -20,16 +24,21 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import aiocoap  # type: ignore[import-untyped]  # ships no types
+import cbor2
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 1400, 1000
+PHONE = (390, 844)
+LISTS = ("meters", "devices", "commissioning", "sales", "commands", "alarms", "events")
+SETTLE_S = 15
 START_S_MAX = 120
 STOP_S_MAX = 60
 DAY_AT_DEMO_SPEED_S = 160
@@ -66,7 +75,8 @@ def program(command: list[str], stop: signal.Signals) -> Iterator[subprocess.Pop
 
 @contextmanager
 def demo(seconds: int) -> Iterator[str]:
-    """Run a demo town, wait until it has lived for a while, and give its pages' address."""
+    """Run a demo town, wait until it has lived for a while and something was commissioned in it,
+    and give its pages' address."""
     slotmeter = Path(sys.executable).with_name("slotmeter")
     http, pages, nbiot = free_ports(3)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +86,33 @@ def demo(seconds: int) -> Iterator[str]:
             url = f"http://127.0.0.1:{pages}"
             answer(url)
             time.sleep(seconds)
+            commission([str(slotmeter), "commission"], f"{folder}/data", url, nbiot)
             yield url
+
+
+def commission(command: list[str], data: str, url: str, port: int) -> None:
+    """Hang two meters that only had a keypad, of which one speaks; a third one is nobody's."""
+    rows = csv.DictReader(io.StringIO(answer(f"{url}/csv/meters")))
+    spoken, silent, *_ = [row["Meter"] for row in rows if not row["Last contact"]]
+    asyncio.run(push(port, {"imei-867400041234567": spoken, "imei-867400041234575": "07000000013"}))
+    time.sleep(SETTLE_S)
+    for meter in (spoken, silent):
+        act = ["scan", f"SN:{meter};HW:B", "--data", data, "--reason", "new connection"]
+        subprocess.run([*command, *act], check=True, stdout=sys.stderr)
+    time.sleep(SETTLE_S)
+
+
+async def push(port: int, devices: Mapping[str, str]) -> None:
+    """Have devices report once over CoAP, each with the number that it gives as its own."""
+    coap = await aiocoap.Context.create_client_context(transports=["udp6"])
+    for address, number in devices.items():
+        report = {1: number, 2: 1, 3: int(time.time()), 4: 1_234_000, 7: 1}
+        uri = f"coap://127.0.0.1:{port}/m?ep={address}"
+        message = aiocoap.Message(
+            code=aiocoap.POST, uri=uri, payload=cbor2.dumps(report), content_format=60
+        )
+        await coap.request(message).response
+    await coap.shutdown()
 
 
 @contextmanager
@@ -136,22 +172,31 @@ def chromium() -> Iterator[webdriver.Chrome]:
         for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=Service(str(found["chromedriver"])))
+        driver.set_page_load_timeout(START_S_MAX)
+        driver.set_script_timeout(START_S_MAX)  # a busy machine draws slowly
         try:
             yield driver
         finally:
             driver.quit()
 
 
-def photograph(driver: webdriver.Chrome, url: str, file: Path, scheme: str) -> None:
+def photograph(
+    driver: webdriver.Chrome,
+    url: str,
+    file: Path,
+    scheme: str,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> None:
     """Wait until a page is drawn and live, and keep what it shows."""
-    size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     wish = {"name": "prefers-color-scheme", "value": scheme}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [wish]})
     driver.get(url)
     drawn = (
         "return document.querySelector('.badge.live') && !document.querySelector('.waiting')"
-        " && document.querySelector('.main-svg') && document.fonts.status === 'loaded'"
+        " && [...document.querySelectorAll('.dash-graph')].every(e => e.querySelector('.main-svg'))"
+        " && document.fonts.status === 'loaded'"
     )
     WebDriverWait(driver, START_S_MAX).until(lambda page: page.execute_script(drawn))
     time.sleep(1.5)  # the charts' last step has no event to wait for
@@ -159,8 +204,17 @@ def photograph(driver: webdriver.Chrome, url: str, file: Path, scheme: str) -> N
     print(f"{file} {file.stat().st_size // 1024} kB")
 
 
+def photograph_every_page(
+    driver: webdriver.Chrome, url: str, meter: str, out: Path, scheme: str
+) -> None:
+    """Take pictures of every page, as on a desk and as on a phone."""
+    for name, path in {**{each: each for each in LISTS}, "overview": "", "meter": meter}.items():
+        for suffix, size in (("", (WIDTH, HEIGHT)), ("-phone", PHONE)):
+            photograph(driver, f"{url}/{path}", out / f"{name}{suffix}.png", scheme, size)
+
+
 def main() -> None:
-    """Take both pictures."""
+    """Take the pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -171,14 +225,24 @@ def main() -> None:
         "--life", type=int, default=DAY_AT_DEMO_SPEED_S, metavar="SECONDS",
         help="how long the town lives before the pictures",
     )  # fmt: skip
+    parser.add_argument("--every", action="store_true", help="every page, wide and narrow")
     options = parser.parse_args()
-    if options.fake and options.out == ROOT / "docs" / "images":
-        parser.error("pictures of the platform of paper do not belong there: give --out")
+    if (options.fake or options.every) and options.out == ROOT / "docs" / "images":
+        parser.error("such pictures do not belong there: give --out")
     options.out.mkdir(parents=True, exist_ok=True)
     with paper() if options.fake else demo(options.life) as url, chromium() as driver:
-        photograph(driver, f"{url}/", options.out / "overview.png", options.scheme)
         meter = lively_meter(url)
-        photograph(driver, f"{url}/meters/{meter}", options.out / "meter.png", options.scheme)
+        if options.every:
+            photograph_every_page(driver, url, f"meters/{meter}", options.out, options.scheme)
+            return
+        for path, name, size in (
+            ("", "overview", (WIDTH, HEIGHT)),
+            (f"meters/{meter}", "meter", (WIDTH, HEIGHT)),
+            ("devices", "devices", (WIDTH, HEIGHT)),
+            ("devices", "devices-phone", PHONE),
+            ("commissioning", "commissioning", (WIDTH, HEIGHT)),
+        ):
+            photograph(driver, f"{url}/{path}", options.out / f"{name}.png", options.scheme, size)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,14 @@ async def test_a_meter_that_needs_a_choice_shows_what_to_choose_from() -> None:
     assert "Needs a choice" in text
 
 
+async def test_a_list_that_is_cut_says_where_the_rest_is() -> None:
+    page = {**listed(UNCLEAR), "next": 7}
+
+    text = await shown(COMMISSIONING, Answers(commissioning__claims=page), "open")
+
+    assert "the newest 50 are shown; the file holds all" in text
+
+
 async def test_a_commissioned_meter_shows_its_first_reading_in_the_unit_that_is_sold() -> None:
     text = await shown(COMMISSIONING, Answers(commissioning__claims=listed(CLAIM)), "done")
 

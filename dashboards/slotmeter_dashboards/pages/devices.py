@@ -13,6 +13,7 @@ from dash.development.base_component import Component
 from slotmeter_dashboards import words
 from slotmeter_dashboards.client import ApiClient
 from slotmeter_dashboards.device_model import Claim, Device, Stranger, sold_value
+from slotmeter_dashboards.model import Page
 from slotmeter_dashboards.pages.lists import ANY, ROWS, chosen, csv_link, list_frame, paging
 from slotmeter_dashboards.pages.page import Drawn, PageKind
 from slotmeter_dashboards.parts import (
@@ -178,7 +179,9 @@ def _clock(offset_s: Decimal | None) -> Piece:
     if offset_s is None:
         return words.MISSING
     whole_s = round(offset_s)
-    shown = f"{whole_s:+d}{words.NO_BREAK}s" if whole_s else f"0{words.NO_BREAK}s"
+    shown = span(timedelta(seconds=abs(whole_s)))
+    if whole_s:
+        shown = f"{'+' if whole_s > 0 else '-'}{shown}"
     if abs(offset_s) < CLOCK_OFF_S:
         return shown
     return html.Span(shown, className="badge tone-warn")
@@ -253,7 +256,7 @@ async def _commissioning(client: ApiClient, view: View, _: str) -> Drawn:
     found = [*unclear.items, *waiting.items]
     return Drawn(
         {
-            "open": claim_table(found, view)
+            "open": _all_or_some(claim_table(found, view), unclear, waiting)
             if found
             else empty("No meter waits.", ["Scan one with ", html.Code(SCAN), "."]),
             "strangers": _stranger_cards(strangers.items, view),
@@ -262,6 +265,14 @@ async def _commissioning(client: ApiClient, view: View, _: str) -> Drawn:
             else empty("None yet.", "A meter appears here with its first reading."),
         }
     )
+
+
+def _all_or_some(shown: Piece, *pages: Page[Claim]) -> Body:
+    """Return a table, and where the rest is when it does not hold all."""
+    if all(page.next is None for page in pages):
+        return shown
+    note = f"Of each state the newest {CLAIMS_SHOWN} are shown; the file holds all."
+    return [shown, html.P(note, className="soft")]
 
 
 def _stranger_cards(strangers: Sequence[Stranger], view: View) -> Body:
