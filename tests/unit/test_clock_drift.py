@@ -62,6 +62,13 @@ def test_one_late_report_says_nothing() -> None:
     assert fit(samples.pairs()) is None
 
 
+@pytest.mark.parametrize("pace", [600, 3, -1])
+def test_a_clock_that_goes_at_a_pace_of_its_own_is_left_alone(pace: int) -> None:
+    samples = seen(0, drift_ppb=(pace - 1) * 10**9)
+
+    assert fit(samples.pairs()) is None
+
+
 def test_of_the_reports_of_one_sample_the_quickest_counts() -> None:
     samples = Samples()
     for ahead_us in (-9, -2, -5):

@@ -93,10 +93,15 @@ class Samples:
 
 
 def fit(samples: Sequence[tuple[int, int]]) -> ClockFit | None:
-    """Return the clock that samples show; None while they are too few.
+    """Return the clock that samples show.
 
     Args:
         samples: our time and how far the clock was ahead, oldest first.
+
+    Returns:
+        None while they are too few, and of a clock that goes at a pace of its own from each sample
+        to every other: a meter that catches up on old reports, or one that is played faster. Its
+        times are what it lives by; to take one offset off them would set it back.
     """
     if len(samples) < SAMPLES_MIN:
         return None
@@ -106,6 +111,8 @@ def fit(samples: Sequence[tuple[int, int]]) -> ClockFit | None:
         for earlier, later in combinations(samples, 2)
         if later[0] - earlier[0] >= SAMPLE_EVERY_US
     ]
+    if slopes and (min(slopes) > _DRIFT_PPB_MAX or max(slopes) < -_DRIFT_PPB_MAX):
+        return None
     drift_ppb = 0
     if slopes and end_us - samples[0][0] >= DRIFT_SPAN_US:
         drift_ppb = max(-_DRIFT_PPB_MAX, min(_DRIFT_PPB_MAX, median_low(slopes)))
