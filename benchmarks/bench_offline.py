@@ -211,14 +211,16 @@ class Table:
     quiet_s: float = 0.0
     good: bool = True
 
-    def row(self, what: str, looked: Looked, wanted: Swept, *, each_us_max: float = 0.0) -> None:
+    def row(
+        self, what: str, looked: Looked, wanted: Swept, *, each_us_max: float = 0.0, per: int = 0
+    ) -> None:
         swept, longest = looked.swept, looked.longest
         if (swept.learned, swept.raised, swept.cleared) != (
             wanted.learned, wanted.raised, wanted.cleared,
         ):  # fmt: skip
             raise SystemExit(f"{what}: expected {wanted}, got {swept}")
-        each = max(swept.learned, swept.raised + swept.cleared) or self.devices
-        each_us = (looked.cpu_s - self.quiet_s) / each * 1e6
+        each = per or max(swept.learned, swept.raised + swept.cleared) or self.devices
+        each_us = max(looked.cpu_s - self.quiet_s, 0.0) / each * 1e6
         missed = [
             name
             for name, value, most in (
@@ -284,9 +286,11 @@ async def looks_at_silence(place: Place, table: Table, meters: Sequence[int]) ->
     place.heard(meters)
     await place.look()
     place.silent(meters, DAY_US)
-    table.row("a medium fell silent", await place.look(), Swept(raised=1))
+    every: dict[str, Any] = {"each_us_max": LOOK_US_MAX, "per": len(meters)}
+    table.row("a medium fell silent", await place.look(), Swept(raised=1), **every)
+    table.row("it is still silent", await place.look(), Swept(), **every)
     place.heard(meters[:1])
-    table.row("it spoke again", await place.look(), Swept(learned=1, cleared=1))
+    table.row("it spoke again", await place.look(), Swept(learned=1, cleared=1), **every)
     place.clock.advance(seconds=60)
     place.heard(meters)
     await place.look()
