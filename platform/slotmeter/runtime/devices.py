@@ -25,7 +25,7 @@ from slotmeter.services.commissioning import Commissioning, CommissioningWatch
 from slotmeter.services.credit import CreditControl
 from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.device_proofs import DeviceProofs
-from slotmeter.services.driver_packs import check_drivers, load_drivers
+from slotmeter.services.driver_packs import check_drivers, load_packs
 from slotmeter.services.frame_retention import FrameRetention
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
@@ -76,10 +76,14 @@ class DeviceSide:
         self._metrics = metrics
         self._bus = bus
         self._tasks = tasks
-        self._drivers = load_drivers()
+        packs = load_packs()
+        self._drivers = packs.drivers
         self._contacts = Contacts(database)
         tail = FrameTail()
         self._frames = Frames(database, metrics=metrics, bus=bus, tail=tail)
+        board.gauge(
+            "driver_modules_refused", "Driver modules left out", lambda: len(packs.broken)
+        )
         board.gauge(
             "frames_log_waiting", "Frames that wait for the log", lambda: self._frames.waiting
         )
