@@ -124,6 +124,30 @@ async def test_the_old_meter_buys_no_more_and_the_new_one_buys_for_the_same_acco
     assert caught.value.code in ("meter_not_installed", "meter_removed")
 
 
+async def test_a_keypad_meter_gives_way_to_one_that_is_online(
+    office: DebtOffice, boss: Caller, old: SmallMeter
+) -> None:
+    await office.shop.sell(old.number)
+    online = {"medium": "nbiot", "address_on_medium": "ep-9", "driver": "slotmeter_virtual"}
+
+    _, token, _ = await swap(office, boss, SwapWish(old.number, NEW, "12.3", coding=online))
+    await office.shop.sell(NEW, sale_id="s2")
+
+    column = office.shop.column
+    of_new = "(SELECT id FROM meter WHERE number = ?)"
+    queued = column(
+        f"SELECT kind FROM command WHERE meter_id = {of_new} ORDER BY id",  # noqa: S608  our own
+        NEW,
+    )
+    assert token is not None
+    assert queued == ["load_token", "load_token"]  # what was left, and what was bought since
+    assert column("SELECT count(*) FROM sale WHERE account_id = (SELECT id FROM account)") == [2]
+    assert column("SELECT state FROM meter WHERE number = ?", old.number) == ["removed"]
+    with pytest.raises(Refused) as caught:
+        await office.shop.sell(old.number, sale_id="s3")
+    assert caught.value.code in ("meter_not_installed", "meter_removed")
+
+
 async def test_what_was_bought_and_not_typed_is_listed(
     office: DebtOffice, boss: Caller, old: SmallMeter
 ) -> None:
