@@ -53,7 +53,12 @@ COLUMNS = (
     Column("ea", "Encryption algorithm: 7 or 11.", "7", default="7"),
     Column("dkga", "Key generation algorithm: 01, 02 or 04.", "04", default="04"),
     Column("table_set", "Name of the EA07 table set.", "production", default="production"),
-    Column("medium", "How the meter is reached, as `nbiot`; empty: keypad only.", "nbiot"),
+    Column(
+        "medium",
+        "The medium that reaches the meter, as `nbiot` or `ip` (not the key of an entry); "
+        "empty: keypad only.",
+        "nbiot",
+    ),
     Column("address_on_medium", "The medium's name for the device.", "ep-01234567897"),
     Column("driver", "Which driver reads its frames.", "slotmeter_virtual"),
     Column("purchase_max", "Most money for one purchase, in major units.", "20000.00"),
