@@ -7,7 +7,6 @@ and replayed, and the device need not send it again.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -82,10 +81,8 @@ class HandingIn:
         parts = parts_of(payload, self.options.frames_per_message_max) if json else [payload]
         now = self.context.clock.now()
         frames = [Frame(KEY, device, path, part, now) for part in parts]
-        ends = await asyncio.gather(
-            *(self.context.frames.hand_in(frame) for frame in frames), return_exceptions=True
-        )
-        failed = [end for end in ends if isinstance(end, BaseException)]
+        ends = await self.context.frames.hand_in_many(frames)
+        failed = [end for end in ends if not isinstance(end, int)]
         if failed:  # what may work later goes before what never will: the device sends all again
             raise next((each for each in failed if isinstance(each, Unavailable)), failed[0])
         self.context.metrics.count("frames", len(frames), path=path)

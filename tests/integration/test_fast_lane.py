@@ -323,6 +323,23 @@ async def test_a_bulk_update_that_misses_a_row_writes_nothing(
 
 
 @pytest.mark.both_databases
+@pytest.mark.parametrize("count", [1, 33, 1_100])
+async def test_rows_changed_together_are_each_given_their_own_values(
+    town: DeviceTown, count: int
+) -> None:
+    names = [f"cursor {number}" for number in range(count)]
+    new = InsertMany("cursor", ("name", "position", "at_us"), [(each, 5, 0) for each in names])
+    columns = ("to_position", "of_name", "of_position", "to_at_us")
+    rows = [(number, each, 5, number + 1) for number, each in enumerate(names)]
+    moved = UpdateMany("ingest_cursor_move", columns, rows)
+
+    await town.side.uow.run([], lambda _rows, _new_id: Changes(None, bulk=[new, moved]))
+
+    found = town.rows("SELECT position, at_us FROM cursor WHERE name <> 'devices' ORDER BY at_us")
+    assert found == [{"position": number, "at_us": number + 1} for number in range(count)]
+
+
+@pytest.mark.both_databases
 @pytest.mark.parametrize("count", [1, 999, 1_001])
 async def test_rows_inserted_together_are_all_there(town: DeviceTown, count: int) -> None:
     columns = ("received_us", "id", "medium", "address", "path", "payload")

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from slotmeter.devices.commands import CommandOut, CommandResult, Outcome
 from slotmeter.services.offline_alarms import OFFLINE
@@ -40,7 +41,7 @@ async def test_a_node_is_given_the_commands_of_one_meter_after_another(box: Mete
     given = await taken(box)
     again = await taken(box)
     done = CommandResult(first, Outcome.DONE, tid=77, amount=5_000)
-    await box.read(replace(box.report(), results=(done,)))
+    await box.read(changed(box.report(), results=(done,)))
 
     assert (given, again) == ([first], [])
     assert await taken(box) == [second]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.frames import Frame
@@ -206,7 +207,7 @@ async def test_the_readings_of_slots_that_fit_go_to_the_store_and_no_others(box:
 
 
 async def test_a_node_that_is_another_one_counts_for_nothing(box: MeterBox) -> None:
-    frame_id = await box.read(replace(box.report(), serial="BOX-2"))
+    frame_id = await box.read(changed(box.report(), serial="BOX-2"))
 
     row = box.town.row("SELECT code FROM quarantine WHERE frame_id = ?", frame_id)
     assert row["code"] == "node_differs"
@@ -240,7 +241,7 @@ async def test_what_a_node_says_of_a_command_is_for_the_meter_it_was_sent_to(box
     box.town.behind.rows("UPDATE command SET state = 'sent', attempts = 1 WHERE id = ?", command_id)
     result = CommandResult(command_id, Outcome.DONE, tid=77, amount=5_000)
 
-    await box.read(replace(box.report(), results=(result,)))
+    await box.read(changed(box.report(), results=(result,)))
 
     states = [row["state"] for row in box.town.rows("SELECT state FROM command")]
     assert states == ["acknowledged"]

@@ -106,6 +106,20 @@ class _Stale:
         return await self._database.run([], lambda _, new_id: decide({"record": []}, new_id))
 
 
+@pytest.mark.both_databases
+async def test_the_log_of_an_entry_keeps_the_contract(town: DeviceTown) -> None:
+    meter = await town.utility.add_meter("electricity")
+    frames = town.side.frames.of_entry(7)
+
+    await contract.check_frames_are_taken_each_for_itself(frames, MEDIUM, str(meter.address))
+
+    assert town.rows("SELECT DISTINCT entry_id FROM frame") == [{"entry_id": 7}]
+
+
+async def test_the_log_of_the_fake_keeps_the_contract() -> None:
+    await contract.check_frames_are_taken_each_for_itself(FakeFrames(), MEDIUM, "dev-1")
+
+
 def test_routes_of_the_platform_keep_the_contract() -> None:
     contract.check_routes_are_declared(RouteTable().open("town"))
 

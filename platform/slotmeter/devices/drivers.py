@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec.structs import replace as changed
+
 from slotmeter.devices.commands import CommandKind, CommandOut, CommandResult
 from slotmeter.devices.entities import REGISTERS, Entity, SupplyState, not_a_register
 from slotmeter.devices.frames import Reading, Report, SlotReport
@@ -95,7 +97,7 @@ class CommandExample:
 
 def _timed(readings: tuple[Reading, ...], at: datetime) -> tuple[Reading, ...]:
     return tuple(
-        replace(each, measured_at=at) if each.measured_at == UNTIMED else each for each in readings
+        changed(each, measured_at=at) if each.measured_at == UNTIMED else each for each in readings
     )
 
 
@@ -176,7 +178,7 @@ class Driver:
         report = self.decode(path, payload)
         if report.measured_at != UNTIMED:
             return report
-        return replace(
+        return changed(
             report,
             measured_at=received_at,
             readings=_timed(report.readings, received_at),
@@ -209,7 +211,7 @@ class Driver:
         sent: dict[int, list[int]] = {}
         for command_id in command_ids:
             sent.setdefault(command_id % modulus, []).append(command_id)
-        return replace(
+        return changed(
             report,
             results=tuple(
                 replace(each, command_id=sent[each.command_id][0])

@@ -1,10 +1,17 @@
-"""What media hand over, and what a driver reads out of it."""
+"""What media hand over, and what a driver reads out of it.
+
+``Frame``, ``Reading`` and ``Report`` are structs of msgspec: there are as many of them as of
+nothing else, and they are made in a fifth of the time of a frozen dataclass. Copy them with
+``msgspec.structs.replace``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
@@ -29,8 +36,7 @@ SLOTS_MAX = 256
 """No node has more meters behind it, and no report tells of more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """Bytes from a device, not yet understood.
 
     Args:
@@ -48,8 +54,7 @@ class Frame:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One value of one register.
 
     Args:
@@ -133,8 +138,7 @@ class Contact:
     cell: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Everything that one frame says.
 
     Args:
@@ -157,7 +161,7 @@ class Report:
     tamper: bool | None = None
     results: tuple[CommandResult, ...] = ()
     entries: tuple[TokenEntry, ...] = ()
-    events: tuple[DeviceEvent, ...] = field(default=())
+    events: tuple[DeviceEvent, ...] = ()
     serial: str | None = None
     slots: tuple[SlotReport, ...] = ()
     contact: Contact | None = None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from slotmeter.devices.frames import Frame
+from slotmeter.errors import SlotmeterError
 from slotmeter.ports.clock import Clock
 from slotmeter.ports.records import Records, Secrets
 from slotmeter.ports.routes import DeviceKeys, Routes
@@ -39,6 +40,19 @@ class Frames(Protocol):
         Raises:
             Unavailable: the log cannot take it now; the device must send again.
             Refused: ``payload_too_large``.
+        """
+        ...
+
+    async def hand_in_many(self, frames: Sequence[Frame]) -> Sequence[int | SlotmeterError]:
+        """Write frames to the log at once, which costs little more than writing one.
+
+        For media that get many frames in one message. Each frame is taken or not for itself.
+
+        Returns:
+            For each frame its id, or what :meth:`hand_in` would have raised.
+
+        Raises:
+            Unavailable: none was taken; all must be sent again.
         """
         ...
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median_low
+from struct import Struct
 from typing import Final
 
 from slotmeter.units import HOUR_US, MINUTE_US, SECOND_US
@@ -66,30 +67,39 @@ class ClockFit:
     at_us: int
 
 
-class Samples:
-    """The last samples of one clock, in few bytes."""
+_SAMPLE: Final = Struct("<qq")
 
-    __slots__ = ("_ahead_us", "_received_us")
+
+class Samples:
+    """The last samples of one clock, in few octets: there are as many clocks as devices."""
+
+    __slots__ = ("_ahead_us", "_before", "_received_us")
 
     def __init__(self) -> None:
         """Start with none."""
-        self._received_us: tuple[int, ...] = ()
-        self._ahead_us: tuple[int, ...] = ()
+        self._before = b""
+        self._received_us: int | None = None
+        self._ahead_us = 0
 
     def note(self, received_us: int, ahead_us: int) -> bool:
         """Take what a report shows; say whether it began a new sample."""
-        times, aheads = self._received_us, self._ahead_us
-        if times and received_us - times[-1] < SAMPLE_EVERY_US:
-            if ahead_us > aheads[-1] and received_us >= times[-1]:
-                self._ahead_us = (*aheads[:-1], ahead_us)
-            return False
-        self._received_us = (*times, received_us)[-SAMPLES_MAX:]
-        self._ahead_us = (*aheads, ahead_us)[-SAMPLES_MAX:]
+        last_us = self._received_us
+        if last_us is not None:
+            if received_us - last_us < SAMPLE_EVERY_US:
+                if ahead_us > self._ahead_us and received_us >= last_us:
+                    self._ahead_us = ahead_us
+                return False
+            known = self._before + _SAMPLE.pack(last_us, self._ahead_us)
+            self._before = known[-(SAMPLES_MAX - 1) * _SAMPLE.size :]
+        self._received_us, self._ahead_us = received_us, ahead_us
         return True
 
     def pairs(self) -> list[tuple[int, int]]:
         """Return our time and how far the clock was ahead, oldest first."""
-        return list(zip(self._received_us, self._ahead_us, strict=True))
+        if self._received_us is None:
+            return []
+        before = [(at_us, ahead_us) for at_us, ahead_us in _SAMPLE.iter_unpack(self._before)]
+        return [*before, (self._received_us, self._ahead_us)]
 
 
 def fit(samples: Sequence[tuple[int, int]]) -> ClockFit | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from slotmeter.ports import Read, Row, UnitOfWork
 from slotmeter.services.protection import Policy, readable_policy
@@ -31,6 +31,12 @@ def clock_ahead_us(policy: str) -> int:
     return (readable_policy(policy) or Policy()).clock_ahead_hours_max * HOUR_US
 
 
+@lru_cache(maxsize=1_024)
+def _one(value: Any) -> Any:
+    """Return the one object for values that thousands of devices have in common."""
+    return value
+
+
 class Card:
     """One device; the fields are those of its row, its meter and its utility."""
 
@@ -41,6 +47,7 @@ class Card:
         "credit_total",
         "device_id",
         "driver",
+        "entry_id",
         "is_credit_known",
         "is_plain",
         "measured_us",
@@ -58,17 +65,18 @@ class Card:
     def __init__(self, row: Row) -> None:
         """Take a row of ``storage.statements.lane``."""
         self.device_id: int = row["id"]
-        self.utility_id: int = row["utility_id"]
+        self.utility_id: int = _one(row["utility_id"])
         self.meter_id: int = row["meter_id"]
-        self.medium: str = row["medium"]
+        self.medium: str = _one(row["medium"])
         self.address: str = row["address"]
-        self.driver: str = row["driver"]
+        self.driver: str = _one(row["driver"])
+        self.entry_id: int | None = _one(row["entry_id"])
         self.number: str = row["number"]
         self.counter: str = COUNTER_OF[row["commodity"]]
-        self.policy: str = row["policy"]
+        self.policy: str = _one(row["policy"])
         self.measured_us: int = row["measured_us"] or 0
         self.received_us: int = row["received_us"] or 0
-        self.supply: str = row["supply"]
+        self.supply: str = _one(row["supply"])
         self.tamper: int = row["tamper"]
         self.register: int | None = row["register"]
         self.credit_balance: int | None = row["credit_balance"]
@@ -139,8 +147,9 @@ class DeviceCards:
     def _take(self, rows: Sequence[Row]) -> None:
         cards = self._cards
         for row in rows:
-            key = (row["medium"], row["address"])
+            card = Card(row)
+            key = (card.medium, card.address)
             cards.pop(key, None)
-            cards[key] = Card(row)
+            cards[key] = card
         while len(cards) > CARDS_MAX:
             del cards[next(iter(cards))]

@@ -9,8 +9,9 @@ what the lane writes is what that one would have written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from slotmeter.devices.frames import Report
 from slotmeter.ports import ReadingRow, Row, SqlValue, Update, UpdateMany
@@ -30,6 +31,7 @@ _MOST: Final = 2**63 - 1
 _EARLIEST_US: Final = 946_684_800_000_000  # 2000-01-01
 _LATEST_US: Final = 4_102_444_800_000_000  # 2100-01-01
 
+_NOT_HEARD: Final = (None, None)
 _row: Final = tuple.__new__  # three times as fast as the class by name, and there are many
 
 COLUMNS: Final = (
@@ -48,23 +50,41 @@ COLUMNS: Final = (
     "to_credit_balance",
     "to_battery",
     "to_signal",
-    "to_entry",
 )
 
 
-class _Seen:
-    """What a run knew of a device before it, and what it will have been told."""
+class _Shape(NamedTuple):
+    """What the registers of a report are to a meter, by their names.
 
-    __slots__ = ("battery", "contact_us", "entry_id", "measured_us", "received_us", "signal")
+    Args:
+        is_usual: they are the meter's own, and need no thought.
+        counter: the place of what counts its commodity; None when the report does not have it.
+        credit_balance: the place of it; the others likewise.
+    """
 
-    def __init__(self, card: Card) -> None:
-        """Note what the unit's guard must find."""
-        self.measured_us = card.measured_us
-        self.received_us = card.received_us
-        self.contact_us = 0
-        self.entry_id: int | None = None
-        self.battery: int | None = None
-        self.signal: int | None = None
+    is_usual: bool
+    counter: int | None
+    credit_balance: int | None
+    credit_total: int | None
+    battery: int | None
+    signal: int | None
+
+
+@lru_cache(maxsize=4_096)
+def _shape(counter: str, names: tuple[str, ...]) -> _Shape:
+    """Look at the names of a report's registers, once for all reports that have the same.
+
+    What commands set is held against what was asked last, and so is not usual.
+    """
+    places = {name: at for at, name in reversed(list(enumerate(names)))}
+    return _Shape(
+        not (SETTINGS_SHOWN | (_COUNTERS - {counter})) & places.keys(),
+        places.get(counter),
+        places.get("credit_balance"),
+        places.get("credit_total"),
+        places.get("battery"),
+        places.get("signal"),
+    )
 
 
 class LaneRun:
@@ -79,69 +99,91 @@ class LaneRun:
         self.frames: list[Logged] = []
         self.readings: list[tuple[int, Sequence[ReadingRow]]] = []
         self.newest = 0
-        self._seen: dict[Card, _Seen] = {}
+        # What the unit's guard must find: the times of the newest report before this run. Then
+        # the newest contact.
+        self._seen: dict[Card, list[int]] = {}
+        self._heard: dict[Card, tuple[int | None, int | None]] = {}
         self._policies: dict[int, str] = {}
 
     def take(self, frame: Logged, card: Card, report: Report) -> bool:
         """Take a report of a device that belongs here; say whether it does."""
-        if not _is_plain(card, report):
-            return False
-        measured_at = report.measured_at
+        measured_at, readings = report.measured_at, report.readings
         measured_us = epoch_us(measured_at)
-        received_us = frame.received_us
-        ahead_us = clock_ahead_us(card.policy)
+        shape = _shape(card.counter, tuple([each.register for each in readings]))
+        values = [each.value for each in readings]
         if (
-            measured_us > received_us + ahead_us
-            or not _EARLIEST_US <= measured_us < _LATEST_US
-            or len(report.readings) > ITEMS_MAX
+            not shape.is_usual
+            or not _is_plain(card, report)
+            or (frame.entry_id is not None and frame.entry_id != card.entry_id)
+            or not _is_believed(frame, card, measured_us)
+            or len(values) > ITEMS_MAX
+            or (
+                shape.credit_total is not None
+                and not (card.is_credit_known and values[shape.credit_total] == card.credit_total)
+            )
         ):
             return False
-        is_newest = measured_us >= card.measured_us
-        if not is_newest and card.measured_us > card.received_us + ahead_us:
-            return False  # that time was not believed: what is newest is another question
+        for value in values:
+            if type(value) is not int or not _LEAST <= value <= _MOST:
+                return False
         meter_id, frame_id = card.meter_id, frame.id
         corrections = self._clocks.corrections(card.device_id)
         off_us = corrections.offset_us(measured_us) if corrections is not None else 0
-        rows: list[ReadingRow] = []
-        told: dict[str, int] = {}
-        for reading in report.readings:
-            name, value, at = reading.register, reading.value, reading.measured_at
-            if type(value) is not int or not _LEAST <= value <= _MOST:
-                return False
-            if name not in told:
-                told[name] = value
-            at_us = measured_us if at is measured_at else epoch_us(at)
-            rows.append(_row(ReadingRow, (meter_id, name, at_us - off_us, value, frame_id)))
-        if not _is_usual(card, told):
-            return False
-        self._note(card, frame, told, measured_us if is_newest else None)
-        self.readings.append((frame_id, rows))
+        at_us = measured_us - off_us
+        self.readings.append(
+            (
+                frame_id,
+                [
+                    _row(
+                        ReadingRow,
+                        (
+                            meter_id,
+                            each.register,
+                            at_us
+                            if each.measured_at is measured_at
+                            else epoch_us(each.measured_at) - off_us,
+                            each.value,
+                            frame_id,
+                        ),
+                    )
+                    for each in readings
+                ],
+            )
+        )
+        self._note(card, frame)
+        if measured_us >= card.measured_us:
+            self._move_on(card, frame, shape, values, measured_us)
         return True
 
-    def _note(
-        self, card: Card, frame: Logged, told: dict[str, int], measured_us: int | None
-    ) -> None:
+    def _note(self, card: Card, frame: Logged) -> None:
+        """Note what the unit's guard must find, and that the device was heard."""
         self.frames.append(frame)
+        received_us = frame.received_us
         seen = self._seen.get(card)
         if seen is None:
-            seen = self._seen[card] = _Seen(card)
+            self._seen[card] = [card.measured_us, card.received_us, received_us]
             self._policies[card.utility_id] = card.policy
-        if frame.received_us > seen.contact_us:
-            seen.contact_us = frame.received_us
-            seen.entry_id = frame.entry_id
-        if measured_us is None:
-            return
+        elif received_us > seen[2]:
+            seen[2] = received_us
+
+    def _move_on(
+        self, card: Card, frame: Logged, shape: _Shape, values: Sequence[int], measured_us: int
+    ) -> None:
+        """Take what the newest report of a device says."""
         self.newest += 1
-        self._clocks.saw(card.device_id, card.utility_id, measured_us, frame.received_us)
-        card.measured_us, card.received_us = measured_us, frame.received_us
-        if card.counter in told:
-            card.register = told[card.counter]
-        if "credit_balance" in told:
-            card.credit_balance = told["credit_balance"]
-        if "battery" in told:
-            seen.battery = told["battery"]
-        if "signal" in told:
-            seen.signal = told["signal"]
+        received_us = frame.received_us
+        self._clocks.saw(card.device_id, card.utility_id, measured_us, received_us)
+        card.measured_us, card.received_us = measured_us, received_us
+        if shape.counter is not None:
+            card.register = values[shape.counter]
+        if shape.credit_balance is not None:
+            card.credit_balance = values[shape.credit_balance]
+        if shape.battery is not None or shape.signal is not None:
+            battery, signal = self._heard.get(card, (None, None))
+            self._heard[card] = (
+                battery if shape.battery is None else values[shape.battery],
+                signal if shape.signal is None else values[shape.signal],
+            )
 
     @property
     def keys(self) -> list[tuple[str, str]]:
@@ -155,6 +197,7 @@ class LaneRun:
 
     def step(self) -> UpdateMany:
         """Return what the unit changes of its devices, in their order in the table."""
+        heard = self._heard.get
         rows: list[tuple[SqlValue, ...]] = [
             (
                 card.device_id,
@@ -163,18 +206,16 @@ class LaneRun:
                 card.driver,
                 card.medium,
                 card.address,
-                seen.measured_us,
-                seen.received_us,
-                seen.contact_us,
+                measured_us,
+                received_us,
+                contact_us,
                 card.measured_us or None,
                 card.received_us or None,
                 card.register,
                 card.credit_balance,
-                seen.battery,
-                seen.signal,
-                seen.entry_id,
+                *heard(card, _NOT_HEARD),
             )
-            for card, seen in self._seen.items()
+            for card, (measured_us, received_us, contact_us) in self._seen.items()
         ]
         rows.sort(key=itemgetter(0))
         return UpdateMany("lane_report", COLUMNS, rows)
@@ -197,8 +238,7 @@ def heard_steps(frame: Row, report: Report) -> list[Update]:
 def _is_plain(card: Card, report: Report) -> bool:
     """Say whether a report has nothing but readings to tell, and nobody waits for more."""
     return not (
-        not card.is_plain
-        or report.results
+        report.results
         or report.entries
         or report.events
         or report.slots
@@ -206,19 +246,16 @@ def _is_plain(card: Card, report: Report) -> bool:
         or (report.supply is not None and report.supply != card.supply)
         or (report.tamper is not None and report.tamper != card.tamper)
         or (report.serial is not None and report.serial != card.number)
+        or not card.is_plain
     )
 
 
-def _is_usual(card: Card, told: dict[str, int]) -> bool:
-    """Say whether the registers of a report are the meter's own, and need no thought.
-
-    What commands set is held against what was asked last.
-    """
-    if not SETTINGS_SHOWN.isdisjoint(told):
+def _is_believed(frame: Logged, card: Card, measured_us: int) -> bool:
+    """Say whether the meter's clock is one by which reports can be told apart."""
+    if not _EARLIEST_US <= measured_us < _LATEST_US:
         return False
-    for name in _COUNTERS:
-        if name in told and name != card.counter:
-            return False
-    if "credit_total" in told:
-        return card.is_credit_known and told["credit_total"] == card.credit_total
-    return True
+    ahead_us = clock_ahead_us(card.policy)
+    if measured_us > frame.received_us + ahead_us:
+        return False
+    # Of a time that was not believed, what is newest is another question.
+    return measured_us >= card.measured_us or card.measured_us <= card.received_us + ahead_us

@@ -15,7 +15,7 @@ from typing import Final
 from slotmeter.errors import Unavailable
 from slotmeter.ports import Read, UnitOfWork
 from slotmeter.services.metrics import DeviceMetrics
-from slotmeter.units import HOUR_US, MINUTE_US
+from slotmeter.units import DAY_US, HOUR_US, MINUTE_US
 
 __all__ = [
     "KNOWN_FOR_US",
@@ -38,8 +38,9 @@ UNKNOWN_PER_HOUR_MAX: Final = 300
 LOOKED_UP_TOGETHER: Final = 32
 PAGE_DEVICES: Final = 10_000
 
-KNOWN_FOR_US: Final = MINUTE_US
-"""A registered device is looked up again after this time, in microseconds."""
+KNOWN_FOR_US: Final = DAY_US
+"""A registered device is looked up again after this time, in microseconds, and whenever the
+consumer of devices finds that nobody is registered there any more."""
 
 
 FrameRow = tuple[str, str, str, bytes, int, int | None]
@@ -95,12 +96,12 @@ class FrameAdmission:
         others: list[int] = []
         for at, (medium, address, _, _, now_us, _) in enumerate(frames):
             found = known.get((medium, address))
-            if (
-                found is not None
-                and found.minute == now_us // MINUTE_US
-                and found.frames < KNOWN_PER_MINUTE_MAX
-                and abs(now_us - found.looked_up_us) < KNOWN_FOR_US
-            ):
+            minute = now_us // MINUTE_US
+            if found is None or abs(now_us - found.looked_up_us) >= KNOWN_FOR_US:
+                others.append(at)
+            elif found.minute != minute:
+                found.minute, found.frames = minute, 1
+            elif found.frames < KNOWN_PER_MINUTE_MAX:
                 found.frames += 1
             else:
                 others.append(at)
@@ -130,6 +131,10 @@ class FrameAdmission:
             except Unavailable as error:
                 refused[at] = error
         return refused
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """Look a medium and address up again when it is heard next."""
+        self._known.pop(key, None)
 
     async def warm(self, now_us: int) -> int:
         """Look up all registered devices, page by page; return how many there are."""

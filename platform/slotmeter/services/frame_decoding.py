@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from slotmeter.devices.drivers import UNTIMED, Driver
 from slotmeter.devices.frames import Report
@@ -13,7 +14,10 @@ from slotmeter.services.device_effects import SERIAL_MISMATCH, check_report
 from slotmeter.services.report_unit import credible_readings
 from slotmeter.units import epoch_us, instant
 
-__all__ = ["decode", "decode_bytes", "reading_rows"]
+__all__ = ["DEVICE_UNKNOWN", "decode", "decode_bytes", "reading_rows"]
+
+DEVICE_UNKNOWN: Final = "device_unknown"
+"""Code of a frame from an address that nobody registered."""
 
 
 def decode_bytes(driver: Driver, path: str, payload: bytes, received_us: int) -> Report:
@@ -49,7 +53,7 @@ def decode(row: Row, drivers: Mapping[str, Driver]) -> Report:
             :func:`check_report` refuses, or what the driver says.
     """
     if row["device_id"] is None:
-        raise FrameError("device_unknown", "no device with this address is registered")
+        raise FrameError(DEVICE_UNKNOWN, "no device with this address is registered")
     driver = drivers.get(row["driver"])
     if driver is None:
         raise FrameError("driver_missing", f"the driver {row['driver']} is not installed")

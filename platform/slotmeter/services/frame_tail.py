@@ -43,14 +43,15 @@ class FrameTail:
         self._taken = asyncio.Event()
         self.taken_through = 0
         """The newest frame that the consumer of devices is done with."""
+        self.strangers: set[tuple[str, str]] = set()
+        """Media and addresses that it found nobody registered at, until the log has seen them."""
 
     def logged(self, frames: Sequence[Logged]) -> None:
         """Keep frames that were committed."""
-        kept = self._frames
-        for frame in frames:
-            if len(frame.payload) <= TAIL_PAYLOAD_BYTES_MAX:
-                kept[frame.id] = frame
-        _trim(kept)
+        self._frames.update(
+            [(each.id, each) for each in frames if len(each.payload) <= TAIL_PAYLOAD_BYTES_MAX]
+        )
+        _trim(self._frames)
 
     def frame(self, frame_id: int) -> Logged | None:
         """Return a frame, if it is here."""
@@ -62,15 +63,13 @@ class FrameTail:
 
     def read(self, limit: int, *, after: int, through: int | None) -> list[int]:
         """Return the oldest frames whose readings wait to be stored."""
-        for frame_id in list(takewhile(lambda each: each <= after, self._readings)):
-            del self._readings[frame_id]
+        _drop(self._readings, after)
         ids = islice(self._readings, limit)
         return [each for each in ids if through is None or each <= through]
 
     def took(self, through: int, readings: Sequence[tuple[int, Sequence[ReadingRow]]]) -> None:
         """Note what the consumer of devices is done with, and what it read out of frames."""
-        for frame_id in list(takewhile(lambda each: each <= through, self._frames)):
-            del self._frames[frame_id]
+        _drop(self._frames, through)
         self._readings.update(readings)
         _trim(self._readings)
         self.taken_through = max(self.taken_through, through)
@@ -94,6 +93,15 @@ class FrameTail:
             return False
         self._taken.clear()
         return True
+
+
+def _drop(kept: dict[int, Any], through: int) -> None:
+    """Forget the oldest, up to and with one."""
+    if kept and next(reversed(kept)) <= through:
+        kept.clear()
+        return
+    for frame_id in list(takewhile(through.__ge__, kept)):
+        del kept[frame_id]
 
 
 def _trim(kept: dict[int, Any]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
-from slotmeter.devices.drivers import Driver
+from slotmeter.devices.drivers import UNTIMED, Driver
 from slotmeter.devices.frames import Report
 from slotmeter.errors import Conflict, FrameError
 from slotmeter.ports import (
@@ -37,7 +37,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.bus import Bus, CreditChanged, EventsRecorded
 from slotmeter.services.clock_watch import ClockWatch
-from slotmeter.services.device_cards import DeviceCards
+from slotmeter.services.device_cards import Card, DeviceCards
 from slotmeter.services.device_effects import (
     SERIAL_MISMATCH,
     ReportDone,
@@ -47,7 +47,7 @@ from slotmeter.services.device_effects import (
     stranger_steps,
 )
 from slotmeter.services.fast_lane import LaneRun, heard_steps
-from slotmeter.services.frame_decoding import decode, decode_bytes, reading_rows
+from slotmeter.services.frame_decoding import DEVICE_UNKNOWN, decode, decode_bytes, reading_rows
 from slotmeter.services.frame_log import ADDRESS_CHARACTERS_MAX, Frames
 from slotmeter.services.frame_tail import FrameTail, Logged
 from slotmeter.services.log_reading import (
@@ -238,8 +238,15 @@ class DeviceConsumer:
         if way is not _Way.ONE_BY_ONE:
             await self.cards.fetch(keys, after=position, through=found[-1].id)
         alone: set[tuple[str, str]] = set()
+        cards = self.cards.get if way is not _Way.ONE_BY_ONE else _no_card
         for frame, key in zip(found, keys, strict=True):
-            if key not in alone and way is not _Way.ONE_BY_ONE and self._laned(plan, frame, key):
+            card = cards(key)
+            if (
+                card is not None
+                and card.is_plain
+                and key not in alone
+                and self._laned(plan, frame, card)
+            ):
                 continue
             if plan.singles == BATCH_FRAMES_MAX:
                 break
@@ -247,16 +254,15 @@ class DeviceConsumer:
             plan.single(frame)
         return plan
 
-    def _laned(self, plan: _Plan, frame: Logged, key: tuple[str, str]) -> bool:
+    def _laned(self, plan: _Plan, frame: Logged, card: Card) -> bool:
         """Put a frame into the lane; say whether it belongs there."""
-        card = self.cards.get(key)
-        if card is None or not card.is_plain or self._attempts.are_over(frame.id):
-            return False
         driver = self._drivers.get(card.driver)
-        if driver is None:
+        if driver is None or self._attempts.are_over(frame.id):
             return False
         try:
-            report = decode_bytes(driver, frame.path, frame.payload, frame.received_us)
+            report = driver.decode(frame.path, frame.payload)
+            if report.measured_at == UNTIMED:
+                report = decode_bytes(driver, frame.path, frame.payload, frame.received_us)
             return plan.lane(self.clocks).take(frame, card, report)
         except Exception:  # noqa: BLE001  a third party's report; its own unit says what is wrong
             return False
@@ -315,6 +321,8 @@ class DeviceConsumer:
             return len(part.frames)
         assert result is not None, "a frame with a unit of its own has a result"  # noqa: S101  invariant
         self.cards.forget((part.medium, part.address))
+        if isinstance(result.done, _SetAside) and result.done.code == DEVICE_UNKNOWN:
+            self._tail.strangers.add((part.medium, part.address))
         self._count(result.done)
         self._tail.took(part.id, [(part.id, result.readings)])
         return 1
@@ -450,6 +458,10 @@ class DeviceConsumer:
 
     def _now_us(self) -> int:
         return epoch_us(self._clock.now())
+
+
+def _no_card(_key: tuple[str, str]) -> None:
+    """Return what is known of a device where nothing is believed."""
 
 
 def _moved(frame_id: int, before: int, now_us: int) -> Update:

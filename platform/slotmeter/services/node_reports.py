@@ -8,10 +8,12 @@ gives each its values. All else in the frame counts at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
+
+from msgspec.structs import replace
 
 from slotmeter.devices.commands import CommandResult
 from slotmeter.devices.drivers import Driver

@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _READ_TOGETHER: Final = 200
 
+LED_WITHIN_S: Final = 15.0
+"""Who leads, and is silent for so long, is not waited for any more."""
+
 
 class ReadingsConsumer:
     """Copies register values into the readings store; run :meth:`run` as a task."""
@@ -60,8 +63,10 @@ class ReadingsConsumer:
         if self._tail is None:
             await consume(self._bus, self.step)
             return
+        patience_s = POLL_S
         while True:
-            is_led = await self._tail.wait(POLL_S)
+            is_led = await self._tail.wait(patience_s)
+            patience_s = LED_WITHIN_S if is_led else POLL_S
             # Nobody is waited for: what is not decoded by then is decoded here.
             through = self._tail.taken_through if is_led else None
             while await self.step(through):

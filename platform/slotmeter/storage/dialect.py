@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Final
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
@@ -20,6 +22,9 @@ from slotmeter.storage.statements import catalogue
 
 __all__ = ["Compiled", "Statements"]
 
+
+_NAMED: Final = sqlite.dialect(paramstyle="named")
+_PARAMETER: Final = re.compile(r"(?<!:):([a-z_0-9]+)")
 
 Values = tuple[SqlValue, ...]
 Pick = Callable[[Mapping[str, SqlValue]], Values]
@@ -114,12 +119,39 @@ class Statements:
             name: self._update(statement, layout) for name, statement in found.updates.items()
         }
         self._inserts: dict[tuple[str, ...], tuple[str, Pick]] = {}
+        self._updates_together: dict[tuple[str, tuple[str, ...], int], str] = {}
 
     def _update(self, statement: UpdateBase, layout: Layout | None) -> Compiled:
         if layout is None:
             return _compile(statement, self._dialect, ())
         returning, touch = sealed_update(statement, layout)
         return _compile(returning, self._dialect, (), touch)
+
+    def update_together(self, statement: str, columns: tuple[str, ...], rows: int) -> str:
+        """Return one statement that makes an update so many times over.
+
+        Args:
+            statement: the name of an update without subqueries in what it sets.
+            columns: the parameters that each row has values of, in their order.
+            rows: how many.
+        """
+        key = (statement, columns, rows)
+        found = self._updates_together.get(key)
+        if found is None:
+            compiled = catalogue().updates[statement].compile(dialect=_NAMED)
+            values: dict[str, str] = {
+                name: _literal(value)
+                for name, value in compiled.params.items()
+                if value is not None
+            }
+            values |= {name: f"given.column{at}" for at, name in enumerate(columns, start=1)}
+            text = _PARAMETER.sub(lambda name: values[name[1]], str(compiled))
+            sets, _, where = text.partition(" WHERE ")
+            row = f"({', '.join('?' * len(columns))})"
+            rows_given = ", ".join([row] * rows)
+            found = f"{sets} FROM (VALUES {rows_given}) AS given WHERE {where}"
+            self._updates_together[key] = found
+        return found
 
     def insert(self, table: str, row: Mapping[str, SqlValue]) -> tuple[str, Pick]:
         """Return the insert for a table and just these columns, and what takes its values."""

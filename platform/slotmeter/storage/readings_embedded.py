@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -29,8 +30,8 @@ T = TypeVar("T")
 READER_THREADS: Final = 2
 """So that one long question does not hold up all others."""
 
-ROWS_TOGETHER: Final = 500
-"""Rows of one statement; SQLite takes 32,766 values in one."""
+ROWS_TOGETHER: Final = (2_000, 500, 100, 20, 4, 1)
+"""Rows of one statement, as many as there still are; SQLite takes 32,766 values in one."""
 
 PAGE_BYTES: Final = 8_192
 FORMAT: Final = 1
@@ -52,7 +53,6 @@ INSERT OR IGNORE INTO consumed VALUES (1, 0);
 
 # What is stored stays: the same frame may come again, and a register has one value at a time.
 _INSERT: Final = "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?, ?)"
-_INSERT_TOGETHER: Final = _INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_TOGETHER - 1)
 _METER: Final = itemgetter(0)
 
 # Only days that exist are visited, each by a step down the key.
@@ -119,6 +119,11 @@ LIMIT 1
 _STATS: Final = """
 SELECT count(*), count(DISTINCT meter_id), min(measured_us), max(measured_us) FROM reading
 """
+
+
+@cache
+def _inserts(rows: int) -> str:
+    return _INSERT + ", (?, ?, ?, ?, ?, ?)" * (rows - 1)
 
 
 class EmbeddedReadings:
@@ -198,11 +203,12 @@ class EmbeddedReadings:
             writer.execute("BEGIN IMMEDIATE")
             before = writer.total_changes
             # Many rows in one statement: the interpreter is let go once, not for each of them.
-            whole = len(rows) - len(rows) % ROWS_TOGETHER
-            for at in range(0, whole, ROWS_TOGETHER):
-                together = chain.from_iterable(rows[at : at + ROWS_TOGETHER])
-                writer.execute(_INSERT_TOGETHER, tuple(together))
-            writer.executemany(_INSERT, rows[whole:])
+            at = 0
+            for size in ROWS_TOGETHER:
+                while len(rows) - at >= size:
+                    together = chain.from_iterable(rows[at : at + size])
+                    writer.execute(_inserts(size), tuple(together))
+                    at += size
             new = writer.total_changes - before
             if cursor is not None:
                 writer.execute("UPDATE consumed SET position = max(position, ?)", (cursor,))

@@ -2,13 +2,13 @@
 
 For each statement that it steps through, the driver gives the interpreter away and takes it back,
 and a thread that is busy meanwhile gives it back only after milliseconds. So rows are inserted
-hundreds at a time by one statement.
+and changed hundreds at a time by one statement.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
 from operator import itemgetter
@@ -23,6 +23,10 @@ __all__ = ["write_bulk"]
 
 VALUES_MAX: Final = 4_000
 """Values that one statement is given; SQLite takes 32,766."""
+
+SHARE: Final = 4
+"""What is left over goes by statements of so many times fewer rows, and so on: few statements, and
+few kinds of them to keep."""
 
 
 def write_bulk(
@@ -51,6 +55,18 @@ def _order(pick: Pick, columns: Sequence[str]) -> list[int]:
     return [int(at or 0) for at in pick({name: at for at, name in enumerate(columns)})]
 
 
+def _runs(
+    rows: Sequence[tuple[SqlValue, ...]], columns: int
+) -> Iterator[Sequence[tuple[SqlValue, ...]]]:
+    """Yield rows by as many as one statement is given, of which there are few kinds."""
+    at, size = 0, max(1, VALUES_MAX // columns)
+    while at < len(rows):
+        while len(rows) - at >= size:
+            yield rows[at : at + size]
+            at += size
+        size = max(1, size // SHARE)
+
+
 @cache
 def _together(text: str, rows: int) -> str:
     """Return an insert of so many rows."""
@@ -71,20 +87,20 @@ def _insert(
     if order != list(range(len(columns))):
         take = itemgetter(*order)
         rows = [take(row) for row in rows]
-    size = max(1, VALUES_MAX // len(columns))
-    whole = len(rows) - len(rows) % size
-    for at in range(0, whole, size):
-        values: list[SqlValue] = list(chain.from_iterable(rows[at : at + size]))
-        connection.execute(_together(text, size), values)
-    connection.executemany(text, rows[whole:])
+    for some in _runs(rows, len(columns)):
+        values: list[SqlValue] = list(chain.from_iterable(some))
+        connection.execute(_together(text, len(some)), values)
 
 
 def _update(connection: sqlite3.Connection, statements: Statements, step: UpdateMany) -> None:
     compiled = statements.updates[step.statement]
     if compiled.touch is not None:
         raise ValueError(f"{step.statement} changes what is sealed, and goes one by one")
-    take = itemgetter(*_order(compiled.values, step.columns))
-    changed = connection.executemany(compiled.text, map(take, step.rows)).rowcount
+    changed = 0
+    for some in _runs(step.rows, len(step.columns)):
+        text = statements.update_together(step.statement, step.columns, len(some))
+        values: list[SqlValue] = list(chain.from_iterable(some))
+        changed += connection.execute(text, values).rowcount
     if changed != len(step.rows):
         raise Conflict(
             "changed_meanwhile",

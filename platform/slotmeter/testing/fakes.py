@@ -9,8 +9,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slotmeter.devices.frames import Frame
-from slotmeter.errors import SlotmeterError
+from slotmeter.devices.frames import PAYLOAD_BYTES_MAX, Frame
+from slotmeter.errors import Refused, SlotmeterError
 from slotmeter.ports import EntryInfo, Fate, HandOut, PluginContext, Queued, Secrets
 from slotmeter.testing.clocks import FakeClock
 from slotmeter.testing.fake_plugin_parts import FakeDeviceKeys, FakeRecords, FakeRoutes
@@ -54,10 +54,22 @@ class FakeFrames:
             self.waiting -= 1
         if self.error is not None:
             raise self.error
+        if len(frame.payload) > PAYLOAD_BYTES_MAX:
+            raise Refused("payload_too_large", f"expected at most {PAYLOAD_BYTES_MAX} bytes")
         async with self._arrived:
             self.frames.append(frame)
             self._arrived.notify_all()
             return len(self.frames)
+
+    async def hand_in_many(self, frames: Sequence[Frame]) -> Sequence[int | SlotmeterError]:
+        """Take frames and return the place of each, or why it was not taken."""
+        ends: list[int | SlotmeterError] = []
+        for frame in frames:
+            try:
+                ends.append(await self.hand_in(frame))
+            except Refused as error:
+                ends.append(error)
+        return ends
 
     async def wait_for(self, count: int, *, timeout_s: int = 10) -> list[Frame]:
         """Return the frames as soon as there are ``count``."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from msgspec.structs import replace as changed
+
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import Frame, Reading, Report, SlotReport
 from slotmeter.ports import Caller
@@ -55,7 +57,7 @@ class MeterBox:
             )
             for slot, number in self.hanging.items()
         )
-        return replace(Report(measured_at=now, serial=BOX, slots=slots), **told)
+        return changed(Report(measured_at=now, serial=BOX, slots=slots), **told)
 
     async def read(self, report: Report | None = None) -> int:
         """Have the box report, a minute later and 10 Wh on each meter; return the frame's id."""

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
+from slotmeter.devices.frames import PAYLOAD_BYTES_MAX, Frame
 from slotmeter.errors import Refused
 from slotmeter.ports import (
     RECORD_BYTES_MAX,
     Body,
     ByDeviceKey,
     DeviceKeys,
+    Frames,
     MediumRoute,
     PluginContext,
     RecordKind,
@@ -36,6 +39,7 @@ __all__ = [
     "check_documents_are_found_by_declared_fields",
     "check_documents_are_kept",
     "check_entries_are_apart",
+    "check_frames_are_taken_each_for_itself",
     "check_routes_are_declared",
     "check_what_cannot_be_kept_is_refused",
 ]
@@ -151,6 +155,30 @@ async def check_entries_are_apart(records: Records, others: Records) -> None:
     assert await others.page(NOTE) == []
     assert not await others.delete(NOTE, "shared")
     assert await others.reserve("shared") == 1
+
+
+async def check_frames_are_taken_each_for_itself(frames: Frames, medium: str, address: str) -> None:
+    """Of frames that come together, one that is refused takes no other along.
+
+    Args:
+        frames: of the context.
+        medium: of the entry.
+        address: of a device that is registered.
+    """
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    good = Frame(medium, address, "m", b"\x01", now)
+    long = Frame(medium, address, "m", bytes(PAYLOAD_BYTES_MAX + 1), now)
+
+    first, refused, last = await frames.hand_in_many([good, long, good])
+    alone = await frames.hand_in(good)
+
+    assert isinstance(first, int), f"a frame was not taken: {first}"
+    assert isinstance(last, int), f"a frame was not taken: {last}"
+    assert first < last < alone, f"ids do not grow: {first}, {last}, {alone}"
+    assert isinstance(refused, Refused), f"took a payload that is too long: {refused}"
+    assert refused.code == "payload_too_large", f"refused with {refused.code}"
+    assert not await frames.hand_in_many([]), "answered for frames that nobody handed in"
+    await _refused("payload_too_large", lambda: frames.hand_in(long))
 
 
 def check_routes_are_declared(routes: Routes) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import FOLLOWS, heard_by
+from slotmeter.storage.joins import FOLLOWS
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -61,6 +61,7 @@ def _cards(unproven: ColumnElement[Any]) -> Select[Any]:
             _device.c.medium,
             _device.c.address,
             _device.c.driver,
+            _device.c.entry_id,
             _device.c.measured_us,
             _device.c.received_us,
             _device.c.supply,
@@ -171,7 +172,6 @@ UPDATES: dict[str, UpdateBase] = {
             (_device.c.last_contact_us > bindparam("to_contact_us"), _device.c.last_contact_us),
             else_=bindparam("to_contact_us"),
         ),
-        entry_id=heard_by(_device),
         measured_us=bindparam("to_measured_us"),
         received_us=bindparam("to_received_us"),
         register=bindparam("to_register"),
