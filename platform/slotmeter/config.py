@@ -219,6 +219,24 @@ class AuditConfig(_Section):
     )
 
 
+class FramesConfig(_Section):
+    """``[frames]``: how long what devices sent is kept as it came."""
+
+    days_kept: int = Field(
+        default=90,
+        ge=1,
+        le=36_500,
+        description="Days until frames that took effect, and those of strangers, are dropped.",
+    )
+    aside_days_kept: int = Field(
+        default=730,
+        ge=1,
+        le=36_500,
+        description="Days that other frames which could not be read wait for a better driver; "
+        "never fewer than `days_kept`.",
+    )
+
+
 class ProcessConfig(_Section):
     """``[process]``: how the server uses the machine."""
 
@@ -296,6 +314,7 @@ class Config(_Section):
     vault: VaultConfig = VaultConfig()
     debts: DebtsConfig = DebtsConfig()
     audit: AuditConfig = AuditConfig()
+    frames: FramesConfig = FramesConfig()
     limits: LimitsConfig = LimitsConfig()
     process: ProcessConfig = ProcessConfig()
     entries: tuple[EntryConfig, ...] = Field(default=(), alias="entry", max_length=64, strict=False)

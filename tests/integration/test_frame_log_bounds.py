@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from slotmeter.errors import Unavailable
@@ -123,6 +125,22 @@ async def test_a_device_that_was_taken_away_becomes_a_stranger(
     assert refused.value.code == "device_unknown"
 
 
+async def test_a_device_that_was_taken_away_is_a_stranger_after_one_frame(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"energy_import": 5})
+    town.behind.damage("UPDATE device SET address = 'elsewhere'")
+    taken = 0
+
+    with suppress(Unavailable):
+        while taken < 10:
+            await town.side.hand_in(meter, b"anything")
+            taken += 1
+            await town.side.consumer.step()
+
+    assert taken == 1 + UNKNOWN_PER_ADDRESS_AND_HOUR_MAX
+
+
 # --- how long ----------------------------------------------------------------------------------
 
 
@@ -132,6 +150,13 @@ class Sweeping:
     def __init__(self, town: DeviceTown) -> None:
         self.town, self.store = town, ModelReadings()
         self.retention = FrameRetention(town.side.uow, self.store, town.side.clock)
+
+    def keep(self, days: int, aside_days: int) -> None:
+        """Keep frames for another time from now on."""
+        side = self.town.side
+        self.retention = FrameRetention(
+            side.uow, self.store, side.clock, days_kept=days, aside_days_kept=aside_days
+        )
 
     async def after(self, days: int) -> list[str]:
         """Sweep after so many days; return what is left of the log."""
@@ -177,6 +202,21 @@ async def test_what_could_not_be_read_for_years_is_dropped_too(sweeping: Sweepin
     await _readings_done(sweeping)
 
     assert await sweeping.after(QUARANTINE_DAYS_KEPT + 1) == []
+
+
+@pytest.mark.parametrize(("days", "aside_days"), [(7, 30), (30, 7)])
+async def test_frames_are_kept_as_long_as_is_set_and_those_set_aside_no_shorter(
+    sweeping: Sweeping, days: int, aside_days: int
+) -> None:
+    await _readings_done(sweeping)
+    sweeping.keep(days, aside_days)
+
+    assert len(await sweeping.after(days)) == 3
+    gone = await sweeping.after(1)
+    later = await sweeping.after(max(days, aside_days) - days)
+
+    assert gone == (["garbage"] if aside_days > days else [])
+    assert later == []
 
 
 async def test_what_a_consumer_has_before_it_is_never_dropped(sweeping: Sweeping) -> None:

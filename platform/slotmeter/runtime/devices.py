@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from slotmeter.api.media_routes import MediaDoor
 from slotmeter.api.metrics import MetricsBoard
-from slotmeter.config import LimitsConfig
+from slotmeter.config import FramesConfig, LimitsConfig
 from slotmeter.devices.drivers import Driver
 from slotmeter.ports import Clock, Commands, ReadingStore, UnitOfWork
 from slotmeter.runtime.entries import EntrySide
@@ -81,9 +81,7 @@ class DeviceSide:
         self._contacts = Contacts(database)
         tail = FrameTail()
         self._frames = Frames(database, metrics=metrics, bus=bus, tail=tail)
-        board.gauge(
-            "driver_modules_refused", "Driver modules left out", lambda: len(packs.broken)
-        )
+        board.gauge("driver_modules_refused", "Driver modules left out", lambda: len(packs.broken))
         board.gauge(
             "frames_log_waiting", "Frames that wait for the log", lambda: self._frames.waiting
         )
@@ -110,7 +108,7 @@ class DeviceSide:
         self._readings = ReadingsConsumer(
             database, readings, tail=tail, clocks=self._clocks, **shared
         )
-        self._retention = FrameRetention(database, readings, clock)
+        self._store = readings
         self._sweep = CommandSweep(
             database, clock, contacts=self._contacts, metrics=metrics, bus=bus
         )
@@ -130,11 +128,18 @@ class DeviceSide:
         """
         await check_drivers(self._database, self._drivers)
 
-    def start(self) -> None:
-        """Run the consumers as tasks."""
+    def start(self, kept: FramesConfig) -> None:
+        """Run the consumers as tasks; ``kept`` says how long frames are."""
+        retention = FrameRetention(
+            self._database,
+            self._store,
+            self._clock,
+            days_kept=kept.days_kept,
+            aside_days_kept=kept.aside_days_kept,
+        )
         self._tasks.keep("device consumer", self._consume)
         self._tasks.keep("readings consumer", self._readings.run)
-        self._tasks.keep("frame retention", self._retention.run)
+        self._tasks.keep("frame retention", retention.run)
         self._tasks.keep("clocks of meters", self._clocks.run)
         self._tasks.keep("command sweep", self._sweep.run)
         self._tasks.keep("credit control", self.credit.run)

@@ -219,7 +219,7 @@ class Runtime:
         self._keep_watch(tasks, database, bus, InterestMetrics(board.registry), watch)
         keep_checkpoints(self.config, tasks, database, vault, self.clock, board)
         await devices.check()
-        devices.start()
+        devices.start(self.config.frames)
         entries = devices.entries
         self._stack.push_async_callback(entries.supervisor.stop)
         for entry in await entries.start(self.config.entries, self.config.data.folder):
