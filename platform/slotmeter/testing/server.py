@@ -145,7 +145,8 @@ class Server:
             kind = PortTaken if PORT_TAKEN in self._said() else ServerFailed
             raise kind(f"the server ended with {self.ended}:\n{self.log_tail()}")
         if time.monotonic() >= end_s:
-            raise ServerFailed(f"not ready within {timeout_s:g} s:\n{self.log_tail()}")
+            said = self.log_tail() or "it said nothing; a busy machine needs longer, so try again"
+            raise ServerFailed(f"not ready within {timeout_s:g} s:\n{said}")
 
     def log_tail(self) -> str:
         """Return the end of what it wrote."""
