@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -17,9 +18,9 @@ from aiohttp import web
 
 from slotmeter.api.auth import check_rights, sign_in
 from slotmeter.api.logs import REQUEST_ID
-from slotmeter.api.problems import TooMany, http_problem
+from slotmeter.api.problems import HTTP_CODES, TooMany, http_problem
 from slotmeter.config import LimitsConfig
-from slotmeter.errors import Refused
+from slotmeter.errors import Refused, SlotmeterError
 from slotmeter.ports import (
     ByApiKey,
     ByDeviceKey,
@@ -91,6 +92,7 @@ class MediaDoor:
         clock: our time, for rates.
         limits: of the server.
         device_keys: makes the keys of devices; None where only routes are answered.
+        count_refusal: is told of each call that is refused: the entry's key and the code.
     """
 
     routes: RouteTable
@@ -99,6 +101,7 @@ class MediaDoor:
     clock: Clock
     limits: LimitsConfig
     device_keys: DeviceKeyRing | None = None
+    count_refusal: Callable[[str, str], None] = lambda _entry_key, _code: None
     _rates: _Rates = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,15 +112,31 @@ class MediaDoor:
         """Answer one request under ``/api/v1/media/``."""
         try:
             async with asyncio.timeout(self.limits.request_timeout_s):
-                return await self._answer(request)
+                return await self._counted(request)
         except TimeoutError:
             return http_problem(HTTPStatus.SERVICE_UNAVAILABLE, REQUEST_ID.get())
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _counted(self, request: web.Request) -> web.Response:
+        """Answer, or count why not; only of paths that there are, so that names stay few."""
         entry_key = request.match_info["entry"]
         matched = self.routes.match(entry_key, request.match_info["tail"]).routes
         if not matched:
             raise web.HTTPNotFound
+        try:
+            return await self._answer(request, entry_key, matched)
+        except SlotmeterError as error:
+            self.count_refusal(entry_key, error.code)
+            raise
+        except web.HTTPException as error:
+            self.count_refusal(entry_key, HTTP_CODES.get(error.status, ("http_error", ""))[0])
+            raise
+
+    async def _answer(
+        self,
+        request: web.Request,
+        entry_key: str,
+        matched: Mapping[str, tuple[MediumRoute, Mapping[str, str]]],
+    ) -> web.Response:
         if request.method not in matched:
             raise web.HTTPMethodNotAllowed(request.method, sorted(matched))
         route, named = matched[request.method]

@@ -117,7 +117,13 @@ class DeviceSide:
         """Return what answers for the routes of all entries."""
         proofs = DeviceProofs(self.device_keys, self._clock)
         return MediaDoor(
-            self.routes, proofs, access, self._clock, limits, device_keys=self.device_keys
+            self.routes,
+            proofs,
+            access,
+            self._clock,
+            limits,
+            device_keys=self.device_keys,
+            count_refusal=self._metrics.count_refused_call,
         )
 
     async def check(self) -> None:

@@ -76,9 +76,14 @@ class DeviceProofs:
     """Checks proofs, and remembers which were used."""
 
     def __init__(self, keys: _KeysOfAll, clock: Clock) -> None:
-        """Start with no proof used; a restart forgets at most ``CLOCK_WITHIN_S`` of them."""
+        """Start with no proof used.
+
+        What was used before is not known any more, so that proofs of a time before the start are
+        refused. Only those of a device whose clock is ahead can come again, for as many seconds.
+        """
         self._keys = keys
         self._clock = clock
+        self._started_s = int(clock.now().timestamp())
         self._newest: OrderedDict[tuple[str, str], tuple[int, tuple[str, ...]]] = OrderedDict()
 
     async def check(
@@ -156,6 +161,12 @@ class DeviceProofs:
                 f"the time is off by {off_s} s; set the clock by the Date of this answer",
             )
         newest_s, nonces = self._newest.get(who, (0, ()))
+        if not nonces and time_s < self._started_s:
+            raise NotSignedIn(
+                "device_clock_off",
+                "this was signed before the server started; set the clock by the Date of this "
+                "answer and sign anew",
+            )
         again = time_s == newest_s and (nonce in nonces or len(nonces) >= NONCES_PER_SECOND_MAX)
         if time_s < newest_s or again:
             raise NotSignedIn(
