@@ -105,6 +105,7 @@ async def test_a_key_signs_its_principal_in_with_the_rights_of_its_roles(
         Right.SELL,
         Right.SALES_OWN,
         Right.METERS,
+        Right.METERS_ASK,
     }
 
 

@@ -190,6 +190,22 @@ async def test_readings_are_summed_up_in_buckets(api: ApiTown, meter: SmallMeter
     ]
 
 
+async def test_spans_without_readings_are_listed_up_to_now(api: ApiTown, meter: SmallMeter) -> None:
+    await read(api, meter, 10)
+    api.clock.advance(hours=3)
+    await read(api, meter, 14)
+    api.clock.advance(hours=2)
+
+    span = "from=2026-11-21T08:30:00Z&to=2026-11-22T00:00:00Z&bucket=3600"
+    reply = (await api.get(f"{METERS}/{meter.number}/readings?{span}", "eye")).json
+
+    assert [(each["start"][11:16], each["end"][11:16]) for each in reply["gaps"]] == [
+        ("08:30", "09:30"),
+        ("10:30", "12:30"),
+        ("13:30", "14:30"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("query", "code", "field"),
     [
@@ -221,6 +237,30 @@ async def test_a_command_is_accepted_and_waits_in_the_queue(
     reply = await api.post(f"{METERS}/{meter.number}/commands", "boss", json=order("read_now"))
 
     assert (reply.status, reply.json["state"], reply.json["asked_by"]) == (202, "queued", "boss")
+
+
+async def test_a_cashier_sees_contact_supply_and_credit_and_asks_a_meter_to_report(
+    api: ApiTown, meter: SmallMeter
+) -> None:
+    await api.join("till", "vendor")
+    heard(api, meter, supply="off", credit_balance=7_300)
+
+    shown = (await api.get(f"{METERS}/{meter.number}", "till")).json
+    asked = await api.post(f"{METERS}/{meter.number}/commands", "till", json=order("read_now"))
+
+    assert (shown["supply"], shown["credit_balance"], shown["unit"]) == ("off", "7.3", "kWh")
+    assert shown["last_contact_at"] == "2026-11-21T09:30:00.000000Z"
+    assert (asked.status, asked.json["asked_by"]) == (202, "till")
+
+
+@pytest.mark.parametrize("kind", ["open_relay", "close_relay", "set_load_limit", "clear_tamper"])
+async def test_a_cashier_commands_nothing_else(api: ApiTown, meter: SmallMeter, kind: str) -> None:
+    await api.join("till", "vendor")
+
+    reply = await api.post(f"{METERS}/{meter.number}/commands", "till", json=order(kind))
+
+    assert (reply.status, reply.code) == (403, "right_missing")
+    assert api.sql("SELECT count(*) FROM command") == [(0,)]
 
 
 async def test_a_cut_on_no_evidence_is_a_refused_command_with_its_causes(

@@ -103,6 +103,13 @@ class Bucket(Out):
     count: int
 
 
+class ReadingGap(Out):
+    """Time of which nothing is stored; start included, end excluded."""
+
+    start: Instant
+    end: Instant
+
+
 class Readings(Out):
     """Values of one register; ``buckets`` instead of ``items`` when ``bucket`` was asked."""
 
@@ -112,6 +119,10 @@ class Readings(Out):
     to_at: Instant = Field(serialization_alias="to")
     items: list[Reading]
     buckets: list[Bucket]
+    gaps: list[ReadingGap] = Field(
+        description="Where `bucket` was asked: spans up to now that hold no value; neighbours are "
+        "one. They go when the meter sends what it kept."
+    )
     truncated: bool = Field(description="There are more values in this time than were given.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from slotmeter.api.call import Answer, Call, Nothing, json_answer
@@ -14,13 +15,14 @@ from slotmeter.api.device_models import (
     MeterToken,
     MeterTokensPage,
     Reading,
+    ReadingGap,
     Readings,
 )
 from slotmeter.api.query_models import MetersQuery, PageQuery, ReadingsQuery
 from slotmeter.api.sales import instant_text, sold_units
 from slotmeter.devices.entities import REGISTERS
 from slotmeter.errors import Refused
-from slotmeter.ports import Principal, Right, Row
+from slotmeter.ports import Aggregate, Principal, Right, Row
 from slotmeter.services.queries import MeterFilter
 from slotmeter.services.sold_tokens import CREDIT
 from slotmeter.units import (
@@ -34,7 +36,7 @@ from slotmeter.units import (
 )
 from slotmeter.vending.accounts import masked_name
 
-__all__ = ["meter", "meter_commands", "meter_tokens", "meters", "readings"]
+__all__ = ["gaps_between", "meter", "meter_commands", "meter_tokens", "meters", "readings"]
 
 BUCKETS_MAX: Final = 1_000
 ACCEPTED: Final = "accepted"
@@ -101,6 +103,7 @@ async def readings(call: Call[Nothing, ReadingsQuery]) -> Answer:
     store = call.services.readings
     items: list[Reading] = []
     buckets: list[Bucket] = []
+    gaps: list[ReadingGap] = []
     truncated = False
     if query.bucket is None:
         rows = await store.range(meter_id, name, start_us, end_us, limit=query.limit + 1)
@@ -111,17 +114,12 @@ async def readings(call: Call[Nothing, ReadingsQuery]) -> Answer:
     else:
         bucket_us = query.bucket * SECOND_US
         _check_buckets(start_us, end_us, bucket_us)
-        buckets = [
-            Bucket(
-                start=iso_utc(each.start_us),
-                end=iso_utc(each.end_us),
-                min=each.minimum,
-                max=each.maximum,
-                first=each.first,
-                last=each.last,
-                count=each.count,
-            )
-            for each in await store.aggregate(meter_id, name, start_us, end_us, bucket_us=bucket_us)
+        found = await store.aggregate(meter_id, name, start_us, end_us, bucket_us=bucket_us)
+        buckets = [_bucket(each) for each in found]
+        until_us = min(end_us, epoch_us(call.services.clock.now()))
+        gaps = [
+            ReadingGap(start=iso_utc(first_us), end=iso_utc(last_us))
+            for first_us, last_us in gaps_between(found, start_us, until_us, bucket_us)
         ]
     return json_answer(
         Readings(
@@ -131,8 +129,41 @@ async def readings(call: Call[Nothing, ReadingsQuery]) -> Answer:
             to_at=iso_utc(end_us),
             items=items,
             buckets=buckets,
+            gaps=gaps,
             truncated=truncated,
         )
+    )
+
+
+def gaps_between(
+    found: Sequence[Aggregate], start_us: int, end_us: int, bucket_us: int
+) -> list[tuple[int, int]]:
+    """Return the spans from start to end that no bucket covers, those that touch as one.
+
+    Args:
+        found: buckets that hold values, aligned to the start, in time order.
+        start_us: UTC epoch microseconds.
+        end_us: a bucket that is not over by then may still be filled, and is no gap.
+        bucket_us: length of a bucket.
+    """
+    over_us = start_us + (end_us - start_us) // bucket_us * bucket_us
+    gaps, at_us = [], start_us
+    for each in found:
+        if at_us < min(each.start_us, over_us):
+            gaps.append((at_us, min(each.start_us, over_us)))
+        at_us = each.end_us
+    return [*gaps, (at_us, over_us)] if at_us < over_us else gaps
+
+
+def _bucket(each: Aggregate) -> Bucket:
+    return Bucket(
+        start=iso_utc(each.start_us),
+        end=iso_utc(each.end_us),
+        min=each.minimum,
+        max=each.maximum,
+        first=each.first,
+        last=each.last,
+        count=each.count,
     )
 
 
@@ -184,6 +215,7 @@ def _meter(call: Call[Nothing, MetersQuery] | Call[Nothing, Nothing], row: Row) 
     commodity = row["commodity"]
     now_us = epoch_us(call.services.clock.now())
     critical_us = row["critical_until_us"]
+    sees_credit = sees_all or Right.METERS_ASK in principal.rights
     return Meter(
         number=row["number"],
         commodity=commodity,
@@ -197,9 +229,9 @@ def _meter(call: Call[Nothing, MetersQuery] | Call[Nothing, Nothing], row: Row) 
         supply=row["supply"] or "unknown",
         unit=commodity_quantity(Commodity(commodity)).sold_symbol,
         register_value=_amount(commodity, row["register"]) if sees_all else None,
-        credit_balance=_amount(commodity, row["credit_balance"]) if sees_all else None,
+        credit_balance=_amount(commodity, row["credit_balance"]) if sees_credit else None,
         credit_total=_amount(commodity, row["credit_total"]) if sees_all else None,
-        account_balance=_account_balance(row, principal) if sees_all else None,
+        account_balance=_account_balance(row, principal) if sees_credit else None,
         currency=principal.currency,
         tamper=bool(row["tamper"]),
         online=call.services.queries.online(row),

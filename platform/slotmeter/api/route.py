@@ -91,7 +91,7 @@ def post(
     path: str,
     handler: Handler,
     tag: str,
-    right: Right,
+    right: Right | frozenset[Right],
     answers: Mapping[int, type[BaseModel]],
     **more: Any,
 ) -> Route:
@@ -116,9 +116,9 @@ def _acting(
     path: str,
     handler: Handler,
     tag: str,
-    right: Right,
+    right: Right | frozenset[Right],
     answers: Mapping[int, type[BaseModel]],
     **more: Any,
 ) -> Route:
-    rights = frozenset({right})
+    rights = right if isinstance(right, frozenset) else frozenset({right})
     return Route(method, f"{API}{path}", handler.__name__, tag, handler, rights, answers, **more)

@@ -47,6 +47,8 @@ _ALL_SALES: Final = frozenset({Right.SALES_ALL})
 _SALES: Final = frozenset({Right.SALES_OWN, Right.SALES_ALL})
 _METERS: Final = frozenset({Right.METERS})
 _COMMANDS: Final = frozenset({Right.COMMANDS})
+_ASKS: Final = frozenset({Right.COMMAND_SEND, Right.METERS_ASK})
+"""The second one for ``read_now`` only, which ``CommandRequests`` sees to."""
 
 ROUTES: Final[tuple[Route, ...]] = (
     post(
@@ -108,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "/meters/{number}/commands",
         commands.send_command,
         "commands",
-        Right.COMMAND_SEND,
+        _ASKS,
         {HTTPStatus.ACCEPTED: device.Command},
         body=model.CommandBody,
         problems=(409,),

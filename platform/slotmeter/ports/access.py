@@ -16,6 +16,7 @@ class Right(StrEnum):
     SALES_OWN = "sales.own"
     SALES_ALL = "sales.all"
     METERS = "meters"
+    METERS_ASK = "meters.ask"
     READINGS = "readings"
     COMMANDS = "commands"
     COMMAND_SEND = "command.send"

@@ -49,7 +49,7 @@ KEY_TEXT = re.compile(r"smk_[A-Za-z0-9_-]{43}")
 CACHE_S_MAX = 1.0
 CACHE_KEYS_MAX = 10_000
 
-_VENDOR = frozenset({Right.QUOTE, Right.SELL, Right.SALES_OWN, Right.METERS})
+_VENDOR = frozenset({Right.QUOTE, Right.SELL, Right.SALES_OWN, Right.METERS, Right.METERS_ASK})
 _LOOK = frozenset(
     {
         Right.SALES_ALL,

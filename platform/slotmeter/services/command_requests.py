@@ -184,7 +184,9 @@ class CommandRequests:
                 ``meter_removed``, ``safety_is_for_cuts``, ``value_wrong``, ``text_wrong``,
                 ``load_limit_too_low`` or ``credit_mode_would_cut``.
         """
-        _right(caller, Right.COMMAND_SEND)
+        may_ask = kind == CommandKind.READ_NOW and Right.METERS_ASK in caller.principal.rights
+        if not may_ask:
+            _right(caller, Right.COMMAND_SEND)
         why, wanted = _reason(reason), _wanted(kind, value, text)
         is_cut = wanted.kind in CUTTING or (wanted.kind is CommandKind.SET_VALVE and value == 0)
         if safety and not is_cut:
