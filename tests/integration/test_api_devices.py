@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from slotmeter.ports import Read, ReadingRow, Reads, Right, Rows, UnitOfWork
+from slotmeter.ports import Read, Reads, Right, Rows, UnitOfWork
 from slotmeter.services.access import Origin
 from slotmeter.services.queries import Queries
 from slotmeter.testing.api_town import ApiTown
 from slotmeter.testing.sample_safe import sample_safe
 from slotmeter.testing.small_utility import SmallMeter, meter_number
-from slotmeter.units import HOUR_US, epoch_us
+from slotmeter.units import epoch_us
 
 METERS = "/api/v1/meters"
 COMMANDS = "/api/v1/commands"
@@ -37,17 +37,6 @@ def heard(api: ApiTown, meter: SmallMeter, **columns: object) -> None:
     values = {"last_contact_us": now_us, "measured_us": now_us, "received_us": now_us, **columns}
     names = ", ".join(f"{name} = ?" for name in values)
     api.sql(f"UPDATE device SET {names} WHERE id = ?", *values.values(), meter.device_id)  # noqa: S608  our own names
-
-
-async def read(api: ApiTown, meter: SmallMeter, *values: int) -> int:
-    """Store hourly values of the meter's register; return when the first was measured."""
-    start_us = epoch_us(api.clock.now())
-    rows = [
-        ReadingRow(meter.id, "energy_import", start_us + at * HOUR_US, value)
-        for at, value in enumerate(values)
-    ]
-    await api.readings.append(rows)
-    return start_us
 
 
 # --- meters ---------------------------------------------------------------------------------------
@@ -149,79 +138,6 @@ async def test_meters_are_found_by_what_they_are(
     reply = await api.get(f"{METERS}?{query}", "eye")
 
     assert len(reply.json["items"]) == count
-
-
-# --- readings -------------------------------------------------------------------------------------
-
-
-async def test_readings_are_the_newest_day_of_the_meters_own_clock(
-    api: ApiTown, meter: SmallMeter
-) -> None:
-    await read(api, meter, *range(100, 130))
-
-    reply = (await api.get(f"{METERS}/{meter.number}/readings", "eye")).json
-
-    assert [each["value"] for each in reply["items"]] == list(range(106, 130))
-    assert (reply["register"], reply["unit"], reply["truncated"]) == ("energy_import", "Wh", False)
-
-
-async def test_readings_of_a_time_are_cut_at_the_limit_and_say_so(
-    api: ApiTown, meter: SmallMeter
-) -> None:
-    await read(api, meter, 1, 2, 3, 4)
-
-    path = f"{METERS}/{meter.number}/readings?from=2026-11-21T09:30:00Z&limit=2"
-    reply = (await api.get(path, "eye")).json
-
-    assert [each["value"] for each in reply["items"]] == [1, 2]
-    assert reply["truncated"] is True
-
-
-async def test_readings_are_summed_up_in_buckets(api: ApiTown, meter: SmallMeter) -> None:
-    await read(api, meter, 10, 14, 19, 30)
-
-    path = f"{METERS}/{meter.number}/readings?from=2026-11-21T09:30:00Z&bucket=7200"
-    reply = (await api.get(path, "eye")).json
-
-    assert reply["items"] == []
-    assert [(each["first"], each["last"], each["count"]) for each in reply["buckets"]] == [
-        (10, 14, 2),
-        (19, 30, 2),
-    ]
-
-
-async def test_spans_without_readings_are_listed_up_to_now(api: ApiTown, meter: SmallMeter) -> None:
-    await read(api, meter, 10)
-    api.clock.advance(hours=3)
-    await read(api, meter, 14)
-    api.clock.advance(hours=2)
-
-    span = "from=2026-11-21T08:30:00Z&to=2026-11-22T00:00:00Z&bucket=3600"
-    reply = (await api.get(f"{METERS}/{meter.number}/readings?{span}", "eye")).json
-
-    assert [(each["start"][11:16], each["end"][11:16]) for each in reply["gaps"]] == [
-        ("08:30", "09:30"),
-        ("10:30", "12:30"),
-        ("13:30", "14:30"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("query", "code", "field"),
-    [
-        ("from=2026-11-21T09:30:00Z&to=2026-11-21T09:30:00Z", "span_empty", "from"),
-        ("bucket=1", "too_many_buckets", "bucket"),
-        ("bucket=31622400&from=2000-01-01T00:00:00Z", "span_too_long", "from"),
-        ("bucket=0", "out_of_range", "bucket"),
-        ("register=mood", "not_one_of", "register"),
-    ],
-)
-async def test_readings_that_cannot_be_given_are_refused(
-    api: ApiTown, meter: SmallMeter, query: str, code: str, field: str
-) -> None:
-    reply = await api.get(f"{METERS}/{meter.number}/readings?{query}", "eye")
-
-    assert (reply.status, reply.code, reply.json["field"]) == (422, code, field)
 
 
 # --- commands -------------------------------------------------------------------------------------

@@ -59,6 +59,12 @@ def _right(caller: Caller, right: Right) -> None:
         raise NotAllowed("right_missing", f"this needs the right {right.value}")
 
 
+def _may_send(caller: Caller, kind: str) -> None:
+    """Who sells may ask a meter to report; everything else needs the right to send commands."""
+    if kind != CommandKind.READ_NOW or Right.METERS_ASK not in caller.principal.rights:
+        _right(caller, Right.COMMAND_SEND)
+
+
 def _cause(caller: Caller) -> CommandCause:
     """Return who asks; whatever is not known to be a person is a program."""
     by_person = caller.principal.kind == "person"
@@ -184,9 +190,7 @@ class CommandRequests:
                 ``meter_removed``, ``safety_is_for_cuts``, ``value_wrong``, ``text_wrong``,
                 ``load_limit_too_low`` or ``credit_mode_would_cut``.
         """
-        may_ask = kind == CommandKind.READ_NOW and Right.METERS_ASK in caller.principal.rights
-        if not may_ask:
-            _right(caller, Right.COMMAND_SEND)
+        _may_send(caller, kind)
         why, wanted = _reason(reason), _wanted(kind, value, text)
         is_cut = wanted.kind in CUTTING or (wanted.kind is CommandKind.SET_VALVE and value == 0)
         if safety and not is_cut:
