@@ -107,7 +107,7 @@ async def test_a_meter_is_asked_once_a_day_to_set_its_clock(
 ) -> None:
     clocked = Clocked(town)
     for value in range(8):
-        await clocked.report(meter, value, timedelta(minutes=-30 - value))
+        await clocked.report(meter, value, timedelta(minutes=-30, seconds=-20 * value))
         await clocked.clocks.store()
 
     kinds = [kind for kind, _ in town.states(meter)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,8 @@ from slotmeter.services.frame_retention import (
     QUARANTINE_DAYS_KEPT,
     FrameRetention,
 )
+from slotmeter.services.frame_tail import FrameTail
+from slotmeter.services.ingest import DeviceConsumer, Frames
 from slotmeter.testing.device_side import MEDIUM, DeviceTown
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 from slotmeter.testing.store_contract import ModelReadings
@@ -128,15 +131,20 @@ async def test_a_device_that_was_taken_away_becomes_a_stranger(
 async def test_a_device_that_was_taken_away_is_a_stranger_after_one_frame(
     town: DeviceTown, meter: SmallMeter
 ) -> None:
-    await town.side.report(meter, {"energy_import": 5})
+    side = town.side
+    parts: dict[str, Any] = {"metrics": side.metrics, "bus": side.bus, "tail": FrameTail()}
+    side.frames = Frames(side.uow, **parts)
+    consumer = DeviceConsumer(side.uow, side.clock, drivers=side.drivers, **parts)
+    await side.hand_in(meter, b"from where it was")
+    await consumer.step()
     town.behind.damage("UPDATE device SET address = 'elsewhere'")
     taken = 0
 
     with suppress(Unavailable):
         while taken < 10:
-            await town.side.hand_in(meter, b"anything")
+            await side.hand_in(meter, b"from where it was")
             taken += 1
-            await town.side.consumer.step()
+            await consumer.step()
 
     assert taken == 1 + UNKNOWN_PER_ADDRESS_AND_HOUR_MAX
 
