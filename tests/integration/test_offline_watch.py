@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
@@ -38,10 +38,14 @@ class Watched:
     town: DeviceTown
     watch: OfflineWatch
     reports: int = 0
+    behind: set[int | None] = field(default_factory=set)
 
     async def hear(self, *meters: SmallMeter) -> None:
-        """Have meters report, without looking."""
+        """Have meters report, without looking; those behind a node are heard through it."""
         for meter in meters:
+            if meter.device_id in self.behind:
+                self.heard(meter)
+                continue
             self.reports += 1
             await self.town.side.report(meter, {"energy_import": self.reports})
 
@@ -84,6 +88,7 @@ class Watched:
         }
         node_id = await self.town.insert("device", row)
         for slot, meter in enumerate(meters):
+            self.behind.add(meter.device_id)
             self.town.rows(
                 "UPDATE device SET node_id = ?, slot = ? WHERE id = ?",
                 node_id, slot, meter.device_id,
@@ -91,7 +96,7 @@ class Watched:
         return SmallMeter(0, "", "", "", 0, "", node_id, "box-7", None)
 
     def heard(self, device: SmallMeter) -> None:
-        """Note a contact of a node, whose own frames no driver reads here."""
+        """Note a contact of a node, whose frames no driver reads here, or of a meter behind it."""
         self.town.rows(
             "UPDATE device SET last_contact_us = ? WHERE id = ?",
             self.town.now_us, device.device_id,
