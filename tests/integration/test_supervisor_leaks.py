@@ -12,7 +12,7 @@ import pytest
 from slotmeter.devices.entries import EntryState
 from slotmeter.errors import ConfigError
 from slotmeter.ports import MediumSetup, PluginContext
-from slotmeter.services.belongings import outside, run_outside
+from slotmeter.services.belongings import Belongings, mark_belongings, outside, run_outside
 from slotmeter.testing.entry_world import (
     PATIENCE_S,
     EntryStage,
@@ -189,3 +189,42 @@ async def test_a_stop_that_raises_is_survived(world: EntryStage) -> None:
     await world.supervisor.stop()
 
     assert world.states("one")[-1] is S.NOT_LOADED
+
+
+async def test_a_bare_socket_that_is_left_is_closed_also_while_the_loop_watches_it(
+    world: EntryStage,
+) -> None:
+    pairs: list[tuple[socket.socket, socket.socket]] = []
+
+    async def setup(_context: PluginContext, _options: Mapping[str, object]) -> MediumSetup:
+        pairs.append(socket.socketpair())
+        asyncio.get_running_loop().add_reader(pairs[0][0], lambda: None)
+        return RunningMedium()
+
+    world.media["scripted"] = ScriptedMedium(setup)
+    world.supervisor.apply([sample_entry()])
+    await world.reaches("one", S.LOADED)
+    await world.supervisor.stop()
+
+    assert [each.fileno() for each in pairs[0]] == [-1, -1]
+    assert "the medium left 2 sockets (" in world.notes[-1][2]
+
+
+async def test_tasks_are_known_also_where_the_loop_makes_them_in_a_way_of_its_own() -> None:
+    made: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **more)
+
+    factory: Any = make
+    loop.set_task_factory(factory)
+    mark_belongings(loop)
+    own = Belongings()
+    task = own.start("waits", asyncio.Event().wait())
+    left = await own.clear(grace_s=0)
+
+    assert made == ["Event.wait"]
+    assert task.cancelled()
+    assert left.tasks == ("waits: Event.wait",)
