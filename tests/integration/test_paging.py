@@ -34,6 +34,12 @@ BOUNDED: Final = {
     "meter_life": "what happened to one meter, five hundred of the newest at most",
     "node": "a row for each slot of one node",
     "key_change_plan": "the unused tokens of one meter, as many as a warning names",
+    "commissioning_claim": "what the first frame of one meter said",
+    "stranger_devices": "who sent the newest frames of strangers, of which so many are looked at",
+    "quarantine_counts": "a row for each code",
+    "integrations": "the packages that are installed",
+    "entry": "names of secrets and addresses of one entry",
+    "readyz": "what one server warns of",
 }
 """Lists without pages, and what bounds them."""
 
@@ -115,16 +121,20 @@ MADE: Final = {
     "classes",
     "commission_plans",
     "debts",
+    "device_keys",
     "drafts",
+    "entries",
     "free_not_collected",
     "free_registrations",
     "journal",
     "ledger_accounts",
     "ledger_operations",
+    "meter_bearers",
     "meter_keypads",
     "meter_lives",
     "meter_tokens",
     "meters",
+    "node_bindings",
     "nodes",
     "periods",
     "receipt_prints",
@@ -139,7 +149,7 @@ MADE: Final = {
 async def full_town(api: ApiTown) -> dict[str, str]:
     """Make several of everything; return what paths are filled with."""
     await api.join("boss", "admin")
-    meters = [await api.utility.add_meter(online=False) for _ in range(ROWS)]
+    meters = [await api.utility.add_meter(online=at == 0) for at in range(ROWS)]
     first = meters[0]
     receipts = []
     for at in range(ROWS):
@@ -147,16 +157,22 @@ async def full_town(api: ApiTown) -> dict[str, str]:
         receipts.append((await posted(api, "/sales", sale))["receipt_number"])
     for at, meter in enumerate(meters):
         await put(api, f"/meters/{first.number}/keypad", {"serial": f"KP-{at}", "reason": "test"})
+        reached = {"medium": "nbiot", "address": f"ep-{at}", "reason": "test"}
+        await posted(api, f"/meters/{first.number}/bearers", reached)
         await one_more_of_each(api, at, meter.account_number, first.account_number, receipts[0])
         await api.utility.add_tariff(tariff_document("electricity"), version=at + 2)
         api.clock.advance(days=1)
         yesterday = (api.clock.now() - timedelta(days=1)).date()
         await posted(api, "/ledger/periods", {"through": f"{yesterday}", "reason": "month"})
+    for meter in meters[1:]:
+        places = {"places": [{"slot": 0, "meter": meter.number}], "reason": "test"}
+        await posted(api, "/nodes/BOX-0/bindings", places)
     return {
         "/tariffs/{code}": "/tariffs/domestic-electricity",
         "/key-campaigns/{code}": "/key-campaigns/none",
         "{level}/{code}": "region/r0",
         "{serial}": "BOX-0",
+        "{key}": "entry-0",
         "{account}": first.account_number,
         "{number}": first.number,
         "{receipt_number}": receipts[0],
@@ -173,6 +189,8 @@ async def one_more_of_each(api: ApiTown, at: int, account: str, busy: str, recei
     debt = {"account": busy, "kind": "fine", "amount": "5.00", "number": f"F-{at}"}
     await put(api, f"/areas/region/r{at}", region)
     await posted(api, "/nodes", {"serial": f"BOX-{at}", **box})
+    await posted(api, "/entries", {"key": f"entry-{at}", "medium": "nbiot", **why})
+    await posted(api, "/entries/entry-0/device-keys", {"device": f"dev-{at}", **why})
     await posted(api, "/classes", {"code": f"c{at}", "title": f"Class {at}", **why})
     await posted(api, f"/accounts/{busy}/classes", {"class": f"c{at}", **why})
     await posted(api, "/free-units", {**evidence, **why})

@@ -20,6 +20,7 @@ from aiohttp import web
 from slotmeter.api.app import make_app
 from slotmeter.api.call import Services
 from slotmeter.api.event_stream import EventFeed
+from slotmeter.api.media_routes import MediaDoor
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.api.server import make_runner
 from slotmeter.config import LimitsConfig
@@ -33,12 +34,15 @@ from slotmeter.services.coding_office import CodingOffice
 from slotmeter.services.command_requests import CommandRequests
 from slotmeter.services.commissioning import Commissioning
 from slotmeter.services.device_health import DeviceHealth
+from slotmeter.services.device_keys import DeviceKeyRing
+from slotmeter.services.device_proofs import DeviceProofs
 from slotmeter.services.driver_packs import load_drivers
 from slotmeter.services.entries import EntryDesk
 from slotmeter.services.integrations import find_integrations
 from slotmeter.services.key_desk import KeyDesk
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.office import Office
+from slotmeter.services.plugin_routes import RouteTable
 from slotmeter.services.principals import Principals
 from slotmeter.services.quarantine import Quarantine
 from slotmeter.services.queries import Queries
@@ -206,6 +210,13 @@ async def _vault(folder: Path) -> SoftwareSecurityModule:
     return security
 
 
+def _door(database: AnyDatabase, clock: FakeClock, limits: LimitsConfig) -> MediaDoor:
+    """Return what answers devices, of no entry that is loaded, and keeps their keys."""
+    keys = DeviceKeyRing(database, clock, sample_secret_box())
+    parts = (RouteTable(), DeviceProofs(keys, clock), Access(database, clock), clock, limits)
+    return MediaDoor(*parts, device_keys=keys)
+
+
 def _services(
     database: AnyDatabase,
     readings: EmbeddedReadings,
@@ -256,5 +267,6 @@ def _services(
         metrics=board,
         limits=limits,
         entries=EntryDesk(database, clock, sample_secret_box(), find_integrations()),
+        media=_door(database, clock, limits),
         not_ready=lambda: reasons,
     )
