@@ -15,6 +15,8 @@ from slotmeter.services.intents import NOT_AS_ASKED, REPEATS_MAX
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 
+pytestmark = pytest.mark.both_databases
+
 ON, OFF = SupplyState.ON, SupplyState.OFF
 
 

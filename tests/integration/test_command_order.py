@@ -13,6 +13,8 @@ from slotmeter.services.command_rows import LEASE_US
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 
+pytestmark = pytest.mark.both_databases
+
 ON, OFF = SupplyState.ON, SupplyState.OFF
 SHOWN = {"open_relay": OFF, "close_relay": ON}
 OPPOSITE = {"open_relay": "close_relay", "close_relay": "open_relay"}

@@ -16,6 +16,8 @@ from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
 
+pytestmark = pytest.mark.both_databases
+
 ON, OFF = SupplyState.ON, SupplyState.OFF
 
 

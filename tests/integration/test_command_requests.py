@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +18,8 @@ from slotmeter.testing.command_town import cut, cuttable, log_of
 from slotmeter.testing.device_side import DeviceTown, Script, device_town
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter_rules import RULES
+
+pytestmark = pytest.mark.both_databases
 
 ON, OFF = SupplyState.ON, SupplyState.OFF
 NIGHTS = {
@@ -434,6 +434,4 @@ async def test_a_meter_that_was_removed_takes_no_commands(
 
 
 def _change(town: DeviceTown, sql: str, meter: SmallMeter) -> None:
-    with closing(sqlite3.connect(town.path)) as connection:
-        connection.execute(sql, (meter.id,))
-        connection.commit()
+    town.rows(sql, meter.id)

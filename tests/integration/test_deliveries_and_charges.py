@@ -15,6 +15,8 @@ from slotmeter.devices.frames import (
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter, tariff_document
 
+pytestmark = pytest.mark.both_databases
+
 ON = SupplyState.ON
 
 

@@ -13,6 +13,8 @@ from slotmeter.ports import Caller
 from slotmeter.testing.command_town import cuttable
 from slotmeter.testing.device_side import DRIVER_KEY, DeviceTown
 
+pytestmark = pytest.mark.both_databases
+
 Encode = Callable[[tuple[CommandOut, ...]], bytes]
 
 
