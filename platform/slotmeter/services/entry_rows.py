@@ -15,7 +15,7 @@ from slotmeter.devices.entries import (
 )
 from slotmeter.errors import Refused
 from slotmeter.ports import Row, SecretBox
-from slotmeter.services.events import compact_json
+from slotmeter.services.events import compact_json, strict_json
 
 __all__ = [
     "check_entry_key",
@@ -136,7 +136,7 @@ def check_options(options: Mapping[str, object], secret_names: tuple[str, ...]) 
     if len(options) > OPTIONS_MAX:
         raise Refused("bad_options", f"expected at most {OPTIONS_MAX} options", field="options")
     try:
-        text = json.dumps(options, allow_nan=False)
+        text = strict_json(options)
     except (TypeError, ValueError) as error:
         raise Refused("bad_options", "expected what JSON can hold", field="options") from error
     if len(text) > OPTIONS_CHARACTERS_MAX:

@@ -9,12 +9,15 @@ import msgspec
 
 from slotmeter.ports import Insert, NewId
 
-__all__ = ["Event", "compact_json", "event_step"]
+__all__ = ["Event", "compact_json", "event_step", "strict_json"]
 
 
 _QUICK = msgspec.json.Encoder(order="sorted")
 # json.dumps makes an encoder for each call that is not all defaults.
 _ANY = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_STRICT = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 def compact_json(document: object) -> str:
@@ -27,6 +30,16 @@ def compact_json(document: object) -> str:
         return _QUICK.encode(document).decode()
     except TypeError:  # keys that are no text, and subclasses of text and integers
         return _ANY.encode(document)
+
+
+def strict_json(document: object) -> str:
+    """Write a document of somebody else's as :func:`compact_json` writes ours.
+
+    Raises:
+        TypeError: it holds what JSON cannot hold.
+        ValueError: it holds itself, or a number that JSON does not have.
+    """
+    return _STRICT.encode(document)
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from slotmeter.ports import (
     UnitOfWork,
     Update,
 )
+from slotmeter.services.events import strict_json
 from slotmeter.units import epoch_us, instant
 
 __all__ = ["COUNTER_MAX", "PluginRecords", "Stored", "check_counter", "check_page", "stored"]
@@ -63,9 +64,7 @@ def stored(kind: RecordKind, name: str, body: Body) -> Stored:
     if not _NAME.fullmatch(name):
         raise Refused("bad_record_name", "expected 1 to 200 characters without control characters")
     try:
-        text = json.dumps(
-            dict(body), ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-        )
+        text = strict_json(dict(body))
         size = len(text.encode())
     except (TypeError, ValueError) as error:  # the document itself is not for messages
         raise Refused("bad_record", f"a {kind.name} that JSON cannot hold") from error
