@@ -51,7 +51,11 @@ async def test_a_web_purchase_is_in_an_online_meter_within_ten_seconds(tmp_path:
     before = meter.credit or 0
     runtime = await Runtime.started(load(site.config))
     fleet = await SIMULATOR.attach(
-        [meter], f"coap://127.0.0.1:{site.nbiot_port}", SpeedClock(now), poll_every_s=0.5
+        [meter],
+        f"coap://127.0.0.1:{site.nbiot_port}",
+        SpeedClock(now),
+        poll_every_s=0.5,
+        addresses={home.number: home.address_on_medium for home in town.homes},
     )
     headers = {"Authorization": f"Bearer {site.key_of(TILL)}"}
     try:
