@@ -151,13 +151,13 @@ class DeviceSide:
         self._tasks.keep("credit control", self.credit.run)
         self._tasks.keep("commissioning", CommissioningWatch(self.commissioning).run)
         self._tasks.keep("silent devices", self._offline.run)
+        self._tasks.keep("queue gauges", QueueGauges(self._database, self._metrics).run)
 
     async def _consume(self) -> None:
         """Look all devices up, so that their first frames need not, and consume what they send."""
         await self._frames.warm(epoch_us(self._clock.now()))
         await self._consumer.warm()
         settle()
-        self._tasks.keep("queue gauges", QueueGauges(self._database, self._metrics).run)
         await self._consumer.run()
 
     def _queue(self, medium: str) -> Commands:
