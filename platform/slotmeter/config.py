@@ -86,6 +86,12 @@ class DatabaseConfig(_Section):
     connect_timeout_s: float = Field(
         default=10.0, gt=0, le=600, description="Time to reach the server, in seconds."
     )
+    start_wait_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3_600,
+        description="How long a start waits for a server that is coming up itself, in seconds.",
+    )
     statement_timeout_s: float = Field(
         default=30.0, gt=0, le=3_600, description="Time for one statement, in seconds."
     )

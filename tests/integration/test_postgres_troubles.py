@@ -4,7 +4,9 @@ take too long. Each is told by its code, and the next sale is made when the trou
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,10 +18,11 @@ import asyncpg
 import pytest
 
 from slotmeter.config import DatabaseConfig
-from slotmeter.errors import SlotmeterError, Unavailable
+from slotmeter.errors import ConfigError, SlotmeterError, Unavailable
 from slotmeter.ports import Read
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.registry import Registry
+from slotmeter.storage import postgres_session
 from slotmeter.storage.postgres_database import PostgresDatabase
 from slotmeter.storage.postgres_pool import ReadPool
 from slotmeter.storage.postgres_reads import ReadRuns
@@ -211,3 +214,47 @@ async def test_a_sale_that_meets_a_locked_table_is_told_to_try_again_and_is_made
     shop.selling._uow = patient
     await hurried.close()
     assert await _ledger_holds(shop)
+
+
+# --- a server that is coming up ------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent(server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that takes connections and says nothing, as one without breath at a start."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    yield server
+    os.kill(server.pid, signal.SIGCONT)
+
+
+def _at(url: str, *, start_wait_s: float) -> DatabaseConfig:
+    return DatabaseConfig(
+        url=url, connect_timeout_s=0.2, start_wait_s=start_wait_s, require_durable=False
+    )
+
+
+async def test_a_start_waits_for_a_server_that_is_coming_up(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.url(server.make_database())
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+
+    warned = asyncio.Event()
+    monkeypatch.setattr(postgres_session.LOG, "warning", lambda *_said: warned.set())
+    opening = asyncio.create_task(PostgresDatabase.open(_at(url, start_wait_s=60)))
+    await warned.wait()
+    os.kill(server.pid, signal.SIGCONT)
+
+    database = await opening
+    assert database.stats.commits == 0
+    await database.close()
+
+
+async def test_a_server_that_does_not_come_up_in_time_is_named_in_the_refusal(
+    silent: PostgresServer,
+) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be used \(TimeoutError\)") as refused:
+        await PostgresDatabase.open(_at(silent.url(), start_wait_s=0))
+    assert refused.value.code == "database_unusable"

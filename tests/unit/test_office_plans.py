@@ -97,3 +97,12 @@ def test_no_read_of_a_sale_grows_with_what_was_sold_before(
     assert not any(step.startswith("SCAN") for step in steps)
     for wanted in SALE_READS[name]:
         assert any(wanted in step for step in steps), steps
+
+
+def test_the_commands_of_a_key_change_are_found_by_its_meter(
+    database: sqlite3.Connection, statements: Statements
+) -> None:
+    steps = plan(database, statements, "key_change_commands")
+
+    assert any("ix_command_meter_id_created_us" in step for step in steps)
+    assert not any(step.startswith("SCAN command") for step in steps)

@@ -40,6 +40,7 @@ from slotmeter.storage.postgres_session import (
     Durability,
     check_encoding,
     connect,
+    connect_at_start,
     durability,
     is_lost,
     meaning_of,
@@ -130,7 +131,7 @@ class PostgresDatabase:
                 the password cannot be read.
         """
         try:
-            connection = await connect(config, writes=True)
+            connection = await connect_at_start(config)
         except FAILURES as error:
             raise unusable(config, error) from error
         try:

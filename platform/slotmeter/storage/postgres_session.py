@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import stat
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = [
     "Durability",
     "check_encoding",
     "connect",
+    "connect_at_start",
     "durability",
     "is_lost",
     "meaning_of",
@@ -52,6 +54,11 @@ FAILURES: Final = (
     TimeoutError,
 )
 """What the driver raises: the server's errors, and those of the way to it."""
+
+_COMING_UP: Final = (asyncpg.CannotConnectNowError, TimeoutError)
+"""A server that repairs itself after a crash says the first, and one without breath nothing."""
+
+START_PAUSE_S: Final = 0.5
 
 _LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -155,6 +162,27 @@ async def connect(
     if writes:
         await connection.execute(FASTER_COMPRESSION)
     return connection
+
+
+async def connect_at_start(config: DatabaseConfig) -> asyncpg.Connection[Any]:
+    """Open a session that can write; wait for a server that is coming up, as after a power cut.
+
+    A server that is not there at all is not waited for: that is most often a wrong address.
+
+    Raises:
+        ConfigError: ``file_exposed``, ``file_unreadable``.
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError: see ``meaning_of``.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + config.start_wait_s
+    while True:
+        try:
+            return await connect(config, writes=True)
+        except _COMING_UP as error:
+            if loop.time() >= until_s:
+                raise
+            LOG.warning("waiting for the database %s: %s", place_of(config.url), _said(error))
+        await asyncio.sleep(START_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,13 @@ READS: dict[str, Select[Any]] = {
     "key_change_commands": select(
         _command.c.id, _command.c.token_id, _command.c.state, _command.c.result
     )
-    .select_from(_command)
-    .join(_link, _link.c.token_id == _command.c.token_id)
+    .select_from(_link)
+    .join(_token, _token.c.id == _link.c.token_id)
+    # There is no index of the tokens of commands.
+    .join(
+        _command,
+        and_(_command.c.meter_id == _token.c.meter_id, _command.c.token_id == _link.c.token_id),
+    )
     .where(_link.c.key_change_id == bindparam("change_id"))
     .order_by(_command.c.id),
     # What may still be typed, or was and nobody told us: a change of the key makes it worthless.

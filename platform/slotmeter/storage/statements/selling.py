@@ -131,12 +131,13 @@ READS: dict[str, Select[Any]] = {
         _sale.c.utility_id == bindparam("utility_id"),
         _sale.c.receipt_number == bindparam("receipt_number"),
     ),
+    # By the index of the few that are pending: by key or time, a database would go past all sales.
     "sales_pending": _SALE.where(
         _sale.c.state == "pending",
-        _sale.c.id > bindparam("after_id"),
-        _sale.c.sold_us <= bindparam("before_us"),
+        _sale.c.id + 0 > bindparam("after_id"),
+        _sale.c.sold_us + 0 <= bindparam("before_us"),
     )
-    .order_by(_sale.c.id)
+    .order_by(_sale.c.id + 0)
     .limit(bindparam("limit")),
     # In the order in which they are typed.
     "tokens_of_sale": select(
