@@ -45,9 +45,19 @@ def _of_utility(of: FromClause) -> ColumnElement[bool]:
     return of.c.utility_id + 0 == _UTILITY
 
 
-def _sum(what: ColumnElement[int]) -> ColumnElement[int]:
+def _sum(what: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(what), 0)
 
+
+# Few, by the index of pending sales.
+_till: ColumnElement[Any] = literal("till:") + branch.c.code
+_pending_by_till: Select[Any] = (
+    select(_till.label("code"), _sum(sale.c.tender_minor).label("minor"))
+    .select_from(sale)
+    .join(branch, branch.c.id == sale.c.branch_id)
+    .where(branch.c.utility_id == _UTILITY, sale.c.state == "pending")
+    .group_by(branch.c.code)
+)
 
 READS: dict[str, Select[Any]] = {
     "ledger_ids": select(id_block.c.next_id).where(id_block.c.name == "id"),
@@ -78,14 +88,7 @@ READS: dict[str, Select[Any]] = {
     .join(sale, and_(sale.c.id == taken.c.sale_row_id, sale.c.state == "issued"))
     .where(_in_span(taken))
     .group_by(taken.c.debt_id),
-    # Few, by the index of pending sales.
-    "pending_by_till": select(
-        (literal("till:") + branch.c.code).label("code"), _sum(sale.c.tender_minor).label("minor")
-    )
-    .select_from(sale)
-    .join(branch, branch.c.id == sale.c.branch_id)
-    .where(branch.c.utility_id == _UTILITY, sale.c.state == "pending")
-    .group_by(branch.c.code),
+    "pending_by_till": _pending_by_till,
     "span_ledger_accounts": select(
         ledger.c.id, ledger.c.code, ledger.c.balance_minor, ledger.c.reserved_minor
     ).where(_in_span(ledger), _of_utility(ledger)),
