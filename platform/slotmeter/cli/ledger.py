@@ -55,7 +55,7 @@ async def verify(options: argparse.Namespace) -> LedgerVerdict:
 
 def _show_progress(done: int, in_all: int) -> None:
     if sys.stderr.isatty():
-        print(f"\r{done} of {in_all} read", end="\r", file=sys.stderr, flush=True)
+        print(f"\r{done} of {in_all} parts read", end="\r", file=sys.stderr, flush=True)
 
 
 def as_document(verdict: LedgerVerdict) -> dict[str, object]:

@@ -1,15 +1,21 @@
 """Whether the ledger and the sales agree, sentence by sentence.
 
-Everything is read from one committed state, so the answer is right also while the server sells.
+Everything is read from one committed state, so the answer is right also while the server sells. It
+is read by spans of ids, and all checks of one span are made before the next: ids grow with time
+together in all tables, so that a database larger than the memory is read about once, in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from slotmeter.ports import Clock, Read, Reads, Rows, SqlValue, Then
+from slotmeter.ports import Clock, Read, Rows, SqlValue, Then
 from slotmeter.ports.looking import Looks
+from slotmeter.services.ledger_sums import ACCOUNTS, SUMS, Found, LedgerSums
 from slotmeter.services.period_close import VERIFIED_MAX, period_differences, period_reads
 from slotmeter.services.registry import UtilityInfo
 from slotmeter.services.trial_balance import END_OF_TIME_US
@@ -18,6 +24,8 @@ from slotmeter.units import epoch_us
 __all__ = [
     "DIFFERENCES_MAX",
     "PENDING_S_MAX",
+    "SPANNED",
+    "SPAN_IDS",
     "CheckedSentence",
     "Difference",
     "LedgerVerdict",
@@ -26,7 +34,15 @@ __all__ = [
 ]
 
 DIFFERENCES_MAX = 20
-"""At most this many differences of one sentence are listed."""
+"""At most this many differences of one sentence are listed, those of the lowest subjects."""
+
+SPAN_IDS: Final = 250_000
+"""So many ids are one span. A sale takes about twelve, with its token, journal and postings: these
+are 20,000 sales and 160 MB, which stay in the memory until every check has seen them."""
+
+ID_MIN: Final = -(2**63)
+ID_END: Final = 2**63 - 1
+"""The first span begins here, and the last one ends here, whatever was sold meanwhile."""
 
 PENDING_S_MAX = 60
 """A sale that is still between its two commits after this time is stuck."""
@@ -72,6 +88,34 @@ FIGURES = (
 )
 
 
+NOT_SPANNED = (
+    "check_pending_tokens",
+    "check_nothing_stuck",
+    "check_tokens_once",
+    "check_bare_tokens_once",
+    "check_tids_once",
+    "count_sales_pending",
+    "pending_by_till",
+)
+"""Go through an index of their own, once: of the few pending sales, of digits, of identifiers."""
+
+SUMMED = ("balances", "reserved", "consumption", "charges_earned", "kept", "debts_repaid")
+"""Sentences that are held against sums by account."""
+
+LISTED = {
+    "count_ledger_accounts": "span_ledger_accounts",
+    "count_accounts": "span_accounts",
+    "count_debts": "span_debts",
+}
+"""Counts of accounts that are listed anyway."""
+
+_ASKED = {name for check, count, _ in SENTENCES for name in (check, count)}
+_ASKED |= {count for _, count in FIGURES}
+
+SPANNED = tuple(sorted(_ASKED - {*NOT_SPANNED, *LISTED} - {f"check_{name}" for name in SUMMED}))
+"""Checks and counts that look at one span of ids."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One place where a sentence does not hold; amounts are minor units, Wh or mL."""
@@ -112,7 +156,10 @@ class LedgerVerdict:
 
 
 Progress = Callable[[int, int], None]
-"""Is told how many reads of how many are done; in whichever thread reads."""
+"""Is told how many parts of how many are done; in whichever thread reads.
+
+A part is one span of ids; the last one holds the accounts to their sums.
+"""
 
 
 def _no_progress(_done: int, _in_all: int) -> None:
@@ -120,7 +167,12 @@ def _no_progress(_done: int, _in_all: int) -> None:
 
 
 async def verify_ledger(
-    looks: Looks, clock: Clock, utility: UtilityInfo, progress: Progress = _no_progress
+    looks: Looks,
+    clock: Clock,
+    utility: UtilityInfo,
+    progress: Progress = _no_progress,
+    *,
+    span_ids: int = SPAN_IDS,
 ) -> LedgerVerdict:
     """Check the ledger of one utility.
 
@@ -129,59 +181,131 @@ async def verify_ledger(
         clock: to tell a pending sale from a stuck one.
         utility: whose ledger.
         progress: is told how far it is.
+        span_ids: so many ids are looked at before the next.
     """
     now_us = epoch_us(clock.now())
-    scope: dict[str, SqlValue] = {"utility_id": utility.id}
-    look: dict[str, SqlValue] = {**scope, "limit": DIFFERENCES_MAX}
-    before: dict[str, SqlValue] = {**look, "pending_before_us": now_us - PENDING_S_MAX * 1_000_000}
-
-    def read_of(statement: str) -> Read:
-        return Read(statement, before if statement == "check_nothing_stuck" else look)
-
-    counts = sorted({count for _, count, _ in SENTENCES} | {count for _, count in FIGURES})
-    closed: dict[str, SqlValue] = {
-        "utility_id": utility.id,
-        "before_us": END_OF_TIME_US,
-        "limit": VERIFIED_MAX,
-    }
-    reads = [
-        *(read_of(statement) for statement, _, _ in SENTENCES),
-        *(Read(count, scope) for count in counts),
-        Read("look_ledger_periods", closed, "closed_periods"),
-    ]
-    rows = await looks.read([*_one_by_one(reads, progress), Then(period_reads)])
+    ids = await looks.read([Read("ledger_ids")])
+    looking = _Looking(utility.id, now_us, progress)
+    # Rows that come after this look have ids of the last span, which has no end.
+    ends = [*range(span_ids, ids["ledger_ids"][0]["next_id"], span_ids), ID_END]
+    rows = await looks.read(looking.reads(list(zip([ID_MIN, *ends], ends, strict=False))))
 
     sentences = tuple(
         CheckedSentence(
             name=statement.removeprefix("check_"),
             sentence=sentence,
-            checked=rows[count][0]["count"],
-            differences=tuple(
-                Difference(str(row["subject"]), str(row["expected"]), str(row["found"]))
-                for row in rows[statement]
-            ),
+            checked=looking.counts[count],
+            differences=looking.differences(statement.removeprefix("check_")),
         )
         for statement, count, sentence in SENTENCES
     )
     sentences = (*sentences, _periods_checked(rows))
-    figures = {name: rows[count][0]["count"] for name, count in FIGURES}
+    figures = {name: looking.counts[count] for name, count in FIGURES}
     return LedgerVerdict(utility.code, utility.currency, sentences, figures)
 
 
-def _one_by_one(reads: Sequence[Read], progress: Progress) -> Reads:
-    """Return reads that are made one after another, from one state, each a statement of its own.
+class _Looking:
+    """What the spans showed so far.
 
-    Over years of sales each of them takes its time.
+    Each choice of reads takes in the rows of the one before, whose place the next rows take: so no
+    more than the rows of one span are in memory.
     """
 
-    def only(at: int) -> Callable[[Rows], Sequence[Read]]:
-        def of(_rows: Rows) -> Sequence[Read]:
-            progress(at, len(reads))
-            return (reads[at],)
+    def __init__(self, utility_id: int, now_us: int, progress: Progress) -> None:
+        self._scope: dict[str, SqlValue] = {"utility_id": utility_id, "limit": DIFFERENCES_MAX}
+        self._before_us = now_us - PENDING_S_MAX * 1_000_000
+        self._progress = progress
+        self._begin()
 
-        return of
+    def _begin(self) -> None:
+        """Forget everything: reads whose session was lost are made again from the first."""
+        self.counts: Counter[str] = Counter()
+        self._found: dict[str, list[tuple[str | int, str, str]]] = {}
+        self._sums = LedgerSums()
 
-    return [Then(only(at)) for at in range(len(reads))]
+    def differences(self, name: str) -> tuple[Difference, ...]:
+        """Return where a sentence does not hold."""
+        found = self._found.get(name, ())
+        return tuple(Difference(str(subject), *rest) for subject, *rest in found)
+
+    def reads(self, spans: Sequence[tuple[int, int]]) -> list[Then]:
+        """Return all reads, a choice of them for each span and each pass."""
+        parts = len(spans) + 1
+
+        def whole(_rows: Rows) -> Sequence[Read]:
+            self._begin()
+            before = {**self._scope, "pending_before_us": self._before_us}
+            return [Read(name, before) for name in NOT_SPANNED]
+
+        def look(at: int) -> Callable[[Rows], Sequence[Read]]:
+            def of(rows: Rows) -> Sequence[Read]:
+                self._progress(at, parts)
+                self._take(rows, SPANNED if at else NOT_SPANNED)
+                if at:
+                    self._sums.add(rows)
+                return self._of_span((*SPANNED, *SUMS), spans[at])
+
+            return of
+
+        def hold(at: int) -> Callable[[Rows], Sequence[Read]]:
+            def of(rows: Rows) -> Sequence[Read]:
+                if at:
+                    self._hold(rows)
+                else:
+                    self._progress(parts - 1, parts)
+                    self._take(rows, SPANNED)
+                    self._sums.add(rows)
+                return self._of_span(ACCOUNTS, spans[at])
+
+            return of
+
+        return [
+            Then(whole),
+            *(Then(look(at)) for at in range(len(spans))),
+            *(Then(hold(at)) for at in range(len(spans))),
+            Then(self._periods),
+            Then(period_reads),
+        ]
+
+    def _of_span(self, names: Sequence[str], span: tuple[int, int]) -> list[Read]:
+        within = {**self._scope, "from_id": span[0], "to_id": span[1]}
+        return [Read(name, within) for name in names]
+
+    def _take(self, rows: Rows, names: Sequence[str]) -> None:
+        for name in names:
+            if name.startswith("check_"):
+                sentence = name.removeprefix("check_").replace("bare_", "")
+                for row in rows[name]:
+                    self._note(sentence, row["subject"], row["expected"], row["found"])
+            elif name in _ASKED:
+                self.counts[name] += rows[name][0]["count"]
+
+    def _note(self, name: str, subject: str | int, expected: object, found: object) -> None:
+        noted = self._found.setdefault(name, [])
+        insort(noted, (subject, str(expected), str(found)))
+        del noted[DIFFERENCES_MAX:]
+
+    def _hold(self, rows: Rows) -> None:
+        for count, listed in LISTED.items():
+            self.counts[count] += len(rows[listed])
+        self._note_unequal(self._sums.hold(rows))
+
+    def _note_unequal(self, found: Iterable[Found]) -> None:
+        for name, subject, expected, there in found:
+            if expected != there:
+                self._note(name, subject, expected, there)
+
+    def _periods(self, rows: Rows) -> Sequence[Read]:
+        self._hold(rows)
+        # A sale between its commits has taken its charges and not booked them yet.
+        if not self.counts["count_sales_pending"]:
+            self._note_unequal(self._sums.hold_charges())
+        closed: dict[str, SqlValue] = {
+            "utility_id": self._scope["utility_id"],
+            "before_us": END_OF_TIME_US,
+            "limit": VERIFIED_MAX,
+        }
+        return [Read("look_ledger_periods", closed, "closed_periods")]
 
 
 def _periods_checked(rows: Rows) -> CheckedSentence:

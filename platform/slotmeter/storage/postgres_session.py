@@ -167,7 +167,11 @@ async def connect(
 async def connect_at_start(config: DatabaseConfig) -> asyncpg.Connection[Any]:
     """Open a session that can write; wait for a server that is coming up, as after a power cut.
 
-    A server that is not there at all is not waited for: that is most often a wrong address.
+    A server that is not there at all is not waited for: that is most often a wrong address. That
+    there is a wait is logged once.
+
+    Args:
+        config: of the database; ``start_wait_s`` is how long, in seconds, tries are made again.
 
     Raises:
         ConfigError: ``file_exposed``, ``file_unreadable``.
@@ -175,13 +179,16 @@ async def connect_at_start(config: DatabaseConfig) -> asyncpg.Connection[Any]:
     """
     loop = asyncio.get_running_loop()
     until_s = loop.time() + config.start_wait_s
+    is_told = False
     while True:
         try:
             return await connect(config, writes=True)
         except _COMING_UP as error:
             if loop.time() >= until_s:
                 raise
-            LOG.warning("waiting for the database %s: %s", place_of(config.url), _said(error))
+            if not is_told:
+                LOG.warning("waiting for the database %s: %s", place_of(config.url), _said(error))
+                is_told = True
         await asyncio.sleep(START_PAUSE_S)
 
 
