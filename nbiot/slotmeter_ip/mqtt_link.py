@@ -34,6 +34,9 @@ ASK_AGAIN_S: Final = 10.0
 REFUSED_FROM: Final = 128
 """Reason codes from here on are refusals (MQTT 5, section 2.4)."""
 
+STRANGER: Final = "device_unknown"
+"""Code of a frame of a device that is not registered, when enough of strangers is kept."""
+
 _TOPIC: Final = re.compile(r"slotmeter/[^/+#]+/(?P<device>[^/+#]+)/(?P<what>up|state)")
 
 
@@ -229,7 +232,11 @@ class MqttLink:
                     await self._handing_in.hand_in(device, "up", payload, json=True)
             except Refused as refusal:
                 self._refuse(refusal.code)
-            except Unavailable:
+            except Unavailable as error:
+                if error.code == STRANGER:
+                    # To wait would hold one of few places until somebody registers it.
+                    self._refuse(error.code)
+                    return
                 # The broker keeps the message, and the other ones that it may not send meanwhile.
                 self._context.metrics.count("unavailable")
                 await asyncio.sleep(pause_s)

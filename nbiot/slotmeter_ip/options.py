@@ -17,7 +17,7 @@ PASSWORD: Final = "mqtt_password"  # noqa: S105  a secret's name, not a secret
 
 _BOUNDS: Final = {
     "payload_bytes_max": (16, 65_536),
-    "frames_per_message_max": (1, 1_000),
+    "frames_per_message_max": (1, 500),  # 600 a minute are taken of a device: more never get in
     "commands_per_answer": (1, 16),
     "requests_per_minute": (1, 60_000),
     "mqtt_port": (1, 65_535),

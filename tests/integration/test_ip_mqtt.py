@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from slotmeter.devices.frames import Frame
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.ports import Fate, Secrets
 from slotmeter.testing.fakes import FakePluginContext
@@ -243,6 +244,30 @@ async def test_a_message_that_was_not_logged_is_not_acknowledged_and_comes_again
         (frame,) = await fake.frames.wait_for(1)
 
     assert frame.payload == REPORT
+
+
+async def test_devices_that_nobody_registered_do_not_hold_up_the_others(
+    fake: FakePluginContext, broker: Broker
+) -> None:
+    take = fake.frames.hand_in
+
+    async def of_registered(frame: Frame) -> int:
+        if frame.address.startswith("stranger"):
+            raise Unavailable("device_unknown", "no device with this address is registered")
+        return await take(frame)
+
+    async def many(frames: Sequence[Frame]) -> list[int]:
+        return [await of_registered(frame) for frame in frames]
+
+    fake.frames.hand_in_many = many  # type: ignore[method-assign]
+    async with linked(fake, broker, mqtt_signed=False, mqtt_in_flight_max=2):
+        for number in range(3):
+            await say(broker, REPORT, f"slotmeter/fake/stranger-{number}/up")
+        await say(broker, REPORT)
+        (frame,) = await fake.frames.wait_for(1)
+        await fake.metrics.wait_for("refused", 3, timeout_s=WAIT_S)
+
+    assert frame.address == DEVICE
 
 
 async def test_a_broker_that_was_away_is_found_again(
