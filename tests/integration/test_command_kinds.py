@@ -130,6 +130,18 @@ async def test_a_meter_without_credit_is_not_put_on_prepaid(
     )
 
 
+async def test_prepaid_that_was_asked_with_credit_is_not_handed_out_when_the_credit_is_gone(
+    town: DeviceTown, operator: Caller, meter: SmallMeter
+) -> None:
+    await ask(town, operator, meter, "set_credit_mode", text="prepaid")
+    town.side.clock.advance(seconds=60)
+    await town.side.report(meter, {"credit_balance": 0, "credit_total": 5}, supply=ON)
+
+    assert await town.side.take(meter) == []
+    assert town.states(meter) == [("set_credit_mode", "refused")]
+    assert "credit_mode_would_cut" in town.row("SELECT hold FROM command")["hold"]
+
+
 # --- the meter's own report ---------------------------------------------------------------------
 
 
@@ -153,6 +165,19 @@ async def test_a_setting_is_verified_when_the_meter_shows_it_and_not_before(
 
     assert before == [(kind, "acknowledged")]
     assert town.states(meter) == [(kind, "verified")]
+
+
+async def test_a_reading_that_was_asked_for_is_verified_by_readings_and_not_by_an_answer(
+    town: DeviceTown, operator: Caller, meter: SmallMeter
+) -> None:
+    await ask(town, operator, meter, "read_now")
+    await do(town, meter)
+    answered = town.states(meter)
+    town.side.clock.advance(seconds=1)
+    await town.side.report(meter, {"energy_import": 7})
+
+    assert answered == [("read_now", "acknowledged")]
+    assert town.states(meter) == [("read_now", "verified")]
 
 
 async def test_a_clock_is_given_the_time_of_its_handing_out_and_proven_by_it(

@@ -210,6 +210,27 @@ async def test_a_result_that_comes_after_its_command_was_given_up_still_credits_
     assert sale(town, sale_row_id)["delivery"] == "verified"
 
 
+async def test_a_given_up_token_that_the_meter_calls_used_has_arrived(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    await town.side.report(meter, {"credit_total": 0})
+    sale_row_id, command_id = await town.sell_token(meter, 50, tid=9)
+    for _ in range(2):  # the answer to the first delivery is lost, that to the second comes late
+        await town.side.take(meter)
+        town.side.clock.advance(seconds=60)
+        await town.side.sweep.sweep()
+    town.side.clock.advance(days=31)
+    await town.side.sweep.sweep()
+    given_up = sale(town, sale_row_id)["delivery"]
+    used = CommandResult(command_id, Outcome.ALREADY_USED, 9)
+    await town.side.report(meter, {"credit_total": 50}, results=(used,))
+
+    assert given_up == "failed"
+    assert sale(town, sale_row_id)["delivery"] == "verified"
+    assert town.row("SELECT accepted_by FROM token")["accepted_by"] == "delivery"
+    assert town.rows("SELECT kind FROM alarm WHERE cleared_us IS NULL") == []
+
+
 @pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.ALREADY_USED])
 async def test_a_result_for_another_meter_s_command_is_ignored_and_counted(
     town: DeviceTown, meter: SmallMeter, outcome: Outcome

@@ -49,6 +49,15 @@ def test_a_token_is_proven_although_an_older_difference_stays_open() -> None:
     assert second == Proof(frozenset({1}), 150, mismatch=True)
 
 
+def test_a_token_told_before_its_rise_is_proven_although_an_older_difference_stays_open() -> None:
+    first = prove(107, 100, 100, [])
+    quiet = prove(107, 107, first.explained, [new(1, 50)])
+    third = prove(157, 107, quiet.explained, [old(1, 50)])
+
+    assert quiet == Proof(frozenset(), 100, mismatch=True)
+    assert third == Proof(frozenset({1}), 150, mismatch=True)
+
+
 def test_a_token_left_open_is_proven_with_the_next_one() -> None:
     first = prove(100, 100, 100, [new(1, 50)])
     second = prove(180, 100, first.explained, [old(1, 50), new(2, 30)])

@@ -85,6 +85,16 @@ def superseded(queued: Queued) -> list[Any]:
     ]
 
 
+def test_who_gives_back_again_after_a_cut_was_held_takes_that_cut_back() -> None:
+    waits = row(order())
+    held = row(cut(policy=Policy(cuts_per_hour=1), cuts_last_hour=5), id=60)
+
+    queued = queue(order(), waits, held)
+
+    assert (queued.command["id"], queued.is_new) == (50, False)
+    assert superseded(queued) == [60]
+
+
 def tables(queued: Queued) -> list[str]:
     return [step.table for step in queued.steps if isinstance(step, Insert)]
 

@@ -17,7 +17,7 @@ from slotmeter.ports import NewId, Row, Step
 from slotmeter.services.command_rows import change, states_safety
 from slotmeter.units import MINUTE_US
 
-__all__ = ["RESTORE_PROOF_US", "is_awaited", "overtake_steps", "says_as_much"]
+__all__ = ["RESTORE_PROOF_US", "is_awaited", "outlived_steps", "overtake_steps", "says_as_much"]
 
 RESTORE_PROOF_US: Final = 15 * MINUTE_US
 """So long giving back that the meter called done is waited for; then it may be asked for again."""
@@ -81,3 +81,23 @@ def overtake_steps(newer: Row, pending: Sequence[Row], *, now_us: int, new_id: N
         if _is_overtaken(row, newer):
             steps += change(row, CommandState.SUPERSEDED, why, now_us=now_us, new_id=new_id)[1]
     return steps
+
+
+def outlived_steps(
+    asked_again: Row, pending: Sequence[Row], *, now_us: int, new_id: NewId
+) -> list[Step]:
+    """Return what ends held cuts that are younger than giving back which is asked for once more.
+
+    A held cut overtakes nothing, so that both wait side by side; who asks to give back again, after
+    the cut, wants no cut any more.
+
+    Args:
+        asked_again: the open command that says what is asked.
+        pending: the meter's commands that have not ended (statement ``control_pending``).
+        now_us: our clock.
+        new_id: the unit's source of ids.
+    """
+    cuts = [row for row in pending if row["kind"] in CUTTING]
+    if asked_again["kind"] not in RESTORING | {CommandKind.SET_VALVE}:
+        return []
+    return overtake_steps(asked_again, cuts, now_us=now_us, new_id=new_id)

@@ -82,6 +82,10 @@ def _tamper(_command: Row, shown: Shown) -> str | None:
     return "the meter reports no tamper condition" if shown.tamper is False else None
 
 
+def _reading(_command: Row, shown: Shown) -> str | None:
+    return "the reading is here" if shown.readings else None
+
+
 _PROOFS: Final[Mapping[CommandKind, Callable[[Row, Shown], str | None]]] = MappingProxyType(
     {
         CommandKind.SET_VALVE: _valve,
@@ -90,6 +94,7 @@ _PROOFS: Final[Mapping[CommandKind, Callable[[Row, Shown], str | None]]] = Mappi
         CommandKind.SET_CREDIT_MODE: _credit_mode,
         CommandKind.SET_CLOCK: _clock,
         CommandKind.CLEAR_TAMPER: _tamper,
+        CommandKind.READ_NOW: _reading,
     }
 )
 
@@ -97,7 +102,7 @@ _PROOFS: Final[Mapping[CommandKind, Callable[[Row, Shown], str | None]]] = Mappi
 def shown_by(command: Row, shown: Shown) -> str | None:
     """Return in words how a report shows that a command was done; None when it does not.
 
-    Credit has a proof of its own, see ``services.proof``; any report is the proof of a reading.
+    Credit has a proof of its own, see ``services.proof``.
     """
     kind = CommandKind(command["kind"])
     if kind in SHOWS_SUPPLY:

@@ -46,6 +46,7 @@ from slotmeter.services.delivery import Happening, delivery_steps
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.metrics import DeviceMetrics
 from slotmeter.services.node_commands import next_behind
+from slotmeter.services.orders import would_cut
 from slotmeter.services.parked_addresses import is_parked
 from slotmeter.services.regate import apply_verdict
 from slotmeter.units import MINUTE_US, SECOND_US, epoch_us
@@ -271,7 +272,12 @@ def _take(
         is_cut = kind in CUTTING
         tokenless = kind is CommandKind.LOAD_TOKEN and row["token_digits"] is None
         if kind not in driver.commands or tokenless or not _can_say(driver, _out(row, now_us)):
-            _refuse(taken, row, driver, now_us=now_us, new_id=new_id)
+            cause = Cause("kind_unsupported", f"driver {driver.key} cannot carry {row['kind']}")
+            _refuse(taken, row, cause, now_us=now_us, new_id=new_id)
+        elif would_cut(row["text"], rows["device"][0]["credit_balance"]):
+            # It had credit when this was asked; now it would cut, past the gate of cuts.
+            cause = Cause("credit_mode_would_cut", "the meter has no credit left and would cut")
+            _refuse(taken, row, cause, now_us=now_us, new_id=new_id)
         elif is_cut and row["id"] != cut_id:
             continue  # queued while we looked: its facts were not read, so it waits its turn
         elif not is_cut or _passes(taken, row, rows, now_us=now_us, new_id=new_id):
@@ -301,8 +307,7 @@ def _passes(taken: _Taken, row: Row, rows: Rows, *, now_us: int, new_id: NewId) 
     return False
 
 
-def _refuse(taken: _Taken, row: Row, driver: Driver, *, now_us: int, new_id: NewId) -> None:
-    cause = Cause("kind_unsupported", f"driver {driver.key} cannot carry {row['kind']}")
+def _refuse(taken: _Taken, row: Row, cause: Cause, *, now_us: int, new_id: NewId) -> None:
     _, steps = change(
         row,
         CommandState.REFUSED,

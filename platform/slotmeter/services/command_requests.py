@@ -41,7 +41,7 @@ from slotmeter.services.command_rows import (
 from slotmeter.services.control import Cut, cutting_kind, fits, may_cut, queue_steps
 from slotmeter.services.cut_facts import cut_facts, fact_reads
 from slotmeter.services.metrics import DeviceMetrics
-from slotmeter.services.orders import LOAD_LIMIT_W_MIN, Order, Target
+from slotmeter.services.orders import LOAD_LIMIT_W_MIN, Order, Target, would_cut
 from slotmeter.services.regate import apply_verdict
 from slotmeter.units import Commodity, epoch_us
 
@@ -264,7 +264,7 @@ class CommandRequests:
                 f"the driver of meter {number} does not know {kind}",
                 field="kind",
             )
-        if wanted.text == CREDIT_MODES[0] and (meter["credit_balance"] or 0) <= 0:
+        if would_cut(wanted.text, meter["credit_balance"]):
             raise Refused(
                 "credit_mode_would_cut",
                 f"meter {number} is not known to have credit of its own; on {CREDIT_MODES[0]} it "

@@ -14,7 +14,12 @@ from typing import Final
 
 from slotmeter.devices.commands import CUTTING, MOVABLE, RESTORING, CommandKind, CommandState
 from slotmeter.ports import Insert, NewId, Row, Step
-from slotmeter.services.command_order import is_awaited, overtake_steps, says_as_much
+from slotmeter.services.command_order import (
+    is_awaited,
+    outlived_steps,
+    overtake_steps,
+    says_as_much,
+)
 from slotmeter.services.command_rows import (
     EXPIRES_US,
     HELD_CUT_EXPIRES_US,
@@ -296,15 +301,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A command's row and the steps that write it; no steps when one like it waits already."""
+    """A command's row and what is written; the row is not new when one like it waits already."""
 
     command: Row
     steps: tuple[Step, ...]
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the row is new."""
-        return bool(self.steps)
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +370,8 @@ def queue_steps(
     """Return the command's row and what writes it. No other function makes rows of ``command``.
 
     A command that says the same as one that waits or is on its way is not doubled. A newer command
-    supersedes opposite ones that have not ended (:func:`overtake_steps`).
+    supersedes opposite ones that have not ended (:func:`overtake_steps`), also when it is not
+    doubled: what was held since the one like it was asked for must not go out after it.
 
     Args:
         order: what to do.
@@ -393,7 +395,8 @@ def queue_steps(
     hold = hold_text((), safety=isinstance(order, Cut) and order.safety)
     same = [row for row in same if says_as_much(row["hold"], hold)]
     if same and plan.state is not CommandState.REFUSED:
-        return Queued(same[0], ())
+        steps = outlived_steps(same[0], pending, now_us=now_us, new_id=new_id)
+        return Queued(same[0], tuple(steps), is_new=False)
     row, steps = _new_row(order, plan, target, now_us=now_us, new_id=new_id)
     steps += overtake_steps(row, pending, now_us=now_us, new_id=new_id)
     return Queued(row, tuple(steps))

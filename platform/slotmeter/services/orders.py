@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slotmeter.devices.commands import (
+    CREDIT_MODES,
     CUTTING,
     TEXT_CHARACTERS_MAX,
     TEXT_OF,
@@ -15,10 +16,20 @@ from slotmeter.devices.commands import (
 from slotmeter.services.command_rows import CommandCause
 from slotmeter.units import Commodity
 
-__all__ = ["LOAD_LIMIT_W_MIN", "Order", "Target"]
+__all__ = ["LOAD_LIMIT_W_MIN", "Order", "Target", "would_cut"]
 
 LOAD_LIMIT_W_MIN: Final = 300
 """A smaller limit would cut nearly every household: that is a cut and is asked for as one."""
+
+
+def would_cut(text: str | None, credit_balance: int | None) -> bool:
+    """Say whether a meter that is given a credit mode would cut supply at once.
+
+    Args:
+        text: of a command; only credit modes say anything here.
+        credit_balance: what the meter last told of its own credit.
+    """
+    return text == CREDIT_MODES[0] and (credit_balance or 0) <= 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ def prove(
 
     A token is proven when the rise since the last report is the sum of the tokens told with this
     report, or when all that was left open adds up, since a rise and the token behind it may come in
-    different reports.
+    different reports. Where an older difference stays open, the rise since the last report counts,
+    so that one unexplained amount does not leave every later token unproven.
 
     The first report of a meter is a baseline: what known tokens do not explain of it was in the
     meter before. Tokens told until then are settled by it: whether it contains them cannot be
@@ -76,4 +77,7 @@ def prove(
     rise = total - total_before
     if new and rise == sum(token.amount for token in new):
         return Proof(frozenset(token.token_id for token in new), explained + rise, mismatch=True)
+    if open_tokens and rise == sum(token.amount for token in open_tokens):
+        shown = frozenset(token.token_id for token in open_tokens)
+        return Proof(shown, explained + rise, mismatch=True)
     return Proof(frozenset(), explained, mismatch=True)

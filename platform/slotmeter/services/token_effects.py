@@ -174,10 +174,11 @@ class TokenEffects:
             acknowledged_us=self.unit.now_us,
             result=result.outcome.value,
         )
-        if kind is CommandKind.READ_NOW:
-            self._change(row, CommandState.VERIFIED, "the reading is here")
-            return
         self.acknowledged[row["id"]] = row
+        if kind is CommandKind.READ_NOW and self.unit.report.readings:
+            # Also in a late report: it was asked for before that was made.
+            self._change(row, CommandState.VERIFIED, "the reading is here")
+            del self.acknowledged[row["id"]]
         if kind is CommandKind.LOAD_TOKEN and result.outcome is not Outcome.WAITING:
             self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
             if not row["token_amount"]:
@@ -217,8 +218,9 @@ class TokenEffects:
             if has_moved and supply.value not in self.unit.explained:
                 self._tell_supply(row, supply)
                 return
-        is_credit = row["kind"] == CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE
-        if not is_credit or row["token_accepted_by"] is not None:
+        is_credit = kind is CommandKind.LOAD_TOKEN and result.outcome is Outcome.DONE
+        is_used = kind is CommandKind.LOAD_TOKEN and self._is_news(row, result)
+        if not (is_credit or is_used) or row["token_accepted_by"] is not None:
             self.unit.ignored.append("repeated_result")
             return
         self.unit.steps.append(
@@ -230,7 +232,10 @@ class TokenEffects:
                 new_id=self.unit.new_id,
             )
         )
-        self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
+        if is_used and not self._took_it_before(row, result):
+            self._accept(_token_in(row), "keypad", Happening.ALREADY_USED)
+        else:
+            self._accept(_token_in(row), "delivery", Happening.ACCEPTED)
 
     # --- proof -----------------------------------------------------------------------------------
 

@@ -148,6 +148,7 @@ READS: dict[str, Select[Any]] = {
         _device.c.meter_id,
         _device.c.driver,
         _device.c.last_contact_us,
+        _device.c.credit_balance,
         func.coalesce(_device.c.node_id, _device.c.id).label("node_id"),
     ).where(_device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")),
     "control_due": _WHOLE.where(
