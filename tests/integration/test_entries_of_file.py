@@ -17,7 +17,9 @@ import pytest
 from slotmeter.cli import main
 from slotmeter.config import Config, DashboardsConfig, EntryConfig, HttpConfig
 from slotmeter.errors import ConfigError
+from slotmeter.ports import Medium
 from slotmeter.runtime import Runtime
+from slotmeter.runtime.plugins import load_medium
 from slotmeter.testing.databases import Behind
 
 CLEAR = "Pfingstrosen-17"
@@ -63,6 +65,17 @@ class Served:
         async with self.session.request(method, f"{self.url}{path}", **more) as reply:
             assert reply.status == 200, await reply.text()
             return await reply.json(content_type=None)
+
+    async def entries_once_it_listens(self) -> dict[str, Any]:
+        for _ in range(1_000):
+            try:
+                found = await self.entries()
+            except aiohttp.ClientConnectionError:
+                found = {}
+            if any(each["state"] == "loaded" for each in found.values()):
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError("it does not listen, or no entry is loaded")
 
     async def entries(self) -> dict[str, Any]:
         found = await self.ask("/api/v1/entries")
@@ -122,6 +135,47 @@ async def test_tables_that_cannot_work_are_failed_and_the_others_run(
     assert [each.getMessage() for each in caplog.records if each.name == "slotmeter.runtime"] == [
         f"the server runs without {each}" for each in warnings
     ]
+
+
+async def test_an_entry_that_hangs_keeps_nobody_else_waiting(
+    site: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = asyncio.Event()
+
+    async def load(key: str) -> Medium:
+        if key == "ip":
+            await hangs.wait()
+        return load_medium(key)
+
+    monkeypatch.setattr("slotmeter.runtime.entries._load", load)
+    config = site.config({"medium": "ip", "key": "far"}, {"medium": "nbiot", "port": 0})
+    config = config.model_copy(update={"http": HttpConfig(port=free_port)})
+    runtime = Runtime(config)
+    starting = asyncio.create_task(runtime.start())
+    served = Served(runtime, aiohttp.ClientSession(), f"http://127.0.0.1:{free_port}")
+    served.session.headers["Authorization"] = f"Bearer {site.key}"
+    try:
+        async with served.session:
+            found = await served.entries_once_it_listens()
+            late = f"{served.url}/api/v1/media/far/frames"
+            async with served.session.post(late, data=b"{}") as reply:
+                told = (reply.status, (await reply.json())["code"], "Retry-After" in reply.headers)
+            async with served.session.get(f"{served.url}/readyz") as reply:
+                ready = reply.status
+            is_started = starting.done()
+            hangs.set()
+            await starting
+            after = await served.entries()
+    finally:
+        hangs.set()
+        await asyncio.wait({starting})
+        await runtime.stop()
+
+    assert found["nbiot"]["state"] == "loaded"
+    assert found["far"]["state"] == "setting_up"
+    assert told == (503, "entry_not_running", True)
+    assert (ready, is_started) == (503, False)
+    assert after["far"]["state"] == "loaded"
 
 
 async def test_an_entry_whose_port_is_free_again_is_tried_by_hand(

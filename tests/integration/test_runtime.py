@@ -50,7 +50,8 @@ def config_of(folder: Path, **changes: Any) -> Config:
 
 def modes_in(folder: Path) -> dict[str, int]:
     """Who may read and write each file of a folder."""
-    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+    files = (each for each in folder.iterdir() if each.is_file())
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in files}
 
 
 async def refusal(config: Config) -> ConfigError:

@@ -20,7 +20,7 @@ from slotmeter.api.auth import check_rights, sign_in
 from slotmeter.api.logs import REQUEST_ID
 from slotmeter.api.problems import HTTP_CODES, TooMany, http_problem
 from slotmeter.config import LimitsConfig
-from slotmeter.errors import Refused, SlotmeterError
+from slotmeter.errors import Refused, SlotmeterError, Unavailable
 from slotmeter.ports import (
     ByApiKey,
     ByDeviceKey,
@@ -40,6 +40,7 @@ __all__ = ["MEDIA_PATH", "MediaDoor"]
 MEDIA_PATH: Final = f"{MEDIA_PREFIX}/{{entry}}/{{tail:.+}}"
 MINUTE_S: Final = 60.0
 CALLERS_COUNTED_MAX: Final = 200_000
+NOT_RUNNING: Final = "entry_not_running"
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -93,6 +94,7 @@ class MediaDoor:
         limits: of the server.
         device_keys: makes the keys of devices; None where only routes are answered.
         count_refusal: is told of each call that is refused: the entry's key and the code.
+        waits_for: says whether an entry of a key should run and does not now.
     """
 
     routes: RouteTable
@@ -102,6 +104,7 @@ class MediaDoor:
     limits: LimitsConfig
     device_keys: DeviceKeyRing | None = None
     count_refusal: Callable[[str, str], None] = lambda _entry_key, _code: None
+    waits_for: Callable[[str], bool] = lambda _entry_key: False
     _rates: _Rates = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +124,10 @@ class MediaDoor:
         entry_key = request.match_info["entry"]
         matched = self.routes.match(entry_key, request.match_info["tail"]).routes
         if not matched:
+            if self.waits_for(entry_key):
+                # A device that is told that there is nothing may throw away what it has to say.
+                self.count_refusal(entry_key, NOT_RUNNING)
+                raise Unavailable(NOT_RUNNING, "the entry does not run at the moment; send again")
             raise web.HTTPNotFound
         try:
             return await self._answer(request, entry_key, matched)

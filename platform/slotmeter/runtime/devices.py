@@ -124,6 +124,7 @@ class DeviceSide:
             limits,
             device_keys=self.device_keys,
             count_refusal=self._metrics.count_refused_call,
+            waits_for=self.entries.supervisor.waits_for,
         )
 
     async def check(self) -> None:

@@ -101,15 +101,14 @@ class EntrySide:
         )
 
     async def start(self, tables: Sequence[EntryConfig], folder: Path) -> list[Entry]:
-        """Take the file's entries over and keep all entries.
+        """Take the file's entries over and keep all entries; see :meth:`tried`.
 
         Args:
             tables: what the configuration file says.
             folder: the data folder, which files with secrets are taken from.
 
         Returns:
-            The entries of the file, each of which was tried once. One that does not work is failed
-            or retried, and everything else runs.
+            The entries of the file.
 
         Raises:
             ConfigError: the file itself is wrong: ``secret_in_file``, ``entry_key_doubled`` or
@@ -124,13 +123,16 @@ class EntrySide:
         from_file = await self._file.take_over(found)
         self._show_states()
         self.supervisor.apply(await self.desk.wanted())
+        return from_file
+
+    async def tried(self, entries: Sequence[Entry]) -> None:
+        """Wait until each was tried once; one that does not work is failed or retried then."""
         await asyncio.gather(
             *(
                 self.supervisor.settled(entry.id, entry.changed_us, SETTLE_WITHIN_S)
-                for entry in from_file
+                for entry in entries
             )
         )
-        return from_file
 
     def not_running(self) -> list[str]:
         """Return a line for each entry that should run and does not; texts of media stay out."""

@@ -119,6 +119,15 @@ class Supervisor:
             await asyncio.wait({task}, timeout=within_s)
         return task is None or task.done()
 
+    def waits_for(self, key: str) -> bool:
+        """Say whether there is an entry of this key that should run and does not now."""
+        return any(
+            keeper.entry.key == key
+            and keeper.entry.enabled
+            and keeper.status.state is not EntryState.LOADED
+            for keeper in self._keepers.values()
+        )
+
     def counts(self) -> Counter[EntryState]:
         """Return how many entries are in each state."""
         return Counter(keeper.status.state for keeper in self._keepers.values())
