@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from slotmeter.devices.entities import SupplyState
-from slotmeter.devices.frames import Frame
+from slotmeter.devices.frames import Frame, Reading, Report
 from slotmeter.errors import Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, Insert, InsertMany, SqlValue, UpdateMany
 from slotmeter.services import frame_log, ingest
@@ -242,6 +242,7 @@ class Joined:
             side.uow, side.clock, drivers=drivers, **parts
         )
         self.readings = ReadingsConsumer(side.uow, store, drivers=drivers, **parts)
+        self.read_alone = {**parts, "drivers": drivers, "tail": None}
         self.tail = tail
 
 
@@ -260,6 +261,27 @@ async def test_a_frame_is_decoded_once_for_both_consumers(
 
     stored = await store.range(meter.id, "energy_import", 0, 2**62, limit=9)
     assert [row.value for row in stored] == [5, 6]
+
+
+async def test_times_without_a_zone_stop_neither_effects_nor_readings(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    store = ModelReadings()
+    joined = Joined(town, store)
+    at = town.side.clock.now()
+    naive = Reading("energy_import", 4, at.replace(tzinfo=None))
+    town.side.script.reports[b"naive"] = Report(at, (naive,), None, None)
+    await town.side.hand_in(meter, b"naive")
+    town.side.clock.advance(seconds=60)
+    await town.side.report(meter, {"energy_import": 6}, consume=False)
+
+    handled = await joined.devices.step()
+    await ReadingsConsumer(town.side.uow, store, **joined.read_alone).step()
+
+    stored = await store.range(meter.id, "energy_import", 0, 2**62, limit=9)
+    assert handled == 2
+    assert [row.value for row in stored] == [6]
+    assert town.row("SELECT code FROM quarantine")["code"] == "time_without_zone"
 
 
 async def test_after_a_restart_everything_is_stored_once(

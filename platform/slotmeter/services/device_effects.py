@@ -79,8 +79,8 @@ def check_report(report: Report) -> Report:
     """Refuse what a driver read but no meter can mean.
 
     Raises:
-        FrameError: ``too_many_items``, ``number_out_of_range``, ``slot_wrong`` or
-            ``clock_not_set``.
+        FrameError: ``too_many_items``, ``number_out_of_range``, ``slot_wrong``,
+            ``clock_not_set`` or ``time_without_zone``.
     """
     items = (report.results, report.entries, report.events, report.readings)
     of_slots = (each.readings for each in report.slots)
@@ -100,6 +100,14 @@ def check_report(report: Report) -> Report:
     ]
     if any(number not in _INTEGERS for number in numbers):
         raise FrameError("number_out_of_range", "expected integers of at most 64 bits")
+    times = [
+        *(reading.measured_at for reading in report.readings),
+        *(reading.measured_at for each in report.slots for reading in each.readings),
+        *(entry.at for entry in report.entries),
+        *(event.at for event in report.events),
+    ]
+    if any(at.tzinfo is None for at in times):
+        raise FrameError("time_without_zone", "expected times in UTC")
     return report
 
 

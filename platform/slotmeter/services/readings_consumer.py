@@ -135,10 +135,18 @@ class ReadingsConsumer:
             report = decode(row, self._drivers)
         except FrameError:
             return ()  # the consumer of devices sets it aside and counts it
-        if row["meter_id"] is not None:
+        bound: Sequence[Row] = ()
+        if row["meter_id"] is None:
+            bound = (await self._uow.read([bindings_read(row, report)]))["bindings"]
+        try:
+            if row["meter_id"] is None:
+                return slot_readings(row["id"], split(report, bound))
             return reading_rows(row, report, self._clocks.corrections(row["device_id"]))
-        bound = (await self._uow.read([bindings_read(row, report)]))["bindings"]
-        return slot_readings(row["id"], split(report, bound))
+        except Exception:  # noqa: BLE001  a third party's report may be anything
+            # No frame may stop all readings; that of the consumer of devices says what is wrong.
+            self._metrics.ignored.labels("readings_not_stored").inc()
+            _log.exception("the readings of frame %s are not stored", row["id"])
+            return ()
 
     async def _append(
         self, frame_ids: Sequence[int], readings: Mapping[int, Sequence[ReadingRow]]
