@@ -13,7 +13,7 @@ from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import Frame, Reading, Report
 from slotmeter.errors import Conflict, Refused, Unavailable
 from slotmeter.ports import Changes, Insert, InsertMany, SqlValue, UpdateMany
-from slotmeter.services import frame_log, ingest
+from slotmeter.services import frame_log, frame_tail, ingest
 from slotmeter.services.fast_lane import LaneRun
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.ingest import DeviceConsumer, Frames, ReadingsConsumer
@@ -282,6 +282,26 @@ async def test_times_without_a_zone_stop_neither_effects_nor_readings(
     assert handled == 2
     assert [row.value for row in stored] == [6]
     assert town.row("SELECT code FROM quarantine")["code"] == "time_without_zone"
+
+
+async def test_the_tail_keeps_so_many_readings_and_the_rest_is_read_from_the_log(
+    town: DeviceTown, meter: SmallMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_tail, "TAIL_READINGS_MAX", 2)
+    store = ModelReadings()
+    joined = Joined(town, store)
+    for value in range(5):
+        town.side.clock.advance(seconds=60)
+        await town.side.report(meter, {"energy_import": value}, consume=False)
+    await joined.devices.step()
+    ids = [row["id"] for row in town.rows("SELECT id FROM frame ORDER BY id")]
+    kept = [each for each in ids if joined.tail.readings(each) is not None]
+
+    await joined.readings.step()
+
+    stored = await store.range(meter.id, "energy_import", 0, 2**62, limit=9)
+    assert kept == ids[-2:]
+    assert [row.value for row in stored] == [0, 1, 2, 3, 4]
 
 
 async def test_after_a_restart_everything_is_stored_once(

@@ -12,10 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from slotmeter.ports import ReadingRow
 
-__all__ = ["TAIL_FRAMES_MAX", "TAIL_PAYLOAD_BYTES_MAX", "FrameTail", "Logged"]
+__all__ = ["TAIL_FRAMES_MAX", "TAIL_PAYLOAD_BYTES_MAX", "TAIL_READINGS_MAX", "FrameTail", "Logged"]
 
 TAIL_FRAMES_MAX: Final = 50_000
 """More frames than this are read from the log, the oldest first."""
+
+TAIL_READINGS_MAX: Final = 1_000_000
+"""Readings beyond this are read from the log anew, those of the oldest frames first, so that the
+tail takes 150 MiB of them at most: a node's frame may have thousands."""
 
 TAIL_PAYLOAD_BYTES_MAX: Final = 512
 """Longer payloads are read from the log, so that the tail takes 25 MiB of them at most."""
@@ -40,6 +44,7 @@ class FrameTail:
         """Start empty: after a start everything is read from the log."""
         self._frames: dict[int, Logged] = {}
         self._readings: dict[int, Sequence[ReadingRow]] = {}
+        self._rows = 0
         self._taken = asyncio.Event()
         self.taken_through = 0
         """The newest frame that the consumer of devices is done with."""
@@ -63,15 +68,20 @@ class FrameTail:
 
     def read(self, limit: int, *, after: int, through: int | None) -> list[int]:
         """Return the oldest frames whose readings wait to be stored."""
-        _drop(self._readings, after)
+        for frame_id in list(takewhile(after.__ge__, self._readings)):
+            self._forget(frame_id)
         ids = islice(self._readings, limit)
         return [each for each in ids if through is None or each <= through]
 
     def took(self, through: int, readings: Sequence[tuple[int, Sequence[ReadingRow]]]) -> None:
         """Note what the consumer of devices is done with, and what it read out of frames."""
         _drop(self._frames, through)
-        self._readings.update(readings)
-        _trim(self._readings)
+        for frame_id, rows in readings:
+            self._forget(frame_id)
+            self._readings[frame_id] = rows
+            self._rows += len(rows)
+        while len(self._readings) > TAIL_FRAMES_MAX or self._rows > TAIL_READINGS_MAX:
+            self._forget(next(iter(self._readings)))
         self.taken_through = max(self.taken_through, through)
         self._taken.set()
 
@@ -82,7 +92,10 @@ class FrameTail:
     def stored(self, frame_ids: Sequence[int]) -> None:
         """Forget readings that are stored."""
         for frame_id in frame_ids:
-            self._readings.pop(frame_id, None)
+            self._forget(frame_id)
+
+    def _forget(self, frame_id: int) -> None:
+        self._rows -= len(self._readings.pop(frame_id, ()))
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait until the consumer of devices has done more, at most so long; say whether it has."""

@@ -383,9 +383,9 @@ class DeviceConsumer:
             moved = _moved(frame["id"], before, now_us)
             return Changes(changes.result, [*changes.steps, *heard, moved])
 
-        done = await self._uow.run(report_reads(frame, report, now_us), decide)
         device_id, measured_us = frame["device_id"], epoch_us(report.measured_at)
         readings = reading_rows(frame, report, self.clocks.corrections(device_id))
+        done = await self._uow.run(report_reads(frame, report, now_us), decide)
         if done.is_newest:
             self.clocks.saw(device_id, frame["utility_id"], measured_us, frame["received_us"])
         return _Handled(done, readings)
