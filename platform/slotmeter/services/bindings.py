@@ -44,7 +44,7 @@ from slotmeter.services.parked_addresses import is_parked, parked_address
 from slotmeter.services.slot_alarms import BINDING_DIFFERS, clear_steps, slots_of
 from slotmeter.units import epoch_us, iso_utc
 
-__all__ = ["Bindings", "BindingsPage", "NewNode", "Node", "NodesPage"]
+__all__ = ["Bindings", "BindingsPage", "NewNode", "Node", "NodesPage", "put_behind_steps"]
 
 SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SLOT_MAX: Final = SLOTS_MAX - 1
@@ -150,7 +150,8 @@ class Bindings:
             NotFound: ``node_unknown``.
         """
         node = await self.node(utility_id, serial)
-        return await self._before(utility_id, before, limit, node_id=node.id)
+        of_node: dict[str, SqlValue] = {"node_id": node.id}
+        return await self._before("bindings_of_node", of_node, utility_id, before, limit)
 
     async def history_of_meter(
         self, utility_id: int, number: str, *, before: int | None = None, limit: int = LIST_ROWS
@@ -162,20 +163,24 @@ class Bindings:
         """
         rows = await self._uow.read([_meter_read(utility_id, number)])
         meter = _known_meter(rows, number)
-        return await self._before(utility_id, before, limit, meter_id=meter["id"])
+        of_meter: dict[str, SqlValue] = {"meter_id": meter["id"]}
+        return await self._before("bindings_of_meter", of_meter, utility_id, before, limit)
 
     async def _before(
-        self, utility_id: int, before: int | None, limit: int, **of: int
+        self,
+        statement: str,
+        of: Mapping[str, SqlValue],
+        utility_id: int,
+        before: int | None,
+        limit: int,
     ) -> BindingsPage:
         params: dict[str, SqlValue] = {
-            "utility_id": utility_id,
-            "node_id": None,
-            "meter_id": None,
             **of,
+            "utility_id": utility_id,
             "before": ID_MAX if before is None else before,
             "limit": limit + 1,
         }
-        rows = (await self._uow.read([Read("bindings_before", params, "rows")]))["rows"]
+        rows = (await self._uow.read([Read(statement, params, "rows")]))["rows"]
         page, following = cut(rows, limit, lambda row: int(row["id"]))
         return BindingsPage(page, following)
 
@@ -380,49 +385,12 @@ class _Binding:
         newest = self.rows[f"slot/{slot}"]
         if newest and newest[0]["to_us"] is not None:
             self._check_order(newest[0]["to_us"])
-        binding: dict[str, SqlValue] = {
-            "id": self.new_id(),
-            "utility_id": self.utility_id,
-            "node_id": self.node["id"],
-            "slot": slot,
-            "meter_id": meter["id"],
-            "from_us": self.at_us,
-            "to_us": None,
-        }
-        self.steps += [Insert("binding", binding), *self._device_steps(slot, meter)]
-
-    def _device_steps(self, slot: int, meter: Row) -> list[Step]:
-        behind: dict[str, SqlValue] = {
-            "medium": self.node["medium"],
-            # Nothing is heard from it: the node speaks.
-            "address": parked_address(self.node["id"], meter["number"]),
-            "driver": self.node["driver"],
-        }
-        if meter["device_id"] is None:
-            device: dict[str, SqlValue] = {
-                "id": self.new_id(),
-                "utility_id": self.utility_id,
-                "meter_id": meter["id"],
-                **behind,
-                "supply": "unknown",
-                "tamper": 0,
-                "created_us": self.now_us,
-                "node_id": self.node["id"],
-                "slot": slot,
-            }
-            return [Insert("device", device)]
-        put: dict[str, SqlValue] = {
-            "of_utility": self.utility_id,
-            "of_device": meter["device_id"],
-            "to_node": self.node["id"],
-            "to_slot": slot,
-            **{f"to_{name}": value for name, value in behind.items()},
-        }
-        steps: list[Step] = [Update("device_put_behind", put)]
-        if not is_parked(meter["address"]):
+        self.steps += put_behind_steps(
+            self.new_id, self.node, slot, meter, at_us=self.at_us, now_us=self.now_us
+        )
+        if meter["device_id"] is not None and not is_parked(meter["address"]):
             live = self.rows[f"bearer/{meter['number']}"]
-            steps += end_bearer_steps(self.new_id, self.utility_id, meter, live, self.at_us)
-        return steps
+            self.steps += end_bearer_steps(self.new_id, self.utility_id, meter, live, self.at_us)
 
     def _check_order(self, from_us: int) -> None:
         if self.at_us < from_us:
@@ -440,6 +408,58 @@ class _Binding:
                 self.steps += clear_steps(
                     self.utility_id, alarm, text, self.new_id, now_us=self.now_us
                 )
+
+
+def put_behind_steps(
+    new_id: NewId, node: Row, slot: int, meter: Row, *, at_us: int, now_us: int
+) -> list[Step]:
+    """Return what binds a meter to a slot of a node, which speaks for it from then on.
+
+    Args:
+        new_id: the unit's source of ids.
+        node: its device.
+        slot: of the node, with nothing bound to it.
+        meter: with ``id``, ``number`` and ``device_id``.
+        at_us: since when it is so.
+        now_us: our clock.
+    """
+    utility_id: int = node["utility_id"]
+    binding: dict[str, SqlValue] = {
+        "id": new_id(),
+        "utility_id": utility_id,
+        "node_id": node["id"],
+        "slot": slot,
+        "meter_id": meter["id"],
+        "from_us": at_us,
+        "to_us": None,
+    }
+    behind: dict[str, SqlValue] = {
+        "medium": node["medium"],
+        # Nothing is heard from it: the node speaks.
+        "address": parked_address(node["id"], meter["number"]),
+        "driver": node["driver"],
+    }
+    if meter["device_id"] is None:
+        device: dict[str, SqlValue] = {
+            "id": new_id(),
+            "utility_id": utility_id,
+            "meter_id": meter["id"],
+            **behind,
+            "supply": "unknown",
+            "tamper": 0,
+            "created_us": now_us,
+            "node_id": node["id"],
+            "slot": slot,
+        }
+        return [Insert("binding", binding), Insert("device", device)]
+    put: dict[str, SqlValue] = {
+        "of_utility": utility_id,
+        "of_device": meter["device_id"],
+        "to_node": node["id"],
+        "to_slot": slot,
+        **{f"to_{name}": value for name, value in behind.items()},
+    }
+    return [Insert("binding", binding), Update("device_put_behind", put)]
 
 
 def _node_reads(utility_id: int, serial: str) -> list[Read]:

@@ -32,6 +32,7 @@ from slotmeter.services.act_changes import changed
 from slotmeter.services.events import Event, event_step
 from slotmeter.services.guarded_acts import check_reason
 from slotmeter.services.list_pages import LIST_ROWS, cut
+from slotmeter.services.taken_off import taken_off_reads, taken_off_steps
 from slotmeter.units import epoch_us, iso_utc
 
 __all__ = ["NEXT", "RECORDED", "STATES", "Life", "LifeEvent", "Lifecycle", "LivesPage", "life_row"]
@@ -240,11 +241,16 @@ class Lifecycle:
             steps: list[Step] = [life_row(new_id, caller, meter["id"], state, at_us, where, why)]
             if state == "scrapped":
                 steps.append(_state_step(caller, meter, "removed"))
+                utility_id = caller.principal.utility_id
+                steps += taken_off_steps(utility_id, rows, new_id, now_us=now_us)
             life = rows["life"][0]
             steps.append(self._act(caller, new_id, number, life, state, where, at_us, why))
             return Changes(None, steps)
 
-        await self._uow.run(self._reads(caller, number, now_us), decide)
+        reads = self._reads(caller, number, now_us)
+        if state == "scrapped":
+            reads += taken_off_reads(caller.principal.utility_id, number)
+        await self._uow.run(reads, decide)
         return await self.life(caller.principal.utility_id, number)
 
     async def install(self, caller: Caller, number: str, supply_point: str, *, reason: str) -> Life:
@@ -304,8 +310,9 @@ class Lifecycle:
     async def take_off(self, caller: Caller, number: str, *, place: str, reason: str) -> Life:
         """Take a meter off its supply point without putting another one there.
 
-        Nothing is sold for it until it is installed again. Swap a meter instead where another one
-        comes in its place: only so is its credit moved.
+        Nothing is sold for it until it is installed again, what waits to be sent to it is not
+        sent any more, and the slot behind a node that it was in is empty. Swap a meter instead
+        where another one comes in its place: only so is its credit moved.
 
         Args:
             caller: who takes it off.
@@ -336,10 +343,12 @@ class Lifecycle:
                 life_row(new_id, caller, meter["id"], "swapped", now_us, where, why),
                 self._act(caller, new_id, number, life, "swapped", where, now_us, why),
                 _told(caller, new_id, meter, now_us, "meter_taken_off", "was taken off"),
+                *taken_off_steps(utility_id, rows, new_id, now_us=now_us),
             ]
             return Changes(None, steps)
 
-        await self._uow.run(self._reads(caller, number, now_us), decide)
+        reads = [*self._reads(caller, number, now_us), *taken_off_reads(utility_id, number)]
+        await self._uow.run(reads, decide)
         return await self.life(utility_id, number)
 
     # --- what they share --------------------------------------------------------------------------

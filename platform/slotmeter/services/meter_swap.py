@@ -2,9 +2,10 @@
 
 The installation of the old meter ends with its last reading, and nothing is sold for it any more.
 The new meter begins with its first reading; it is registered here if it is not yet, coded like the
-old one where nothing else is said. Credit that the old meter still held goes to the new one by a
-replacement token; credit that the platform holds stays where it is. What the customer bought lately
-and never typed into the old meter is listed, since it can be taken back.
+old one where nothing else is said, and takes the slot behind a node in which the old one was.
+Credit that the old meter still held goes to the new one by a replacement token; credit that the
+platform holds stays where it is. What the customer bought lately and never typed into the old meter
+is listed, since it can be taken back; what waits to be sent to it is not sent any more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.act_changes import changed
+from slotmeter.services.bindings import put_behind_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.meter_row import COLUMNS, MeterRow, read_row
 from slotmeter.services.operations import (
@@ -41,8 +43,10 @@ from slotmeter.services.operations import (
     operation_reads,
     operation_steps,
 )
+from slotmeter.services.parked_addresses import is_parked
 from slotmeter.services.registry import vending_key_id
 from slotmeter.services.sole_tokens import Making, SoleTokens
+from slotmeter.services.taken_off import place_of, taken_off_reads, taken_off_steps
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.units import DAY_US, Commodity, commodity_quantity, epoch_us, instant
 from slotmeter.vending.accounts import CreditMode
@@ -187,8 +191,9 @@ class MeterSwaps:
             Conflict: ``request_id_reused``, ``changed_meanwhile``.
             NotFound: ``meter_unknown``, ``vending_key_unknown``.
             Refused: ``meter_not_installed``, ``meter_removed``, ``same_meter``,
-                ``meter_installed_elsewhere``, ``commodity_differs``, ``credit_modes_differ``,
-                ``transfer_differs``, ``meter_row_wrong``, and what an amount is refused for.
+                ``meter_installed_elsewhere``, ``behind_node``, ``commodity_differs``,
+                ``credit_modes_differ``, ``transfer_differs``, ``meter_row_wrong``, and what
+                an amount is refused for.
             Unavailable: the token cannot be made now; send the same request again.
         """
         asked.check()
@@ -252,6 +257,13 @@ def _reads(asked: Asked, wish: SwapWish, now_us: int) -> list[Read]:
         Read("swap_meter", new, "new"),
         Read("kept_tids", kept, "tids"),
         Read("swap_unused", unused),
+        *taken_off_reads(utility_id, wish.old),
+        Read("binding_meter", new, "new_place"),
+        Read(
+            "node_by_serial",
+            {"utility_id": utility_id, "serial": From("off_place", "node")},
+            "node",
+        ),
     ]
 
 
@@ -431,12 +443,43 @@ def _swap_steps(
         *new.steps,
         Update("swap_end_installation", ended),
         Update("swap_remove_meter", {"meter_id": old["id"]}),
+        *taken_off_steps(old["utility_id"], rows, new_id, now_us=now_us),
+        *_into_slot(wish, new.row, rows, new_id, now_us),
         Insert("installation", installed),
         *(Insert("token", token) for token in tokens),
         Insert("meter_swap", swap),
         *recorded,
         event_step(_event(asked, wish, new.row["id"], now_us), new_id),
     ]
+
+
+def _into_slot(wish: SwapWish, new: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
+    """Put the new meter into the slot of the old one, when a node speaks for that.
+
+    Raises:
+        Refused: ``behind_node``: the new one speaks for itself, or is in another slot.
+    """
+    place = place_of(rows)
+    if place is None:
+        return []
+    there = rows["new_place"][0] if rows["new_place"] else None
+    device_id, address = (there["device_id"], there["address"]) if there else (None, "")
+    speaks = device_id is not None and not is_parked(address)
+    is_bound = there is not None and there["binding_id"] is not None
+    if wish.coding.get("driver") or speaks or is_bound:
+        which = "is in another slot" if is_bound else "has a device of its own"
+        raise Refused(
+            "behind_node",
+            f"meter {wish.old} is in slot {place['slot']} of node {place['node']}, which speaks "
+            f"for it, and meter {wish.new} {which}: take meter {wish.old} from its slot first, or "
+            f"bind meter {wish.new} to it, then swap",
+            field="new",
+        )
+    meter = {"id": new["id"], "number": new["number"], "device_id": device_id}
+    at_us = max(now_us, place["from_us"])
+    return put_behind_steps(
+        new_id, rows["node"][0], place["slot"], meter, at_us=at_us, now_us=now_us
+    )
 
 
 def _credit(asked: Asked, wish: SwapWish, old: Row) -> int:

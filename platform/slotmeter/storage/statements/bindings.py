@@ -32,25 +32,24 @@ _MOVABLE: Final = or_(_command.c.state == "queued", _command.c.state == "waiting
 _UTILITY: BindParameter[int] = bindparam("utility_id")
 
 
-def _given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    wanted: BindParameter[Any] = bindparam(name, type_=column.type)
-    return or_(wanted.is_(None), column == wanted)
+def _nodes(has_no_meter: ColumnElement[bool]) -> Select[Any]:
+    return select(
+        _device.c.id,
+        _device.c.utility_id,
+        _device.c.meter_id,
+        _device.c.node_id,
+        _device.c.serial,
+        _device.c.medium,
+        _device.c.address,
+        _device.c.driver,
+        _device.c.last_contact_us,
+        _device.c.offline_us,
+        _device.c.created_us,
+        null().label("meter"),
+    ).where(_device.c.utility_id == _UTILITY, has_no_meter)
 
 
-_NODE = select(
-    _device.c.id,
-    _device.c.utility_id,
-    _device.c.meter_id,
-    _device.c.node_id,
-    _device.c.serial,
-    _device.c.medium,
-    _device.c.address,
-    _device.c.driver,
-    _device.c.last_contact_us,
-    _device.c.offline_us,
-    _device.c.created_us,
-    null().label("meter"),
-).where(_device.c.utility_id == _UTILITY, _device.c.meter_id.is_(None))
+_NODE = _nodes(_device.c.meter_id.is_(None))
 
 _BINDING = (
     select(
@@ -80,19 +79,27 @@ READS: dict[str, Select[Any]] = {
     .where(_device.c.serial > bindparam("after"))
     .order_by(_device.c.serial)
     .limit(bindparam("limit")),
-    "node_by_serial": _NODE.where(_device.c.serial == bindparam("serial")),
+    # By its serial: a planner without statistics takes "has no meter" for one row, and it is
+    # true of every node.
+    "node_by_serial": _nodes(func.coalesce(_device.c.meter_id, 0) == 0).where(
+        _device.c.serial == bindparam("serial")
+    ),
     "node_address": select(_device.c.id, _device.c.serial, _meter.c.number.label("meter"))
     .outerjoin(_meter, _meter.c.id == _device.c.meter_id)
     .where(_device.c.medium == bindparam("medium"), _device.c.address == bindparam("address")),
     "bindings_live": _BINDING.where(
         _binding.c.node_id == bindparam("node_id"), _binding.c.to_us.is_(None)
     ).order_by(_binding.c.slot),
-    "bindings_before": _BINDING.where(
-        _given(_binding.c.node_id, "node_id"),
-        _given(_binding.c.meter_id, "meter_id"),
-        _binding.c.id < bindparam("before"),
+    # The sum hides the order from a planner that would walk all bindings for it.
+    "bindings_of_node": _BINDING.where(
+        _binding.c.node_id == bindparam("node_id"), _binding.c.id < bindparam("before")
     )
-    .order_by(_binding.c.id.desc())
+    .order_by((_binding.c.id + 0).desc())
+    .limit(bindparam("limit")),
+    "bindings_of_meter": _BINDING.where(
+        _binding.c.meter_id == bindparam("meter_id"), _binding.c.id < bindparam("before")
+    )
+    .order_by((_binding.c.id + 0).desc())
     .limit(bindparam("limit")),
     "binding_meter": select(
         _meter.c.id,
@@ -109,6 +116,7 @@ READS: dict[str, Select[Any]] = {
         _binding.c.slot,
         _binding.c.from_us,
         _node.c.serial.label("node"),
+        _node.c.id.label("node_id"),
     )
     .outerjoin(_device, _device.c.meter_id == _meter.c.id)
     .outerjoin(_binding, and_(_binding.c.meter_id == _meter.c.id, _binding.c.to_us.is_(None)))
@@ -165,8 +173,10 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command.c.priority, _command.c.id)
     .limit(bindparam("limit")),
+    # Of no meter: who goes by the utility goes over all open alarms of its meters, at every frame.
     "slot_alarms": select(_alarm.c.id, _alarm.c.subject).where(
-        _alarm.c.utility_id == _UTILITY,
+        (_alarm.c.utility_id + 0) == _UTILITY,
+        _alarm.c.meter_id.is_(None),
         _alarm.c.cleared_us.is_(None),
         _alarm.c.kind == bindparam("kind"),
     ),

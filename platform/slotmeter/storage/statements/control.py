@@ -162,6 +162,9 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_command.c.priority, _command.c.id)
     .limit(bindparam("limit")),
+    "control_unfinished": _WHOLE.where(
+        _OF_UTILITY, _command.c.meter_id == bindparam("meter_id"), _OPEN
+    ).order_by(_command.c.id),
     "control_command": _WHOLE.where(
         _command.c.utility_id == bindparam("utility_id"), _command.c.id == bindparam("id")
     ),
