@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -206,6 +208,86 @@ async def test_secrets_are_in_no_reason_and_in_no_log(
     assert status.reason == "unexpected: RuntimeError: bad password '***'"
     assert CLEAR not in caplog.text
     assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        (CLEAR, f"{'x ' * 240}{CLEAR}"),  # cut short in the middle
+        ("line one of it\nline two of it", "key line one of it\nline two of it is no key"),
+        ("line one of it\nline two of it", "line two of it"),
+        ("it's 100% \\ secret", repr("it's 100% \\ secret")),
+        ("it's 100% secret", f"https://town:{quote('it' + chr(39) + 's 100% secret')}@broker"),
+    ],
+)
+@pytest.mark.parametrize("in_task", [True, False], ids=["task", "set-up"])
+async def test_no_form_of_a_secret_is_told(
+    world: EntryStage, caplog: pytest.LogCaptureFixture, secret: str, said: str, in_task: bool
+) -> None:
+    async def fails() -> None:
+        raise Unavailable("broker_gone", said)
+
+    async def setup(context: PluginContext, _options: Mapping[str, object]) -> MediumSetup:
+        if in_task:
+            context.tasks.start("poll", fails())
+            return RunningMedium()
+        raise Unavailable("broker_gone", said)
+
+    world.secrets["password"] = secret
+    world.media["scripted"] = ScriptedMedium(setup)
+    world.supervisor.apply([sample_entry()])
+    with caplog.at_level(logging.DEBUG):
+        status = await world.reaches("one", S.LOADED if in_task else S.RETRYING)
+        await until(lambda: "broker_gone" in caplog.text)
+
+    told = f"{status.reason} {caplog.text}"
+    assert "***" in told
+    assert not [part for part in (secret[:6], secret[-6:], quote(secret)[:6]) if part in told]
+
+
+async def test_an_entry_that_breaks_as_soon_as_it_runs_is_tried_after_growing_pauses(
+    world: EntryStage,
+) -> None:
+    async def ends() -> None:
+        raise Unavailable("broker_gone", "another client has this name")
+
+    async def setup(context: PluginContext, _options: Mapping[str, object]) -> MediumSetup:
+        context.tasks.vital("connection", ends())
+        return RunningMedium()
+
+    world.pauses_end = True
+    world.media["scripted"] = ScriptedMedium(setup)
+    world.supervisor.apply([sample_entry()])
+    await until(lambda: len(world.pauses_s) >= 8)
+
+    assert all(later > before for before, later in pairwise(world.pauses_s[:7]))
+    assert world.pauses_s[7] >= 480
+
+
+async def test_an_entry_that_ran_for_a_while_begins_with_the_first_pause(
+    world: EntryStage,
+) -> None:
+    lose = asyncio.Event()
+
+    async def lives() -> None:
+        await lose.wait()
+        lose.clear()
+        raise Unavailable("broker_gone", "the broker went away")
+
+    async def setup(context: PluginContext, _options: Mapping[str, object]) -> MediumSetup:
+        context.tasks.vital("connection", lives())
+        return RunningMedium()
+
+    world.pauses_end = True
+    world.media["scripted"] = ScriptedMedium(setup)
+    world.supervisor.apply([sample_entry()])
+    for times in range(3):
+        await until(lambda: world.states("one").count(S.LOADED) == times + 1)  # noqa: B023
+        world.clock.advance(seconds=60)
+        lose.set()
+    await until(lambda: len(world.pauses_s) == 3)
+
+    assert all(pause_s <= 5 for pause_s in world.pauses_s)
 
 
 async def test_an_entry_of_the_same_key_waits_until_the_old_one_is_gone(world: EntryStage) -> None:

@@ -11,7 +11,9 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from slotmeter.devices.entries import (
     Entry,
@@ -23,7 +25,7 @@ from slotmeter.devices.entries import (
 from slotmeter.errors import ConfigError, SlotmeterError
 from slotmeter.ports import Clock, Medium, MediumSetup, PluginContext
 from slotmeter.services.belongings import STOP_WITHIN_S, Belongings, Left
-from slotmeter.units import epoch_us
+from slotmeter.units import SECOND_US, epoch_us
 
 __all__ = ["SETUP_WITHIN_S", "EntryKeeper", "EntryParts", "EntryTasks", "EntryWorld"]
 
@@ -31,7 +33,13 @@ SETUP_WITHIN_S: Final = 30.0
 """A medium that is not set up within this time is stopped and tried again."""
 
 REASON_CHARACTERS_MAX: Final = 500
+STEADY_US: Final = 60 * SECOND_US
+"""An entry that ran for so long before it broke is tried again after the shortest pause; one that
+breaks sooner, again and again, after pauses that grow."""
+
 HIDDEN: Final = "***"
+LINE_CHARACTERS_MIN: Final = 8
+"""A shorter line of a secret alone gives nothing away."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,12 +102,19 @@ class EntryTasks:
     Args:
         owner: whom they belong to.
         failed: counts one that failed.
+        hide: returns a text without the secrets of the entry.
     """
 
-    def __init__(self, owner: Belongings, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        owner: Belongings,
+        failed: Callable[[str], None],
+        hide: Callable[[str], str] = lambda text: text,
+    ) -> None:
         """Own no task."""
         self._owner = owner
         self._failed = failed
+        self._hide = hide
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.broken: asyncio.Future[BaseException | None] = (
@@ -137,7 +152,7 @@ class EntryTasks:
             error = failure
             self._failed(name)
             if not vital:
-                _log.error("task %s failed: %s", name, _words_of(failure))
+                _log.error("task %s failed: %s", name, _words_of(failure, self._hide))
         if vital and not self._stopped and not self.broken.done():
             self.broken.set_result(error)
 
@@ -148,7 +163,7 @@ class _Attempt:
 
     own: Belongings
     tasks: EntryTasks
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
     setup: MediumSetup | None = None
     addresses: tuple[str, ...] = ()
     let_go: Callable[[], None] = lambda: None
@@ -184,6 +199,7 @@ class EntryKeeper:
         self._ending = ""
         self._status = EntryStatus(since_us=self._now_us())
         self._noted = (EntryState.NOT_LOADED, "")
+        self._tries = 0  # that failed before it was loaded
         self._settled = asyncio.Condition()
 
     @property
@@ -200,6 +216,7 @@ class EntryKeeper:
         """Load the entry as it is now."""
         self._wanted = entry
         self._status = replace(self._status, failures=0)
+        self._tries = 0
         self._changed.set()
 
     def end(self, why: str) -> None:
@@ -267,7 +284,9 @@ class EntryKeeper:
         """Return what runs, why it does not, or None when something else is wanted meanwhile."""
         await self._enter(EntryState.SETTING_UP, "")
         own = Belongings()
-        attempt = _Attempt(own, EntryTasks(own, self._world.task_failed))
+        secrets: dict[str, str] = {}
+        hide = partial(_hidden, secrets=secrets)
+        attempt = _Attempt(own, EntryTasks(own, self._world.task_failed, hide), secrets)
         work = own.start(f"set up entry {entry.key}", self._build(entry, attempt))
         if not await self._first(work, self._world.setup_within_s):
             work.cancel()
@@ -285,7 +304,7 @@ class EntryKeeper:
     async def _build(self, entry: Entry, attempt: _Attempt) -> None:
         world = self._world
         medium = await world.load(entry.medium)
-        attempt.secrets = await world.open_secrets(entry)
+        attempt.secrets.update(await world.open_secrets(entry))
         parts = world.parts(entry, attempt.secrets, attempt.tasks)
         attempt.let_go = parts.let_go
         attempt.setup = await medium.setup(parts.context, entry.options)
@@ -310,7 +329,9 @@ class EntryKeeper:
         problem: _Problem | None = None
         if broke:
             problem = _broken(attempt.tasks.broken.result(), attempt.secrets, entry.key)
-        await self._enter(EntryState.UNLOADING, "" if problem is None else problem.reason)
+        is_steady = self._now_us() - self._status.since_us >= STEADY_US
+        reason = "" if problem is None else problem.reason
+        await self._enter(EntryState.UNLOADING, reason, failures=0 if is_steady else self._tries)
         return await self._unload(entry, attempt, problem)
 
     async def _unload(
@@ -339,7 +360,7 @@ class EntryKeeper:
             if not work.done():
                 _log.error("%s: not done within %g s", name, self._world.stop_within_s)
             elif not work.cancelled() and (error := work.exception()) is not None:
-                said = _hidden(_words_of(error), attempt.secrets)
+                said = _words_of(error, partial(_hidden, secrets=attempt.secrets))
                 _log.error("%s failed: %s", name, said)
         attempt.tasks.stop()
         left = await attempt.own.clear(within_s=self._world.stop_within_s)
@@ -370,7 +391,9 @@ class EntryKeeper:
                 raise TypeError(f"no entry goes from {before.state} to {state}")
         elif reason == before.reason and not more:
             return await self._tell()
-        kept = 0 if state is EntryState.LOADED else before.failures
+        kept = before.failures
+        if state is EntryState.LOADED:
+            self._tries, kept = kept, 0
         self._status = EntryStatus(
             state=state, reason=reason, since_us=self._now_us(), **{"failures": kept, **more}
         )
@@ -437,10 +460,11 @@ def _judged(error: BaseException, secrets: Mapping[str, str], what: str) -> _Pro
     if not isinstance(error, SlotmeterError | OSError | TimeoutError):
         trace = "".join(traceback.format_exception(error))
         _log.error("%s met an unexpected error:\n%s", what, _hidden(trace, secrets))
-    return _Problem(_hidden(_words_of(error), secrets), isinstance(error, ConfigError))
+    words = _words_of(error, partial(_hidden, secrets=secrets))
+    return _Problem(words, isinstance(error, ConfigError))
 
 
-def _words_of(error: BaseException) -> str:
+def _words_of(error: BaseException, hide: Callable[[str], str]) -> str:
     if isinstance(error, SlotmeterError):
         where = f"{error.field}: " if error.field else ""
         words = f"{error.code}: {where}{error.message}"
@@ -448,15 +472,25 @@ def _words_of(error: BaseException) -> str:
         words = f"operating_system: {error.strerror or error}"
     else:
         words = f"unexpected: {type(error).__name__}: {error}"
-    flat = " ".join(words.split())
+    flat = " ".join(hide(words).split())  # a secret that is cut short is not found any more
     return flat if len(flat) <= REASON_CHARACTERS_MAX else f"{flat[: REASON_CHARACTERS_MAX - 1]}…"
 
 
 def _hidden(text: str, secrets: Mapping[str, str]) -> str:
-    """Return a text without the secrets of an entry."""
-    for value in sorted(secrets.values(), key=len, reverse=True):
-        if value:
-            text = text.replace(value, HIDDEN)
+    """Return a text without the secrets of an entry, as they are, escaped, or line by line."""
+    forms = {
+        form
+        for value in secrets.values()
+        if value.strip()
+        for form in (
+            value,
+            repr(value)[1:-1],
+            quote(value, safe=""),
+            *(line for line in value.splitlines() if len(line) >= LINE_CHARACTERS_MIN),
+        )
+    }
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
     return text
 
 

@@ -67,6 +67,7 @@ class EntryStage:
     pauses_end: bool = False
     setup_within_s: float = 10.0
     stop_within_s: float = 5.0
+    clock: FakeClock = field(default_factory=FakeClock)
     supervisor: Supervisor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class EntryStage:
                 parts=self.parts,
                 open_secrets=self.open_secrets,
                 note=self.note,
-                clock=FakeClock(),
+                clock=self.clock,
                 task_failed=self.failed_tasks.append,
                 draw=lambda: draws.randint(0, 1_000),
                 pause=self.pause,
