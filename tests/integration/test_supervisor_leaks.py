@@ -11,8 +11,16 @@ import pytest
 
 from slotmeter.devices.entries import EntryState
 from slotmeter.errors import ConfigError
-from slotmeter.ports import MediumSetup, PluginContext
+from slotmeter.ports import (
+    MediumRoute,
+    MediumSetup,
+    OpenToAll,
+    PluginContext,
+    RouteAnswer,
+    RouteRequest,
+)
 from slotmeter.services.belongings import Belongings, mark_belongings, outside, run_outside
+from slotmeter.services.plugin_routes import EntryRoutes
 from slotmeter.testing.entry_world import (
     PATIENCE_S,
     EntryStage,
@@ -120,6 +128,29 @@ class Log:
 
     def plain(self) -> str:
         return "as it is"
+
+
+async def test_what_a_route_of_a_medium_begins_is_ended_with_it() -> None:
+    mark_belongings(asyncio.get_running_loop())
+    own, routes = Belongings(), EntryRoutes("one")
+
+    async def answer(_request: RouteRequest) -> RouteAnswer:
+        asyncio.create_task(asyncio.Event().wait(), name="forgotten")  # noqa: RUF006  on purpose
+        return RouteAnswer(204)
+
+    async def setup() -> None:
+        routes.add(MediumRoute("GET", "it", answer, OpenToAll("it tells nothing at all")))
+
+    await own.start("set up", setup())
+    route, _ = routes.match("it").routes["GET"]
+    request = RouteRequest("", "", {}, {}, "", b"")
+    handler: Any = route.handler
+    answered = await asyncio.create_task(handler(request))
+    left = await own.clear(grace_s=0.05)
+
+    assert answered.status == 204
+    assert [each.partition(":")[0] for each in left.tasks] == ["forgotten"]
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "forgotten"]
 
 
 async def test_a_part_of_the_platform_keeps_what_it_begins_for_a_medium(world: EntryStage) -> None:

@@ -13,14 +13,14 @@ import inspect
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
 
-__all__ = ["Belongings", "Left", "mark_belongings", "outside", "run_outside"]
+__all__ = ["Belongings", "Left", "for_owner", "mark_belongings", "outside", "run_outside"]
 
 T = TypeVar("T")
 
@@ -133,15 +133,36 @@ def mark_belongings(loop: asyncio.AbstractEventLoop) -> None:
     _hear_of_sockets()
 
 
-@contextmanager
-def outside() -> Iterator[None]:
+def outside() -> AbstractContextManager[None]:
     """Let what is begun within belong to no entry."""
-    token = _OWNER.set(None)
+    return _marked(None)
+
+
+@contextmanager
+def _marked(owner: Belongings | None) -> Iterator[None]:
+    token = _OWNER.set(owner)
     try:
         yield
     finally:
         with suppress(ValueError):  # thrown away half-way, in another context than it began in
             _OWNER.reset(token)
+
+
+def for_owner(work: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """Return work that the server calls, and that begins things for whose this is called for now.
+
+    What a medium answers a request with runs in a task of the server, which bears no mark.
+    """
+    owner = _OWNER.get()
+    if owner is None:
+        return work
+
+    @wraps(work)
+    async def run(*args: Any, **more: Any) -> T:
+        with _marked(owner):
+            return await work(*args, **more)
+
+    return run
 
 
 def run_outside(part: T) -> T:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slotmeter.ports import ROUTE_BODY_BYTES_MAX, MediumRoute
+from slotmeter.services.belongings import for_owner
 
 __all__ = ["MEDIA_PREFIX", "EntryRoutes", "Matched", "RouteTable"]
 
@@ -68,7 +69,7 @@ class EntryRoutes:
             raise ValueError(f"{route.method} {route.path} is there already")
         if len(self._routes) >= ROUTES_PER_ENTRY_MAX:
             raise ValueError(f"an entry has at most {ROUTES_PER_ENTRY_MAX} routes")
-        self._routes[shape] = route
+        self._routes[shape] = replace(route, handler=for_owner(route.handler))
 
     def match(self, tail: str) -> Matched:
         """Return what a path below the prefix leads to; fixed parts go before named ones."""
