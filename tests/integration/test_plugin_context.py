@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from slotmeter.errors import NotFound, Refused, Unavailable
-from slotmeter.ports import Caller, EntryInfo, Fate, RecordKind, Secrets
+from slotmeter.ports import Caller, EntryInfo, Fate, RecordKind, Records, Secrets
 from slotmeter.services.device_keys import DeviceKeyRing
 from slotmeter.services.plugin_commands import PluginCommands
 from slotmeter.services.plugin_context import PluginContexts
@@ -71,6 +72,14 @@ async def test_two_entries_never_see_what_the_other_keeps(database: AnyDatabase)
     one, other = (PluginRecords(key, database, FakeClock()) for key in ("one", "other"))
 
     await contract.check_entries_are_apart(one, other)
+
+
+def test_records_take_nothing_that_their_port_does_not_know() -> None:
+    def shape(kind: type) -> dict[str, list[str]]:
+        public = (each for each in vars(kind) if not each.startswith("_"))
+        return {name: list(signature(getattr(kind, name)).parameters) for name in public}
+
+    assert shape(PluginRecords) == shape(Records)  # with more, a plugin writes to any table
 
 
 async def test_what_was_reserved_is_not_given_again_after_a_restart(tmp_path: Path) -> None:
@@ -327,8 +336,9 @@ async def test_a_medium_waits_for_commands_and_is_woken(town: DeviceTown) -> Non
 
 
 async def test_a_medium_hears_of_no_other_medium_s_commands(town: DeviceTown) -> None:
-    await ordered(town)
+    _, number = await ordered(town)
     side = town.side
     other = PluginCommands("ip", side.queue, side.uow, side.clock, side.bus)
 
-    assert (await other.queued(timeout_s=0)).addresses == ()
+    passed = await other.queued(timeout_s=0)
+    assert (passed.addresses, passed.cursor) == ((), number)  # gone past once

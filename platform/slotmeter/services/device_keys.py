@@ -28,7 +28,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import caller_act
 from slotmeter.services.guarded_acts import check_reason
-from slotmeter.services.plugin_records import PluginRecords
+from slotmeter.services.plugin_records import PlatformRecords
 from slotmeter.units import epoch_us
 
 __all__ = [
@@ -139,7 +139,7 @@ class DeviceKeyRing:
                     "device_key_unknown", f"{device} has no key at {entry_key}", field="device"
                 )
 
-        await self._records(entry_key).change(
+        await self._records(entry_key).change_with(
             _KIND,
             device,
             gone,
@@ -160,8 +160,8 @@ class DeviceKeyRing:
             return None
         return self._box.open(_owner(entry_key, device), str(record.body["sealed"])).encode()
 
-    def _records(self, entry_key: str) -> PluginRecords:
-        return PluginRecords(key_names(entry_key), self._uow, self._clock)
+    def _records(self, entry_key: str) -> PlatformRecords:
+        return PlatformRecords(key_names(entry_key), self._uow, self._clock)
 
     async def _keep(self, caller: Caller, entry_key: str, device: str, key: str, why: _Why) -> None:
         _check_device(device)
@@ -169,7 +169,7 @@ class DeviceKeyRing:
             "sealed": self._box.seal(_owner(entry_key, device), key),
             "source": why.source,
         }
-        await self._records(entry_key).change(
+        await self._records(entry_key).change_with(
             _KIND,
             device,
             lambda _: body,

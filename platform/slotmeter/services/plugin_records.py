@@ -31,7 +31,15 @@ from slotmeter.ports import (
 from slotmeter.services.events import strict_json
 from slotmeter.units import epoch_us, instant
 
-__all__ = ["COUNTER_MAX", "PluginRecords", "Stored", "check_counter", "check_page", "stored"]
+__all__ = [
+    "COUNTER_MAX",
+    "PlatformRecords",
+    "PluginRecords",
+    "Stored",
+    "check_counter",
+    "check_page",
+    "stored",
+]
 
 COUNTER_MAX: Final = (1 << 63) - 1
 COUNT_MAX: Final = 1_000_000
@@ -137,22 +145,18 @@ class PluginRecords:
         await self.change(kind, name, lambda _: body)
 
     async def change(
+        self, kind: RecordKind, name: str, to: Callable[[Body | None], Body | None]
+    ) -> Body | None:
+        """Read, decide and write in one unit of work; see ``ports.Records``."""
+        return await self._change(kind, name, to, lambda _: ())
+
+    async def _change(
         self,
         kind: RecordKind,
         name: str,
         to: Callable[[Body | None], Body | None],
-        *,
-        also: Callable[[NewId], Sequence[Step]] = lambda _: (),
+        also: Callable[[NewId], Sequence[Step]],
     ) -> Body | None:
-        """Read, decide and write in one unit of work; see ``ports.Records``.
-
-        Args:
-            kind: of the document.
-            name: of the document.
-            to: gives the new document for the old one.
-            also: what the platform writes with it, such as who did it.
-        """
-
         def decide(rows: Rows, new_id: NewId) -> Changes[Body | None]:
             row = rows["record"][0] if rows["record"] else None
             body = to(None if row is None else json.loads(row["body"]))
@@ -244,6 +248,28 @@ class PluginRecords:
         of: dict[str, SqlValue] = {"of_entry": self._entry_key, "of_name": counter}
         to: dict[str, SqlValue] = {"of_next_value": before, "to_next_value": after}
         return Update("plugin_counter_move", of | to)
+
+
+class PlatformRecords(PluginRecords):
+    """Documents of the platform itself; no plugin is given this."""
+
+    async def change_with(
+        self,
+        kind: RecordKind,
+        name: str,
+        to: Callable[[Body | None], Body | None],
+        *,
+        also: Callable[[NewId], Sequence[Step]],
+    ) -> Body | None:
+        """Do what :meth:`change` does, and write more in the same unit.
+
+        Args:
+            kind: of the document.
+            name: of the document.
+            to: gives the new document for the old one.
+            also: what is written with it, such as who did it.
+        """
+        return await self._change(kind, name, to, also)
 
 
 def _record(row: Row) -> Record:
