@@ -61,6 +61,7 @@ def test_an_entry_is_made_changed_and_removed_without_a_server(desk: Desk, tmp_p
     desk.act("remove", "town")
 
     assert (made["state"], made["reason"]) == ("not_loaded", "no server runs")
+    assert made["since"] is None  # never yet
     assert made["options"] == {"mqtt_host": "broker", "mqtt_port": 1883, "mqtt_tls": False}
     assert (made["secrets"], made["source"]) == (["mqtt_password"], "cli")
     assert (changed["enabled"], changed["title"]) == (False, "Town")
@@ -73,11 +74,21 @@ def test_an_entry_is_made_changed_and_removed_without_a_server(desk: Desk, tmp_p
     [
         (["add", "town", "--medium", "pigeon"], "unknown_medium"),
         (["add", "town", "--medium", "ip", "--set", "port"], "bad_pair"),
+        (["add", "town", "--medium", "ip", "--set", "mqtt_hots=broker"], "unknown_option"),
         (["change", "town", "--enable", "--disable"], "contradiction"),
     ],
 )
 def test_what_cannot_be_ends_with_its_code(desk: Desk, words: list[str], code: str) -> None:
     assert f"({code})" in desk.act(*words, code=2)
+
+
+def test_an_option_that_the_medium_does_not_know_is_refused_without_a_server(desk: Desk) -> None:
+    desk.act("add", "town", "--medium", "nbiot")
+    said = desk.act("change", "town", "--set", "prot=5684", code=2)
+    desk.act("change", "town", "--unset", "prot", "--set", "port=5684")
+
+    assert "the medium nbiot has no option 'prot'; it has host, " in said
+    assert desk.look("show", "town")["options"] == {"port": 5684}
 
 
 def test_a_secret_that_others_can_read_is_refused(desk: Desk, tmp_path: Path) -> None:
@@ -102,14 +113,14 @@ async def test_a_running_server_follows_the_command_line(
             desk.act, "add", "town", "--medium", "nbiot", "--set", f"port={free_port}"
         )
         loaded = await eventually(lambda: desk.look("list"), state="loaded")
-        await asyncio.to_thread(desk.act, "change", "town", "--set", "prot=1")
+        await asyncio.to_thread(desk.act, "change", "town", "--set", "port=70000")
         failed = await eventually(lambda: desk.look("list"), state="failed")
         await asyncio.to_thread(desk.act, "remove", "town")
     finally:
         await runtime.stop()
 
     assert loaded["key"] == "town"
-    assert failed["reason"].startswith("unknown_option: prot: ")
+    assert failed["reason"].startswith("bad_option: port: ")
 
 
 async def eventually(look: Callable[[], Any], state: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -129,6 +129,46 @@ async def test_a_change_merges_and_none_takes_away(town: Town) -> None:
     assert await town.desk.secrets_of(entry) == {"whistle": CLEAR}
     kept = await town.desk.wanted()
     assert list(kept) == [entry]
+
+
+async def test_only_options_that_the_manifest_names_are_taken_and_old_ones_may_stay(
+    town: Town,
+) -> None:
+    await town.add(options={"heigth": 12})
+    manifest = replace(MANIFEST, options=("height",))
+    found = {"pigeon": Integration(manifest, "pigeon", Path())}
+    town.desk.integrations = FoundIntegrations(MappingProxyType(found), media=FOUND.media)
+    for options in ({"hight": 3}, {"heigth": 3}):
+        with pytest.raises(Refused) as no:
+            await town.change(options=options)
+        assert no.value.code == "unknown_option"
+        assert "; it has height" in no.value.message
+    titled = await town.change(title="Loft")
+    changed = await town.change(options={"heigth": None, "height": 12})
+
+    assert titled.options == {"heigth": 12}
+    assert changed.options == {"height": 12}
+
+
+async def test_an_entry_whose_package_is_gone_can_be_switched_off(town: Town) -> None:
+    await town.add(secrets={"whistle": CLEAR})
+    town.desk.integrations = FoundIntegrations(MappingProxyType({}))
+
+    entry = await town.change(enabled=False)
+
+    assert (entry.enabled, entry.secret_names) == (False, ("whistle",))
+
+
+async def test_a_secret_that_cannot_be_opened_any_more_is_given_anew(town: Town) -> None:
+    await town.add(secrets={"whistle": CLEAR})
+    sealed = json.dumps({"whistle": town.box.seal("somebody else", "x")})
+    town.behind.damage(f"UPDATE integration_entry SET secrets = '{sealed}'")  # noqa: S608  ours
+    with pytest.raises(SlotmeterError):
+        await town.change(secrets={"seed": "s"})
+
+    entry = await town.change(secrets={"whistle": "new"})
+
+    assert await town.desk.secrets_of(entry) == {"whistle": "new"}
 
 
 async def test_every_change_is_an_act_with_before_and_after(town: Town) -> None:

@@ -249,6 +249,8 @@ async def _show(options: argparse.Namespace, folder: OpenFolder) -> int:
         print(json.dumps(document, indent=2, ensure_ascii=False))
         return EXIT_OK
     for name, value in document.items():
+        if value is None:
+            continue
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         print(f"{name:12} {shown}".rstrip())
     return EXIT_OK
@@ -284,5 +286,5 @@ def _document(line: EntryLine) -> dict[str, object]:
         "source": entry.source.value,
         "state": status.state.value,
         "reason": status.reason,
-        "since": iso_utc(status.since_us),
+        "since": iso_utc(status.since_us) if status.since_us else None,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from slotmeter.devices.entries import Entry, EntrySource, EntryState, EntryStatus
 from slotmeter.errors import Conflict, NotFound, Refused
@@ -32,6 +32,7 @@ from slotmeter.services.access import caller_act
 from slotmeter.services.act_changes import changed
 from slotmeter.services.entry_rows import (
     check_entry_key,
+    check_known,
     check_options,
     check_secrets,
     check_title,
@@ -55,6 +56,8 @@ __all__ = [
     "change_steps",
     "removal_steps",
 ]
+
+V = TypeVar("V")
 
 ENTRIES_MAX: Final = 256
 """A platform has so many entries at most: each has ports, tasks and a place in every list."""
@@ -167,12 +170,12 @@ class EntryDesk:
 
         Raises:
             Refused: ``bad_entry_key``, ``unknown_medium``, ``bad_title``, ``bad_options``,
-                ``secret_in_options``, ``unknown_secret``, ``bad_secret``, ``too_many_entries`` or
-                ``reason_missing``.
+                ``unknown_option``, ``secret_in_options``, ``unknown_secret``, ``bad_secret``,
+                ``too_many_entries`` or ``reason_missing``.
             Conflict: ``entry_exists``.
         """
         why = check_reason(reason)
-        self._check_wish(wish)
+        self._check_new(wish)
         at_us = self._now_us()
 
         def decide(rows: Rows, new_id: NewId) -> Changes[Entry]:
@@ -208,7 +211,6 @@ class EntryDesk:
         def decide(rows: Rows, new_id: NewId) -> Changes[Entry]:
             row = _found(rows, key, to_change=True)
             wish = self._merged(row, change)
-            self._check_wish(wish)
             before, (after, steps) = entry_of(row), self._rewritten(row, wish, change, at_us)
             data = changed(facts_of(before), facts_of(after))
             if change.secrets:
@@ -349,7 +351,7 @@ class EntryDesk:
 
     # --- parts ----------------------------------------------------------------------------------
 
-    def _check_wish(self, wish: EntryWish) -> None:
+    def _check_new(self, wish: EntryWish) -> None:
         check_entry_key(wish.key)
         if wish.medium not in self.integrations.media:
             known = ", ".join(sorted(self.integrations.media)) or "none"
@@ -358,10 +360,17 @@ class EntryDesk:
                 f"no installed package offers the medium {wish.medium[:64]!r}; installed: {known}",
                 field="medium",
             )
+        self._check_wish(wish, wish.options, wish.secrets)
+
+    def _check_wish(
+        self, wish: EntryWish, options: Mapping[str, object], secrets: Mapping[str, str | None]
+    ) -> None:
+        """Check an entry; what is new in it must be known to its medium."""
         names = self.integrations.secrets_of(wish.medium)
         check_title(wish.title)
         check_options(wish.options, names)
-        check_secrets(wish.secrets, wish.medium, names)
+        check_known(_set(options), wish.medium, self.integrations.options_of(wish.medium))
+        check_secrets(_set(secrets), wish.medium, names)
 
     def _row(
         self, wish: EntryWish, new_id: NewId, at_us: int, principal_id: int | None
@@ -383,11 +392,9 @@ class EntryDesk:
     def _merged(self, row: Row, change: EntryChange) -> EntryWish:
         entry = entry_of(row)
         # Those that stay are opened only when others change: they are sealed together.
-        secrets = opened_secrets(self._box, row) if change.secrets is not None else {}
-        check_secrets(
-            change.secrets or {}, entry.medium, self.integrations.secrets_of(entry.medium)
-        )
-        return EntryWish(
+        given = change.secrets
+        secrets = {} if given is None else opened_secrets(self._box, row, but=given)
+        wish = EntryWish(
             key=entry.key,
             medium=entry.medium,
             title=entry.title if change.title is None else change.title,
@@ -395,6 +402,8 @@ class EntryDesk:
             secrets=_patched(secrets, change.secrets),
             enabled=entry.enabled if change.enabled is None else change.enabled,
         )
+        self._check_wish(wish, change.options or {}, given or {})
+        return wish
 
     def _rewritten(
         self, row: Row, wish: EntryWish, change: EntryChange, at_us: int
@@ -469,6 +478,11 @@ def _found(rows: Rows, key: str, *, to_change: bool = False) -> Row:
             "the server anew",
         )
     return row
+
+
+def _set(values: Mapping[str, V]) -> dict[str, V]:
+    """Return a table without what is taken away by it."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _patched(before: Mapping[str, Any], change: Mapping[str, Any] | None) -> dict[str, Any]:

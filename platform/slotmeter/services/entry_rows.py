@@ -19,6 +19,7 @@ from slotmeter.services.events import compact_json, strict_json
 
 __all__ = [
     "check_entry_key",
+    "check_known",
     "check_options",
     "check_secrets",
     "check_title",
@@ -71,8 +72,10 @@ def sealed_secrets(box: SecretBox, key: str, secrets: Mapping[str, str]) -> str 
     return compact_json({name: box.seal(_owner(key, name), secrets[name]) for name in secrets})
 
 
-def opened_secrets(box: SecretBox, row: Row) -> dict[str, str]:
-    """Return the secrets of a row in clear.
+def opened_secrets(
+    box: SecretBox, row: Row, *, but: Mapping[str, object] | None = None
+) -> dict[str, str]:
+    """Return the secrets of a row in clear, without those of some names.
 
     Raises:
         Unavailable: ``secret_unreadable``.
@@ -80,7 +83,11 @@ def opened_secrets(box: SecretBox, row: Row) -> dict[str, str]:
     if not row["secrets"]:
         return {}
     sealed: dict[str, str] = json.loads(row["secrets"])
-    return {name: box.open(_owner(row["key"], name), text) for name, text in sealed.items()}
+    return {
+        name: box.open(_owner(row["key"], name), text)
+        for name, text in sealed.items()
+        if name not in (but or {})
+    }
 
 
 def _owner(key: str, name: str) -> str:
@@ -145,6 +152,21 @@ def check_options(options: Mapping[str, object], secret_names: tuple[str, ...]) 
             f"expected at most {OPTIONS_CHARACTERS_MAX} characters as JSON, got {len(text)}",
             field="options",
         )
+
+
+def check_known(options: Mapping[str, object], medium: str, known: tuple[str, ...] | None) -> None:
+    """Refuse options that the medium's manifest does not have; one that has none is not asked.
+
+    Raises:
+        Refused: ``unknown_option``.
+    """
+    for name in options:
+        if known is not None and name not in known:
+            raise Refused(
+                "unknown_option",
+                f"the medium {medium} has no option {name[:64]!r}; it has {', '.join(known)}",
+                field=f"options.{name[:64]}",
+            )
 
 
 def check_secrets(secrets: Mapping[str, str | None], medium: str, known: tuple[str, ...]) -> None:

@@ -64,13 +64,13 @@ IOT_CLASSES: Final = {
 """How devices are reached; a pack of drivers reaches none."""
 
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_SECRET: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_OPTION: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _VERSION: Final = re.compile(r"[0-9]+(\.[0-9]+){1,3}([a-z0-9.+-]*)")
 _OWNER: Final = re.compile(r"@[A-Za-z0-9_/-]+|[^@\s]+@[^@\s]+")
 _NAME_CHARACTERS_MAX: Final = 80
 _TEXTS: Final = ("key", "kind", "name", "version", "iot_class", "documentation", "quality")
-_LISTS: Final = ("requires", "codeowners", "secrets")
-_OPTIONAL: Final = frozenset({"requires", "secrets"})
+_LISTS: Final = ("requires", "codeowners", "secrets", "options")
+_OPTIONAL: Final = frozenset({"requires", "secrets", "options"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Manifest:
         quality: the level that it claims.
         requires: names of distributions that it needs.
         secrets: names of options that are secret; they are kept sealed and never shown.
+        options: names of the other options; None for a package that does not say.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Manifest:
     quality: Level
     requires: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    options: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,11 @@ class FoundIntegrations:
         """Return the names of the options of a medium that are secret."""
         found = self.integrations.get(medium)
         return () if found is None else found.manifest.secrets
+
+    def options_of(self, medium: str) -> tuple[str, ...] | None:
+        """Return the names of the options of a medium; None when nobody but itself knows them."""
+        found = self.integrations.get(medium)
+        return None if found is None else found.manifest.options
 
 
 def find_integrations(
@@ -236,6 +243,7 @@ def read_manifest(document: Mapping[str, Any]) -> Manifest:
         quality=_one_of(Level, texts["quality"], "quality"),
         requires=lists["requires"],
         secrets=lists["secrets"],
+        options=lists["options"] if "options" in document else None,
     )
 
 
@@ -254,9 +262,17 @@ def _check_form(texts: Mapping[str, str], lists: Mapping[str, tuple[str, ...]]) 
     for owner in lists["codeowners"]:
         if _OWNER.fullmatch(owner) is None:
             raise _bad("@name, @group/name or an address of mail", owner, "codeowners")
-    for secret in lists["secrets"]:
-        if _SECRET.fullmatch(secret) is None:
-            raise _bad("names of options", secret, "secrets")
+    _check_options(lists["secrets"], lists["options"])
+
+
+def _check_options(secrets: tuple[str, ...], options: tuple[str, ...]) -> None:
+    for what, names in (("secrets", secrets), ("options", options)):
+        for name in names:
+            if _OPTION.fullmatch(name) is None:
+                raise _bad("names of options", name, what)
+    for name in options:
+        if name in secrets:
+            raise _bad("options that are no secrets", name, "options")
 
 
 def _text(value: object, name: str) -> str:
