@@ -397,6 +397,31 @@ async def test_a_medium_with_too_few_devices_left_speaks_for_none_of_them(
     assert (meters[0].id, None) in watched.alarms()
 
 
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        "UPDATE device SET medium = 'net-' || id",
+        "UPDATE meter SET state = 'removed'",
+    ],
+)
+async def test_a_medium_that_its_last_device_leaves_is_silent_no_more(
+    watched: Watched, leaves: str
+) -> None:
+    meters = await meters_of(watched, BEARER_DEVICES_MIN)
+    await watched.hours(6, *meters)
+    await watched.hours(8)
+    assert watched.alarms(kind=BEARER_SILENT) == [(None, "bearer:nbiot")]
+
+    watched.town.rows(leaves)
+    await watched.hours(1)
+    assert watched.alarms(kind=BEARER_SILENT) == []
+    await watched.hours(2)
+
+    assert (watched.told(BEARER_SILENT), watched.told(f"{BEARER_SILENT}_cleared")) == (1, 1)
+    texts = watched.town.rows("SELECT text FROM event WHERE kind = 'bearer_silent_cleared'")
+    assert texts == [{"text": "No device is waited for on nbiot any more"}]
+
+
 async def test_a_meter_that_was_taken_away_is_waited_for_no_longer(watched: Watched) -> None:
     gone, lively = await meters_of(watched, 2)
     await watched.hours(6, gone, lively)

@@ -181,6 +181,8 @@ def bearer_steps(
     steps: list[Step] = []
     for alarm in alarms:
         text = f"Devices on {bearer.medium} are heard again"
+        if not bearer.devices:
+            text = f"No device is waited for on {bearer.medium} any more"
         steps += _cleared(alarm, BEARER_SILENT, text, new_id, now_us)
     return steps
 

@@ -164,7 +164,7 @@ class OfflineWatch:
 
     async def _judge_bearers(self, bearers: Bearers, now_us: int) -> tuple[int, int]:
         raised = cleared = 0
-        for bearer in bearers.values():
+        for bearer in (*bearers.values(), *await self._deserted(bearers, now_us)):
             of: dict[str, SqlValue] = {"utility_id": bearer.utility_id, "kind": BEARER_SILENT}
             read = Read("contacts_subject_alarms", {**of, "subject": bearer.subject}, "alarms")
             # With too few devices left its alarm ends, and each of them counts for itself again.
@@ -182,6 +182,17 @@ class OfflineWatch:
             if due and await self._uow.run([read], decide):
                 raised, cleared = raised + is_silent, cleared + (not is_silent)
         return raised, cleared
+
+    async def _deserted(self, bearers: Bearers, now_us: int) -> Sequence[Bearer]:
+        """Return media that are alarmed, and on which nobody is waited for any more."""
+        read = Read("contacts_bearers_alarmed", {"kind": BEARER_SILENT}, "alarmed")
+        rows = (await self._uow.read([read]))["alarmed"]
+        alarmed = [(row["utility_id"], row["subject"].removeprefix(BEARER_SUBJECT)) for row in rows]
+        return [
+            Bearer(*key, devices=0, last_us=now_us, contact_us=now_us, limit_us=0)
+            for key in alarmed
+            if key not in bearers
+        ]
 
     async def _begin_anew(self, bearer: Bearer, now_us: int) -> None:
         """Give the devices of a medium that was silent as a whole the time to be heard."""

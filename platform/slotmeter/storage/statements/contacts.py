@@ -244,8 +244,21 @@ READS: dict[str, Select[Any]] = {
         func.max(_device.c.last_contact_us).label("contact_us"),
         func.min(limit_us(_device)).label("limit_us"),
     )
-    .where(_device.c.last_contact_us.is_not(None), _device.c.offline_us.is_(None))
+    .outerjoin(_meter, _meter.c.id == _device.c.meter_id)
+    .where(
+        _device.c.last_contact_us.is_not(None),
+        _device.c.offline_us.is_(None),
+        or_(_meter.c.id.is_(None), _meter.c.state != "removed"),
+    )
     .group_by(_device.c.utility_id, _device.c.medium),
+    # Also of media on which no device is left.
+    "contacts_bearers_alarmed": select(_alarm.c.utility_id, _alarm.c.subject)
+    .where(
+        _alarm.c.meter_id.is_(None),
+        _alarm.c.kind == bindparam("kind"),
+        _alarm.c.cleared_us.is_(None),
+    )
+    .order_by(_alarm.c.id),
     "contacts_alarms": select(
         _alarm.c.id,
         _alarm.c.utility_id,
@@ -265,7 +278,8 @@ READS: dict[str, Select[Any]] = {
         _alarm.c.subject,
         _alarm.c.raised_us,
     ).where(
-        _alarm.c.utility_id == bindparam("utility_id"),
+        # The sum hides the scope: an index of it would give all open alarms of the utility.
+        (_alarm.c.utility_id + 0) == bindparam("utility_id"),
         _alarm.c.meter_id.is_(None),
         _alarm.c.kind == bindparam("kind"),
         _alarm.c.cleared_us.is_(None),
@@ -275,10 +289,11 @@ READS: dict[str, Select[Any]] = {
 
 _OF_ONE = (_device.c.utility_id == bindparam("of_utility"), _device.c.id == bindparam("of_device"))
 _OF_SOME = (_device.c.id > bindparam("of_after"), _device.c.id <= bindparam("of_through"))
+# The empty text hides the medium: an index of it would give all of its devices, page by page anew.
 _OF_BEARER = (
     *_OF_SOME,
     (_device.c.utility_id + 0) == bindparam("of_utility"),
-    _device.c.medium == bindparam("of_medium"),
+    _device.c.medium.concat("") == bindparam("of_medium"),
 )
 
 UPDATES: dict[str, UpdateBase] = {
