@@ -132,7 +132,8 @@ async def test_a_reading_that_was_asked_for_is_verified_by_the_report(
 ) -> None:
     command = await ask(town, operator, meter, "read_now")
     await town.side.take(meter)
-    await town.side.report(meter, results=(CommandResult(command["id"], Outcome.DONE),))
+    done = CommandResult(command["id"], Outcome.DONE)
+    await town.side.report(meter, {"energy_import": 7}, results=(done,))
 
     assert log_of(town, command) == ["queued", "sent", "acknowledged", "verified"]
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from slotmeter.devices.commands import CommandOut, CommandResult, Outcome
+from slotmeter.ports import SqlValue
 from slotmeter.services.offline_alarms import OFFLINE
 from slotmeter.services.offline_watch import OfflineWatch
 from slotmeter.testing.device_side import DRIVER_KEY, DeviceTown
@@ -73,6 +74,24 @@ async def test_a_slot_with_another_meter_is_given_nothing_until_it_is_settled(
 
     assert given == [free]
     assert await taken(box) == [held]
+
+
+async def test_a_meter_that_may_be_given_nothing_does_not_keep_the_others_in_its_box_from_theirs(
+    box: MeterBox,
+) -> None:
+    # Another meter spoke at its own address, before it was put into the box.
+    alarm: dict[str, SqlValue] = {
+        **{"meter_id": box.meters[3].id, "kind": "serial_mismatch", "severity": "alarm"},
+        **{"text": "", "raised_us": box.town.now_us},
+    }
+    await box.town.insert("alarm", alarm)
+    held, free = await box.sell(3, 77), await box.sell(5, 78)
+    given = await taken(box)
+    done = CommandResult(free, Outcome.DONE, tid=78, amount=5_000)
+    await box.read(changed(box.report(), results=(done,)))
+
+    assert given == [free]
+    assert await taken(box) == [held]  # the node has told that it is the right one
 
 
 async def test_a_command_says_to_a_driver_in_which_slot_its_meter_is(box: MeterBox) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from slotmeter.devices.commands import CommandKind, CommandState
+from slotmeter.devices.commands import MOVABLE, CommandKind, CommandState
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -45,6 +45,9 @@ __all__ = ["SWEEP_EVERY_S", "SWEEP_ROWS_MAX", "CommandSweep"]
 SWEEP_EVERY_S: Final = 5.0
 SWEEP_ROWS_MAX: Final = 200
 """One unit of a sweep changes at most this many commands."""
+
+_UNSENT: Final = tuple(sorted(state.value for state in MOVABLE | {CommandState.HELD}))
+"""In these states a command grows too old to be sent."""
 
 OLD_EVERY: Final = 12
 """Every so many sweeps, commands that grew too old are looked for."""
@@ -90,7 +93,9 @@ class CommandSweep:
         now_us = epoch_us(self._clock.now())
         moved = await self._all("control_leases_over", {"now_us": now_us}, _lease_over, now_us)
         if old_too:
-            moved += await self._all("control_expired", {"now_us": now_us}, _expired, now_us)
+            for state in _UNSENT:
+                params: dict[str, SqlValue] = {"now_us": now_us, "state": state}
+                moved += await self._all("control_expired", params, _expired, now_us)
             moved += await self._credit_unproven(now_us)
             since_us = now_us - PROOF_WITHIN_US
             moved += await self._all("control_unproven", {"since_us": since_us}, _unproven, now_us)
@@ -105,12 +110,11 @@ class CommandSweep:
     async def _all(
         self,
         statement: str,
-        params: dict[str, int],
+        params: Mapping[str, SqlValue],
         move: Callable[[Row, int, NewId], tuple[Row, list[Step]]],
         now_us: int,
     ) -> int:
         """Move all rows of a read, in units of ``SWEEP_ROWS_MAX``."""
-        reads = [Read(statement, {**params, "limit": SWEEP_ROWS_MAX}, "rows")]
 
         def decide(rows: Rows, new_id: NewId) -> Changes[list[str]]:
             steps: list[Step] = []
@@ -121,13 +125,19 @@ class CommandSweep:
                 states.append(after["state"])
             return Changes(states, steps)
 
-        total = 0
-        while (await self._uow.read(reads))["rows"]:
+        total = after = 0
+        while True:
+            page = {**params, "after": after, "limit": SWEEP_ROWS_MAX}
+            reads = [Read(statement, page, "rows")]
+            seen = (await self._uow.read(reads))["rows"]
+            if not seen:
+                return total
             states = await self._uow.run(reads, decide)
             for state in states:
                 self._metrics.count_command(state)
             total += len(states)
-        return total
+            # What is behind this page was looked at, and is not gone over again for the next one.
+            after = seen[-1]["id"]
 
     async def _credit_unproven(self, now_us: int) -> int:
         """Raise an alarm at each meter that took a token and shows no credit for it in time."""

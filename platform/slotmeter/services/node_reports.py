@@ -330,13 +330,15 @@ def decide_node(
     slots = split(report, rows["bindings"])
     steps: list[Step] = []
     done: list[ReportDone] = []
+    opened: list[Row] = []
     for slot, (row, said) in _said_of(frame, report, slots).items():
-        own = _rows_of(slot, rows)
+        own = _with_accounts(_rows_of(slot, rows), opened)
         each = replace(said, results=_own_results(row, said, own))
         if not each.results and slot in {bound["slot"] for bound in slots.silent}:
             continue
         changes = decide_report(row, each, own, new_id, now_us=now_us, driver=driver)
         steps += changes.steps
+        opened += _opened_accounts(changes.steps)
         done.append(changes.result)
     known_us = rows["node"][0]["measured_us"]
     alarms: list[Step] = []
@@ -359,10 +361,23 @@ def decide_node(
     return Changes(result, steps)
 
 
+def _opened_accounts(steps: Sequence[Step]) -> list[Row]:
+    """Return accounts of the ledger that a meter's charge opens."""
+    inserts = (step for step in steps if isinstance(step, Insert))
+    return [insert.row for insert in inserts if insert.table == "ledger_account"]
+
+
+def _with_accounts(rows: Rows, opened: Sequence[Row]) -> Rows:
+    """Return what a meter's report is decided by, with what the meters before it have opened."""
+    if not opened or "accounts" not in rows:
+        return rows
+    return {**rows, "accounts": [*rows["accounts"], *opened]}
+
+
 def _said_of(frame: Row, report: Report, slots: Slots) -> dict[int, tuple[Row, Report]]:
     """Return what counts for each slot, as if its meter had said it, with the frame so."""
     said = {
-        row["slot"]: ({**frame, **row}, _said(each, report.measured_at))
+        row["slot"]: ({**frame, **row}, _said(each, report.measured_at, row["meter_number"]))
         for row, each in slots.fitting
     }
     if report.results:
@@ -399,10 +414,11 @@ def _heard_step(frame: Row, report: Report, known_us: int | None) -> Update:
     return Update("node_heard", params)
 
 
-def _said(each: SlotReport, measured_at: datetime) -> Report:
-    """Return what a meter behind a node would have said by itself."""
+def _said(each: SlotReport, measured_at: datetime, number: str | None = None) -> Report:
+    """Return what a meter behind a node would have said by itself; its number if it gave one."""
     return Report(
         measured_at=measured_at,
+        serial=None if each.serial is None else number,
         readings=each.readings,
         supply=each.supply,
         tamper=each.tamper,

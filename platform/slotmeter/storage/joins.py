@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Table, and_, bindparam, case, func, null, or_, select
+from sqlalchemy import BigInteger, Table, and_, bindparam, case, exists, func, null, or_, select
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from slotmeter.storage.schema import METADATA
@@ -15,6 +15,7 @@ __all__ = [
     "CLOSED_UNTIL",
     "FOLLOWS",
     "INSTALLED_NOW",
+    "OTHER_METER_SPEAKS",
     "TERMS_NOW",
     "heard_by",
     "older_than",
@@ -33,6 +34,8 @@ _sale = METADATA.tables["sale"]
 _token = METADATA.tables["token"]
 _period = METADATA.tables["accounting_period"]
 _entry = METADATA.tables["integration_entry"]
+_alarm = METADATA.tables["alarm"]
+_command = METADATA.tables["command"]
 
 AS_PRICED = (
     _sale.c.id,
@@ -57,6 +60,14 @@ INSTALLED_NOW = and_(
     or_(_installation.c.to_us.is_(None), _installation.c.to_us > bindparam("now_us")),
 )
 """Joins a meter to where it hangs at ``:now_us``."""
+
+OTHER_METER_SPEAKS = exists().where(
+    _alarm.c.meter_id == _command.c.meter_id,
+    _alarm.c.kind == "serial_mismatch",
+    _alarm.c.cleared_us.is_(None),
+)
+"""While another meter speaks at the address of a command's meter, nothing is handed out there: a
+token would not fit and a cut would hit the wrong household."""
 
 CLASS_NOW = (
     select(_class.c.class_code)

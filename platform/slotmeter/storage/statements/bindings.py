@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
-from slotmeter.storage.joins import heard_by
+from slotmeter.storage.joins import OTHER_METER_SPEAKS, heard_by
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["READS", "UPDATES"]
@@ -170,6 +181,7 @@ READS: dict[str, Select[Any]] = {
         _MOVABLE,
         _command.c.not_before_us <= bindparam("now_us"),
         _command.c.expires_us > bindparam("now_us"),
+        not_(OTHER_METER_SPEAKS),  # it would not be given out, and the next one would wait for it
     )
     .order_by(_command.c.priority, _command.c.id)
     .limit(bindparam("limit")),

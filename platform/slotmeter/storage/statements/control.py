@@ -19,7 +19,7 @@ from slotmeter.devices.commands import (
     CommandKind,
     CommandState,
 )
-from slotmeter.storage.joins import INSTALLED_NOW, TERMS_NOW, told_by_token
+from slotmeter.storage.joins import INSTALLED_NOW, OTHER_METER_SPEAKS, TERMS_NOW, told_by_token
 from slotmeter.storage.schema import METADATA
 
 __all__ = ["OPEN_STATES", "READS", "UPDATES"]
@@ -70,14 +70,6 @@ _IN_FLIGHT = or_(
         ),
         _IS_SENT,
     ),
-)
-
-# While another meter speaks at a meter's address, nothing is handed out there: a token would not
-# fit and a cut would hit the wrong household.
-_OTHER_METER_SPEAKS = exists().where(
-    _alarm.c.meter_id == _command.c.meter_id,
-    _alarm.c.kind == "serial_mismatch",
-    _alarm.c.cleared_us.is_(None),
 )
 
 # Only the meter's own word shows that it did not do a command. One that got no answer, or whose
@@ -157,7 +149,7 @@ READS: dict[str, Select[Any]] = {
         _MOVABLE,
         _command.c.not_before_us <= bindparam("now_us"),
         _command.c.expires_us > bindparam("now_us"),
-        not_(_OTHER_METER_SPEAKS),
+        not_(OTHER_METER_SPEAKS),
         not_(_IN_FLIGHT),
     )
     .order_by(_command.c.priority, _command.c.id)
@@ -258,14 +250,18 @@ READS: dict[str, Select[Any]] = {
         _KEPT,
     )
     .order_by(_command.c.id),
-    # The sweeps go over all utilities: they are the platform's own, nobody's view.
+    # The sweeps go over all utilities: they are the platform's own, nobody's view. Each goes once
+    # over the commands of one state, page by page.
     "control_leases_over": _WHOLE.where(
-        _command.c.state == "sent", _command.c.lease_us <= bindparam("now_us")
+        _command.c.id > bindparam("after"),
+        _command.c.state == "sent",
+        _command.c.lease_us <= bindparam("now_us"),
     )
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
     "control_expired": _WHOLE.where(
-        or_(_MOVABLE, _command.c.state == "held"),
+        _command.c.id > bindparam("after"),
+        _command.c.state == bindparam("state"),
         _command.c.expires_us <= bindparam("now_us"),
     )
     .order_by(_command.c.id)
@@ -278,13 +274,17 @@ READS: dict[str, Select[Any]] = {
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
     "control_expecting": _WHOLE.where(
-        _command.c.state == "queued", _device.c.expected_us > bindparam("soon_us")
+        _command.c.id > bindparam("after"),
+        _command.c.state == "queued",
+        _device.c.expected_us > bindparam("soon_us"),
     )
     .add_columns(_device.c.expected_us.label("device_expected_us"))
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
     "control_overdue": _WHOLE.where(
-        _command.c.state == "waiting", _command.c.expected_us <= bindparam("now_us")
+        _command.c.id > bindparam("after"),
+        _command.c.state == "waiting",
+        _command.c.expected_us <= bindparam("now_us"),
     )
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
@@ -306,6 +306,7 @@ READS: dict[str, Select[Any]] = {
     .limit(1),
     "control_utilities": select(_utility.c.id, _utility.c.policy).order_by(_utility.c.id),
     "control_unproven": _WHOLE.where(
+        _command.c.id > bindparam("after"),
         _command.c.state == "acknowledged",
         _command.c.acknowledged_us <= bindparam("since_us"),
     )
