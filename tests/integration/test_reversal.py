@@ -266,6 +266,25 @@ async def test_a_report_since_the_sale_with_all_credit_explained_needs_no_declar
     assert '"evidence":"meter"' in operation["detail"]
 
 
+async def test_a_report_from_before_the_token_was_handed_out_does_not_tell_that_it_was_not_taken(
+    office: DebtOffice,
+) -> None:
+    meter = await office.shop.utility.add_meter()
+    sale = await office.shop.sell(meter.number)
+    sent_us = (sale.issued_us or 0) + 3_600_000_000
+    office.shop.sql("UPDATE command SET attempts = 1, sent_us = ?", sent_us)
+    explained = "UPDATE device SET credit_total = 7, credit_proven = 7, received_us = ?"
+    office.shop.sql(explained, sent_us + 30_000_000)
+    with pytest.raises(Refused) as caught:
+        await take_back(office, office.clerk, sale.receipt_number, declared="")
+    office.shop.sql(explained, sent_us + 61_000_000)
+
+    operation, _ = await take_back(office, office.clerk, sale.receipt_number, declared="")
+
+    assert caught.value.code == "token_maybe_used"
+    assert '"evidence":"meter"' in operation["detail"]
+
+
 async def test_credit_that_the_platform_holds_goes_back_while_it_is_there(
     office: DebtOffice, boss: Caller
 ) -> None:

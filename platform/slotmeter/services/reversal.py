@@ -32,7 +32,7 @@ from slotmeter.ports import (
 )
 from slotmeter.services.access import Origin
 from slotmeter.services.booking import Entry, accounts_read, posting_steps
-from slotmeter.services.command_rows import change
+from slotmeter.services.command_rows import LEASE_US, change
 from slotmeter.services.debt_making import log_step as debt_log_step
 from slotmeter.services.debt_terms import Books
 from slotmeter.services.events import Event, event_step
@@ -123,6 +123,7 @@ def reversal_reads(utility_id: int, receipt_number: str) -> Reads:
             "corrected_commands",
         ),
         Read("correction_device", {"meter_id": From("corrected", "meter_id")}),
+        Read("correction_sent", {**of_sale, "meter_id": From("corrected", "meter_id")}),
         Read(
             "correction_later",
             {
@@ -280,17 +281,24 @@ def _unused(asked: Asked, wish: ReversalWish, sale: Row, rows: Rows) -> str:
 
 
 def _meter_tells(rows: Rows) -> bool:
-    """Say whether the meter has reported since, and everything it was credited is explained."""
+    """Say whether the meter has reported since, and everything it was credited is explained.
+
+    What was handed out and not answered may have been taken: only a report that was made after that
+    tells, and one that came while it was on its way may be older.
+    """
     if not rows["correction_device"]:
         return False
     device = rows["correction_device"][0]
     total = device["credit_total"]
-    issued_us = max(row["issued_us"] for row in rows["tokens_to_correct"])
+    since_us = max(row["issued_us"] for row in rows["tokens_to_correct"])
+    sent_us = rows["correction_sent"][0]["sent_us"]
+    if sent_us is not None:
+        since_us = max(since_us, sent_us + LEASE_US)
     return (
         total is not None
         and total == device["credit_proven"]
         and device["received_us"] is not None
-        and device["received_us"] > issued_us
+        and device["received_us"] > since_us
     )
 
 

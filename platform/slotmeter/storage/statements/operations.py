@@ -16,6 +16,7 @@ __all__ = ["READS", "UPDATES"]
 _t = METADATA.tables
 account = _t["account"]
 branch = _t["branch"]
+command = _t["command"]
 device = _t["device"]
 journal = _t["journal"]
 ledger = _t["ledger_account"]
@@ -80,6 +81,10 @@ READS: dict[str, Select[Any]] = {
     "tokens_to_correct": select(
         token.c.id, token.c.state, token.c.issued_us, token.c.accepted_us
     ).where(token.c.sale_row_id == bindparam("sale_row_id"), token.c.purpose != "key_change"),
+    "correction_sent": select(func.max(command.c.sent_us).label("sent_us")).where(
+        command.c.meter_id == bindparam("meter_id"),
+        command.c.sale_row_id == bindparam("sale_row_id"),
+    ),
     "correction_device": select(
         device.c.id, device.c.received_us, device.c.credit_total, device.c.credit_proven
     ).where(device.c.meter_id == bindparam("meter_id")),
