@@ -17,6 +17,22 @@ from slotmeter.storage.dialect import Statements
 from slotmeter.storage.migrate import migrate
 from slotmeter.storage.statements import charging, control, ingest
 
+ONE_BY_ONE = {
+    "bindings_of_meter": "ix_binding_meter_id_to_us (meter_id=?)",
+    "bindings_of_node": "ix_binding_node_id_slot_to_us (node_id=?)",
+    "contacts_bearer_back": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "contacts_subject_alarms": "ix_alarm_meter_id_kind_cleared_us (meter_id=? AND kind=?",
+    "health_device": "meter_1 (utility_id=? AND number=?)",
+    "life_rows": "ix_meter_life_meter_id_at_us (meter_id=?)",
+    "node_by_serial": "ix_device_serial (serial=?)",
+    "slot_alarms": "ix_alarm_meter_id_kind_cleared_us (meter_id=? AND kind=?",
+}
+IN_ORDER = [
+    *("commissioning_strangers", "commissioning_strangers_after"),
+    *("control_expecting", "control_expired", "control_leases_over", "control_overdue"),
+    *("control_unproven", "media_newest", "media_queued"),
+]
+
 SMALL = {"accounting_period", "cursor", "tariff", "utility"}
 SWEEPS = {
     "charging_to_control",  # all meters whose credit the platform holds, page by page
@@ -60,3 +76,30 @@ def test_a_statement_about_one_meter_reads_the_rows_of_one_meter(
         step for step in plan if "(utility_id=?)" in step and step.split()[1] not in SMALL
     ]
     assert whole_tables + whole_utilities == []
+
+
+@pytest.mark.parametrize("name", sorted(ONE_BY_ONE))
+def test_a_statement_about_one_thing_goes_by_what_names_it(
+    name: str, connection: sqlite3.Connection, statements: Statements
+) -> None:
+    compiled = statements.reads.get(name) or statements.updates[name]
+    params = (1,) * compiled.text.count("?")
+    plan = [
+        str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled.text}", params)
+    ]
+
+    assert ONE_BY_ONE[name] in "\n".join(plan)
+    assert [step for step in plan if step.startswith("SCAN")] == []
+
+
+@pytest.mark.parametrize("name", IN_ORDER)
+def test_a_page_of_many_is_read_in_order_and_not_sorted(
+    name: str, connection: sqlite3.Connection, statements: Statements
+) -> None:
+    compiled = statements.reads[name]
+    params = (1,) * compiled.text.count("?")
+    plan = [
+        str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled.text}", params)
+    ]
+
+    assert [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step] == []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
+from slotmeter.devices.commands import MOVABLE
 from slotmeter.ports import (
     Changes,
     Clock,
@@ -15,6 +17,7 @@ from slotmeter.ports import (
     Queued,
     Read,
     Rows,
+    SqlValue,
     Step,
     UnitOfWork,
     Update,
@@ -30,6 +33,8 @@ __all__ = ["PluginCommands"]
 QUEUED_MAX: Final = 1_000
 LOOK_EVERY_S: Final = 5.0
 """A wake-up may be lost, so we look this often in any case."""
+
+_GOING: Final = tuple(sorted(state.value for state in MOVABLE))
 
 _SAID: Final = {
     Fate.TAKEN: "the medium says that the device has it",
@@ -102,17 +107,30 @@ class PluginCommands:
         """Wait until commands are queued for devices of this medium; see ``ports.Commands``."""
         if not 1 <= limit <= QUEUED_MAX:
             raise ValueError(f"expected a limit of 1 to {QUEUED_MAX}, got {limit}")
-        read = Read(
-            "media_queued", {"medium": self._medium, "after": after, "limit": limit}, "queued"
-        )
         until_s = asyncio.get_running_loop().time() + timeout_s
         with self._bus.subscribe(CommandsChanged) as wakes:
             while True:
-                rows = (await self._uow.read([read]))["queued"]
-                if rows:
-                    addresses = tuple(dict.fromkeys(row["address"] for row in rows))
-                    return Queued(addresses, rows[-1]["id"])
+                addresses, after = await self._found(after, limit)
+                if addresses:
+                    return Queued(addresses, after)
                 left_s = until_s - asyncio.get_running_loop().time()
                 if left_s <= 0:
                     return Queued((), after)
                 await wakes.next(min(left_s, LOOK_EVERY_S))
+
+    async def _found(self, after: int, limit: int) -> tuple[tuple[str, ...], int]:
+        """Return devices with commands that came after one, and up to which one was looked.
+
+        Commands of other media are gone past once, and not at every look.
+        """
+        of: dict[str, SqlValue] = {"medium": self._medium, "after": after, "limit": limit}
+        reads = [Read("media_newest", {"state": state}, f"newest {state}") for state in _GOING]
+        reads += [Read("media_queued", {**of, "state": state}, state) for state in _GOING]
+        rows = await self._uow.read(reads)
+        found = sorted((row for state in _GOING for row in rows[state]), key=itemgetter("id"))
+        found = found[:limit]
+        addresses = tuple(dict.fromkeys(row["address"] for row in found))
+        if len(found) == limit:
+            return addresses, found[-1]["id"]
+        newest = (row["id"] for state in _GOING for row in rows[f"newest {state}"])
+        return addresses, max((after, *newest))

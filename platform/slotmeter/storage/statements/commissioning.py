@@ -52,10 +52,12 @@ _CLAIMS: Final = (
 )
 
 READS: dict[str, Select[Any]] = {
-    # Frames of strangers belong to no utility.
-    "commissioning_strangers": _STRANGERS.order_by(_frame.c.id.desc()).limit(bindparam("limit")),
+    # Frames of strangers belong to no utility. In the order of the index that finds them.
+    "commissioning_strangers": _STRANGERS.order_by(_quarantine.c.frame_id.desc()).limit(
+        bindparam("limit")
+    ),
     "commissioning_strangers_after": _STRANGERS.where(_quarantine.c.frame_id > bindparam("after"))
-    .order_by(_frame.c.id)
+    .order_by(_quarantine.c.frame_id)
     .limit(bindparam("limit")),
     "commissioning_meter": select(
         _meter.c.id,

@@ -94,7 +94,9 @@ READS: dict[str, Select[Any]] = {
     )
     .order_by(_device.c.id)
     .limit(bindparam("limit")),
-    "health_device": _HEALTH.where(_meter.c.number == bindparam("number")),
+    "health_device": _HEALTH.where(
+        _meter.c.utility_id == bindparam("utility_id"), _meter.c.number == bindparam("number")
+    ),
     "health_counts": select(_STATE.label("state"), func.count().label("count"))
     .select_from(_device)
     .outerjoin(_meter, _meter.c.id == _device.c.meter_id)

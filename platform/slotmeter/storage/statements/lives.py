@@ -125,7 +125,8 @@ READS: dict[str, Select[Any]] = {
         _principal.c.name.label("by"),
     )
     .outerjoin(_principal, _principal.c.id == _life.c.principal_id)
-    .where(_life.c.utility_id == _UTILITY, _life.c.meter_id == bindparam("meter_id"))
+    # The sum hides the scope: an index of it would give the lives of all meters.
+    .where((_life.c.utility_id + 0) == _UTILITY, _life.c.meter_id == bindparam("meter_id"))
     .order_by(_life.c.at_us.desc(), _life.c.id.desc())
     .limit(bindparam("limit")),
     "life_installations": select(

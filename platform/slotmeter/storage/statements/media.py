@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
@@ -26,11 +26,16 @@ READS: dict[str, Select[Any]] = {
     .outerjoin(_node, _node.c.id == _device.c.node_id)
     .where(
         _device.c.medium == bindparam("medium"),
-        or_(_command.c.state == "queued", _command.c.state == "waiting"),
+        _command.c.state == bindparam("state"),
         _command.c.id > bindparam("after"),
     )
     .order_by(_command.c.id)
     .limit(bindparam("limit")),
+    # So far, whatever their medium, commands are looked at.
+    "media_newest": select(_command.c.id)
+    .where(_command.c.state == bindparam("state"))
+    .order_by(_command.c.id.desc())
+    .limit(1),
     "media_under_way": select(_command)
     .join(_device, _device.c.id == _command.c.device_id)
     .outerjoin(_node, _node.c.id == _device.c.node_id)
