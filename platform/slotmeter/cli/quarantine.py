@@ -27,6 +27,7 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("quarantine", help="frames that could not be read")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     count = actions.add_parser("count", help="how many frames wait, by cause")
+    count.add_argument("--all", action="store_true", help="also causes of which no frame waits")
     add_looking_options(count)
     count.set_defaults(run=_count)
     listed = actions.add_parser("list", help="frames, the newest first")
@@ -81,7 +82,8 @@ async def _show_counts(options: argparse.Namespace) -> int:
     from slotmeter.units import iso_utc
 
     async with open_folder(options.data) as folder:
-        counts = await _quarantine(folder).counts(await _anybody(options, folder))
+        known = await _quarantine(folder).counts(await _anybody(options, folder))
+    counts = [each for each in known if each.waiting or options.all]
     for each in counts:
         document = {
             "code": each.code,
@@ -91,9 +93,11 @@ async def _show_counts(options: argparse.Namespace) -> int:
             "last_at": iso_utc(each.last_us),
         }
         text = f"{each.waiting:8}  {each.code}, since {document['first_at']}"
+        if each.replayed:
+            text += f"; {each.replayed} handed in again"
         print(json.dumps(document) if options.json else text)
     if not counts and not options.json:
-        print("nothing was set aside")
+        print("no frame waits" if known else "nothing was set aside")
     return EXIT_OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -54,10 +55,17 @@ api_key_file = "{key_file}"
 level = "info"            # debug, info, warning or error
 format = "text"           # text for people, json for programs
 
+{entry}"""
+
+ENTRY_TEXT = """\
 [[entry]]                 # one connection of a medium; repeat the table for more
 medium = "nbiot"          # CoAP over UDP, see docs/reference/nbiot-push.md
 host = "127.0.0.1"
 port = {nbiot_port}
+"""
+
+LEFT_OUT_TEXT = """\
+# {missing} is not installed: pip install "slotmeter[nbiot]", then take away the "# " below.
 """
 
 
@@ -181,6 +189,13 @@ async def _init_folder(options: argparse.Namespace) -> None:
             print(
                 f"{options.data} is ready: {utility.name}, {utility.currency}, {config_path.name}"
             )
+        missing = _missing_for_nbiot()
+        if missing:
+            print(
+                f"NB-IoT meters are left out: {missing} is not installed; install "
+                f"slotmeter[nbiot], then see the end of {config_path}",
+                file=sys.stderr,
+            )
         show_key(key, options.admin, options.admin_key_file, as_json=options.json)
 
 
@@ -205,10 +220,28 @@ def _write_config(options: argparse.Namespace) -> Path:
         dashboards="false" if options.no_dashboards else "true",
         dashboards_port=options.dashboards_port,
         key_file=DASHBOARDS_KEY_FILE,
-        nbiot_port=options.nbiot_port,
+        entry=_entry_text(options),
     )
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _missing_for_nbiot() -> str:
+    """Return the packages that the medium needs and that are not installed."""
+    from slotmeter.services.integrations import find_integrations
+
+    found = find_integrations().integrations.get("nbiot")
+    return " and ".join(found.missing) if found is not None else "slotmeter_nbiot"
+
+
+def _entry_text(options: argparse.Namespace) -> str:
+    """Return the table of the first entry; as a comment where its packages are not installed."""
+    text = ENTRY_TEXT.format(nbiot_port=options.nbiot_port)
+    missing = _missing_for_nbiot()
+    if not missing:
+        return text
+    commented = "".join(f"# {line}\n" for line in text.splitlines())
+    return LEFT_OUT_TEXT.format(missing=missing) + commented
 
 
 def _database_text(options: argparse.Namespace) -> str:
