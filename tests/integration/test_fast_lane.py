@@ -11,7 +11,7 @@ import pytest
 
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import Frame, Reading, Report
-from slotmeter.errors import Conflict, Refused, Unavailable
+from slotmeter.errors import Conflict, FrameError, Refused, Unavailable
 from slotmeter.ports import Changes, Insert, InsertMany, SqlValue, UpdateMany
 from slotmeter.services import frame_log, frame_tail, ingest
 from slotmeter.services.fast_lane import LaneRun
@@ -192,6 +192,36 @@ async def test_frames_handed_in_together_are_answered_each_for_itself(
     assert [each for each in answers if isinstance(each, int)] == [row["id"] for row in logged]
     assert isinstance(answers[1], Refused)
     assert isinstance(answers[5], Unavailable)
+
+
+@pytest.mark.both_databases
+async def test_an_address_that_no_database_keeps_fails_for_itself_alone(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    now = town.side.clock.now()
+    places = [(str(meter.address), "m"), ("a\0b", "m"), ("a\ud800", "m"), ("a", "m\n")]
+    frames = [Frame(MEDIUM, address, path, b"x", now) for address, path in places]
+
+    good, *bad = await town.side.frames.hand_in_many(frames)
+    with pytest.raises(Refused, match="can be printed"):
+        await town.side.frames.hand_in(frames[1])
+
+    assert isinstance(good, int)
+    assert [getattr(each, "code", None) for each in bad] == ["address_unprintable"] * 3
+
+
+@pytest.mark.both_databases
+async def test_what_a_driver_says_in_characters_that_no_database_keeps_is_kept_without_them(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    town.side.script.faults[b"odd"] = FrameError("odd\0", "the meter says 'a\0b\ud800c\n'")
+    await town.side.hand_in(meter, b"odd")
+
+    assert await town.side.consumer.step() == 1
+
+    row = town.row("SELECT code, message FROM quarantine")
+    assert row["code"] == "odd\ufffd"
+    assert row["message"] == "the meter says 'a\ufffdb\ufffdc\ufffd'"
 
 
 async def test_a_frame_for_which_the_log_has_no_room_is_refused(

@@ -75,7 +75,8 @@ class Frames:
         """Write a frame to the log and return its id; see ``ports.Frames``.
 
         Raises:
-            Refused: ``payload_too_large``, ``address_too_long`` or ``address_reserved``.
+            Refused: ``payload_too_large``, ``address_too_long``, ``address_unprintable`` or
+                ``address_reserved``.
             Unavailable: ``log_busy`` or the log cannot take it now, ``device_unknown`` when it has
                 enough of strangers, or ``device_too_busy``.
         """
@@ -84,6 +85,7 @@ class Frames:
             or len(frame.address) > ADDRESS_CHARACTERS_MAX
             or len(frame.path) > ADDRESS_CHARACTERS_MAX
             or is_parked(frame.address)
+            or not (frame.address.isprintable() and frame.path.isprintable())
         ):
             wrong = _wrong(frame)
             self._metrics.frames_unfit.labels(wrong.code).inc()
@@ -116,6 +118,7 @@ class Frames:
                 or len(address) > ADDRESS_CHARACTERS_MAX
                 or len(path) > ADDRESS_CHARACTERS_MAX
                 or is_parked(address)
+                or not (address.isprintable() and path.isprintable())
             ):
                 refused[at] = wrong = _wrong(frame)
                 self._metrics.frames_unfit.labels(wrong.code).inc()
@@ -237,4 +240,7 @@ def _wrong(frame: Frame) -> Refused:
             "payload_too_large",
             f"expected at most {PAYLOAD_BYTES_MAX} bytes, got {len(frame.payload)}",
         )
-    return Refused("address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters")
+    if len(frame.address) > ADDRESS_CHARACTERS_MAX or len(frame.path) > ADDRESS_CHARACTERS_MAX:
+        return Refused("address_too_long", f"expected at most {ADDRESS_CHARACTERS_MAX} characters")
+    # No database keeps all of these, and the frames of others in the same unit would fail as well.
+    return Refused("address_unprintable", "expected an address and a path that can be printed")

@@ -402,10 +402,10 @@ class DeviceConsumer:
         return _Handled(done, done.readings)
 
     async def _set_aside(self, frame: Row, before: int, error: FrameError, now_us: int) -> _Handled:
-        message = error.message[:MESSAGE_CHARACTERS_MAX]
+        message = _printable(error.message[:MESSAGE_CHARACTERS_MAX])
         row: dict[str, SqlValue] = {
             "frame_id": frame["id"],
-            "code": error.code,
+            "code": _printable(error.code),
             "message": message,
             "at_us": now_us,
         }
@@ -458,6 +458,11 @@ class DeviceConsumer:
 
     def _now_us(self) -> int:
         return epoch_us(self._clock.now())
+
+
+def _printable(text: str) -> str:
+    """Return what a driver says so that any database keeps it; it may repeat what a meter sent."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _no_card(_key: tuple[str, str]) -> None:
