@@ -12,11 +12,13 @@ from slotmeter.devices.drivers import Driver
 from slotmeter.devices.frames import Reading, Report
 from slotmeter.errors import Conflict, NotFound, Refused
 from slotmeter.ports import Caller
+from slotmeter.services import commissioning
 from slotmeter.services.access import Origin
 from slotmeter.services.commissioning import Commissioning, CommissioningWatch, Wish
 from slotmeter.services.commissioning_file import CommissioningFile
 from slotmeter.services.import_jobs import FileJob, ImportJobs
 from slotmeter.testing.device_side import DeviceTown
+from slotmeter.testing.meter_box import hang_box
 from slotmeter.testing.small_utility import SmallMeter, meter_number
 
 pytestmark = pytest.mark.both_databases
@@ -95,6 +97,31 @@ async def test_a_meter_that_is_scanned_first_is_there_after_one_contact(site: Si
     assert found == 1
     assert (await site.commissioning.claim_of(site.worker.principal, meter.number)).state == "done"
     assert site.register_of(meter) == 77
+
+
+async def test_a_meter_is_found_however_many_were_scanned_after_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commissioning, "CLAIMS_AT_ONCE", 2)
+    meters = [await site.mount() for _ in range(5)]
+    for meter in meters:
+        await site.scan(meter.number)
+    await site.speaks("ep-1", 77, serial=meters[0].number)
+
+    assert await site.watch.step() == 1
+
+
+async def test_a_meter_that_was_taken_from_its_node_is_not_said_to_be_there(
+    town: DeviceTown,
+) -> None:
+    box = await hang_box(town)
+    site, meter = Site(town, box.boss), box.meters[3]
+    bound = await site.scan(meter.number)
+    await box.bind({3: None})
+    with pytest.raises(Conflict, match="taken from the node") as caught:
+        await site.scan(meter.number)
+
+    assert (bound.state, caught.value.code) == ("done", "meter_has_device")
 
 
 async def test_a_device_is_found_by_the_address_on_its_label(site: Site) -> None:

@@ -68,8 +68,8 @@ __all__ = [
 STRANGER_FRAMES_MAX: Final = 2_000
 """So many of the newest frames of strangers are looked through; admission keeps 300 an hour."""
 
-WAITING_MAX: Final = 5_000
-"""So many claims are looked for at once, the newest first."""
+CLAIMS_AT_ONCE: Final = 1_000
+"""Open claims are gone through in pages of so many, the newest first."""
 
 FRAMES_TAKEN_MAX: Final = 50
 """So many waiting frames of a device take effect: the newest of them."""
@@ -227,23 +227,23 @@ class Commissioning:
         if not new:
             return after, 0
         newest = max(frame.frame_id for frame in new)
-        claims = await self._open_claims()
-        if not claims:
-            return newest, 0
         speakers = {(frame.medium, frame.address) for frame in new}
-        known = await self._frames()
-        frames = [frame for frame in known if (frame.medium, frame.address) in speakers]
-        index = StrangerIndex(frames, self._drivers)
-        done = 0
-        for utility_id, claim in claims:
-            tried = await self._try(utility_id, claim, index)
-            done += tried is not None and tried.state == "done"
+        index: StrangerIndex | None = None
+        done, before = 0, ID_MAX
+        while claims := await self._open_claims(before):
+            if index is None:
+                known = await self._frames()
+                frames = [frame for frame in known if (frame.medium, frame.address) in speakers]
+                index = StrangerIndex(frames, self._drivers)
+            for utility_id, claim in claims_of(claims):
+                tried = await self._try(utility_id, claim, index)
+                done += tried is not None and tried.state == "done"
+            before = claims[-1]["id"]
         return newest, done
 
-    async def _open_claims(self) -> list[tuple[int, Claim]]:
-        params: dict[str, SqlValue] = {**KIND, "before": ID_MAX, "limit": WAITING_MAX}
-        rows = (await self._uow.read([Read("commissioning_waiting", params, "claims")]))["claims"]
-        return claims_of(rows)
+    async def _open_claims(self, before: int) -> Sequence[Row]:
+        params: dict[str, SqlValue] = {**KIND, "before": before, "limit": CLAIMS_AT_ONCE}
+        return (await self._uow.read([Read("commissioning_waiting", params, "claims")]))["claims"]
 
     async def _frames(self) -> list[Heard]:
         read = Read("commissioning_strangers", {"limit": STRANGER_FRAMES_MAX}, "frames")

@@ -192,8 +192,14 @@ def registered_claim(wish: Wish, meter: Row, known: Claim | None, new: Claim) ->
     """Return the claim of a meter that has a device already.
 
     Raises:
-        Conflict: ``meter_has_device``: another one than the label says.
+        Conflict: ``meter_has_device``: another one than the label says, or one that nobody hears.
     """
+    if is_parked(meter["address"]) and meter["node_id"] is None:
+        raise Conflict(
+            "meter_has_device",
+            f"meter {meter['number']} was taken from the node that spoke for it, and nothing is "
+            "heard from it; change its bearer, or bind it to a slot",
+        )
     for name, value in (("medium", wish.medium), ("address", wish.address)):
         if value is not None and value != meter[name]:
             raise Conflict(

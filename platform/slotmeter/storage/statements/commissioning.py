@@ -69,6 +69,7 @@ READS: dict[str, Select[Any]] = {
         _device.c.address,
         _device.c.driver,
         _device.c.last_contact_us,
+        _device.c.node_id,
     )
     .outerjoin(_device, _device.c.meter_id == _meter.c.id)
     .where(_meter.c.utility_id == bindparam("utility_id"), _meter.c.number == bindparam("number")),
