@@ -30,7 +30,10 @@ ANSWER_MAC_HEADER: Final = "Slotmeter-Mac"
 CLOCK_WITHIN_S: Final = 300
 """A device's clock may be off by so much; the ``Date`` of every answer tells it ours."""
 
-DEVICES_REMEMBERED_MAX: Final = 200_000
+DEVICES_REMEMBERED_MAX: Final = 1_000_000
+"""So many devices that call within ``CLOCK_WITHIN_S`` are told from a repetition."""
+
+FORGOTTEN_AT_ONCE: Final = 2
 NONCES_PER_SECOND_MAX: Final = 64
 
 _SCHEME: Final = "HMAC-SHA256"
@@ -85,6 +88,10 @@ class DeviceProofs:
         self._clock = clock
         self._started_s = int(clock.now().timestamp())
         self._newest: OrderedDict[tuple[str, str], tuple[int, tuple[str, ...]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many devices are remembered."""
+        return len(self._newest)
 
     async def check(
         self,
@@ -154,7 +161,8 @@ class DeviceProofs:
 
     def _check_time(self, who: tuple[str, str], time_s: int, nonce: str) -> None:
         """Refuse what is too old or too new, and what was there before."""
-        off_s = time_s - int(self._clock.now().timestamp())
+        now_s = int(self._clock.now().timestamp())
+        off_s = time_s - now_s
         if abs(off_s) > CLOCK_WITHIN_S:
             raise NotSignedIn(
                 "device_clock_off",
@@ -174,8 +182,19 @@ class DeviceProofs:
             )
         self._newest[who] = (time_s, (*nonces, nonce) if time_s == newest_s else (nonce,))
         self._newest.move_to_end(who)
-        if len(self._newest) > DEVICES_REMEMBERED_MAX:
-            self._newest.popitem(last=False)
+        self._forget(now_s)
+
+    def _forget(self, now_s: int) -> None:
+        """Forget the devices that were heard longest ago, whose proofs are too old by now.
+
+        One that is forgotten earlier, since too many are heard, could have its last call repeated:
+        rather than that, more are remembered for as long as proofs live.
+        """
+        for _ in range(FORGOTTEN_AT_ONCE):
+            who, (time_s, _nonces) = next(iter(self._newest.items()))
+            if now_s - time_s <= CLOCK_WITHIN_S and len(self._newest) <= DEVICES_REMEMBERED_MAX:
+                return
+            del self._newest[who]
 
 
 def _wrong() -> NotSignedIn:
