@@ -14,6 +14,7 @@ import pytest
 from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 from slotmeter.devices.frames import (
+    ITEMS_MAX,
     PAYLOAD_BYTES_MAX,
     DeviceEvent,
     DeviceEventKind,
@@ -21,7 +22,6 @@ from slotmeter.devices.frames import (
 )
 from slotmeter.errors import Refused, Unavailable
 from slotmeter.ports import Changes, Update
-from slotmeter.services.device_effects import ITEMS_MAX
 from slotmeter.services.ingest import HANDLER_ATTEMPTS_MAX
 from slotmeter.testing.device_side import DeviceTown
 from slotmeter.testing.small_utility import SmallMeter

@@ -183,6 +183,11 @@ LOCAL = AT.astimezone(timezone(timedelta(hours=3)))
         (one("battery", 1 << 63), f"battery: {1 << 63} is not an integer of 64 bits"),
         (one("battery", 101), "battery: 101 is not within 0 and 100"),
         (saying(slots=(SlotReport(0, readings=(Reading("power", 1, AT),)),)), "power is not among"),
+        (
+            saying(*(Reading("battery", 1, AT),) * 65),
+            "65 readings, results or events in one report",
+        ),
+        (saying(slots=tuple(SlotReport(n) for n in range(257))), "257 slots in one report; 256"),
         (saying(measured_at=AT.replace(tzinfo=None)), "a time has no zone"),
         (saying(measured_at=LOCAL), "a time is not in UTC"),
         (saying(entries=(TokenEntry(Outcome.DONE, 1, 1, LOCAL),)), "a time is not in UTC"),

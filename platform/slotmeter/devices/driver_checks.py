@@ -17,7 +17,7 @@ from slotmeter.devices.commands import CommandKind, Outcome
 from slotmeter.devices.disturbances import disturbed
 from slotmeter.devices.drivers import UNTIMED, Driver, Example, valid_key
 from slotmeter.devices.entities import REGISTERS, Entity, not_a_register
-from slotmeter.devices.frames import Reading, Report
+from slotmeter.devices.frames import ITEMS_MAX, SLOTS_MAX, Reading, Report
 from slotmeter.errors import FrameError
 
 __all__ = [
@@ -256,6 +256,7 @@ def _report_problems(driver: Driver, report: Report) -> Iterator[str]:
         elif not REGISTERS[reading.register].admits(reading.value):
             low, high = REGISTERS[reading.register].low, REGISTERS[reading.register].high
             yield f"{reading.register}: {reading.value} is not within {low} and {high}"
+    yield from _size_problems(report)
     times = [
         report.measured_at,
         *(each.measured_at for each in (*report.readings, *behind)),
@@ -275,6 +276,15 @@ def _report_problems(driver: Driver, report: Report) -> Iterator[str]:
     ]
     if not all(isinstance(outcome, Outcome) for outcome in outcomes):
         yield "an outcome is not an Outcome"
+
+
+def _size_problems(report: Report) -> Iterator[str]:
+    of_slots = (slot.readings for slot in report.slots)
+    for items in (report.readings, report.results, report.entries, report.events, *of_slots):
+        if len(items) > ITEMS_MAX:
+            yield f"{len(items)} readings, results or events in one report; {ITEMS_MAX} are taken"
+    if len(report.slots) > SLOTS_MAX:
+        yield f"{len(report.slots)} slots in one report; {SLOTS_MAX} are taken"
 
 
 RULES: Final = (

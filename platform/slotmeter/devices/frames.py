@@ -17,6 +17,7 @@ from slotmeter.devices.commands import CommandResult, Outcome
 from slotmeter.devices.entities import SupplyState
 
 __all__ = [
+    "ITEMS_MAX",
     "PAYLOAD_BYTES_MAX",
     "SLOTS_MAX",
     "Contact",
@@ -31,6 +32,10 @@ __all__ = [
 
 PAYLOAD_BYTES_MAX = 65_536
 """No medium hands over a longer payload."""
+
+ITEMS_MAX = 64
+"""No report has more readings, nor more results, entries or events; nor has a slot of a node more
+readings."""
 
 SLOTS_MAX = 256
 """No node has more meters behind it, and no report tells of more."""

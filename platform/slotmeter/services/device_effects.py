@@ -13,7 +13,13 @@ from typing import Final
 from slotmeter.devices.commands import Outcome
 from slotmeter.devices.drivers import Driver
 from slotmeter.devices.entities import SupplyState
-from slotmeter.devices.frames import SLOTS_MAX, DeviceEvent, DeviceEventKind, Report
+from slotmeter.devices.frames import (
+    ITEMS_MAX,
+    SLOTS_MAX,
+    DeviceEvent,
+    DeviceEventKind,
+    Report,
+)
 from slotmeter.errors import FrameError
 from slotmeter.ports import (
     Changes,
@@ -37,7 +43,6 @@ from slotmeter.services.unpriced import NO_PRICE
 from slotmeter.units import Commodity, epoch_us, instant
 
 __all__ = [
-    "ITEMS_MAX",
     "SERIAL_MISMATCH",
     "ReportDone",
     "check_report",
@@ -49,9 +54,6 @@ __all__ = [
 
 SERIAL_MISMATCH: Final = "serial_mismatch"
 """Code of a frame in which another meter speaks than the one registered, and of its alarm."""
-
-ITEMS_MAX: Final = 64
-"""A report with more results, entries or events than this is set aside."""
 
 TOLD_MAX: Final = 256
 """So many events of a meter are looked through for one that it repeats."""

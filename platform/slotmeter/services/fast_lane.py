@@ -13,11 +13,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from slotmeter.devices.frames import Report
+from slotmeter.devices.frames import ITEMS_MAX, Report
 from slotmeter.ports import ReadingRow, Row, SqlValue, Update, UpdateMany
 from slotmeter.services.clock_watch import ClockWatch
 from slotmeter.services.device_cards import Card, clock_ahead_us
-from slotmeter.services.device_effects import ITEMS_MAX
 from slotmeter.services.frame_tail import Logged
 from slotmeter.services.intents import SETTINGS_SHOWN
 from slotmeter.services.report_unit import COUNTER_OF
