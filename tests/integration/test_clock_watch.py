@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from slotmeter.devices.commands import CommandKind
 from slotmeter.services.clock_setting import ClockSetting
-from slotmeter.services.clock_watch import ClockWatch
+from slotmeter.services.clock_watch import TOGETHER, ClockWatch
 from slotmeter.services.frame_tail import FrameTail
 from slotmeter.services.ingest import DeviceConsumer, ReadingsConsumer
 from slotmeter.testing.device_side import DeviceTown
@@ -100,6 +101,24 @@ async def test_corrections_outlive_the_process(town: DeviceTown, meter: SmallMet
     known = after.corrections(meter.device_id or 0)
     assert known is not None
     assert known.offset_us(epoch_us(town.later())) == -HOUR_US // 2
+
+
+async def test_many_clocks_are_looked_at_without_holding_up_the_loop(town: DeviceTown) -> None:
+    clocks = ClockWatch(town.side.uow)
+    for number in range(3 * TOGETHER):
+        clocks.saw(number, 1, 0, 0)
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await clocks.store()
+    task.cancel()
+
+    assert len(turns) >= 3
 
 
 async def test_a_meter_is_asked_once_a_day_to_set_its_clock(

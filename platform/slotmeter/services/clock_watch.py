@@ -96,12 +96,14 @@ class ClockWatch:
     async def store(self) -> int:
         """Store what is new; return how many estimates were worth it."""
         found: dict[int, ClockFit] = {}
-        for device_id in self._fresh:
-            clock = self._clocks[device_id]
-            estimate = fit(clock.samples.pairs())
-            if estimate is not None and _is_news(clock.told, estimate):
-                found[device_id] = estimate
-        self._fresh.clear()
+        fresh, self._fresh = list(self._fresh), set()
+        for start in range(0, len(fresh), TOGETHER):
+            for device_id in fresh[start : start + TOGETHER]:
+                clock = self._clocks[device_id]
+                estimate = fit(clock.samples.pairs())
+                if estimate is not None and _is_news(clock.told, estimate):
+                    found[device_id] = estimate
+            await asyncio.sleep(0)  # a million clocks take seconds, and meters wait for answers
         ids = list(found)
         for start in range(0, len(ids), TOGETHER):
             await self._store({each: found[each] for each in ids[start : start + TOGETHER]})
