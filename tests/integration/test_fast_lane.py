@@ -356,6 +356,31 @@ async def test_after_a_restart_everything_is_stored_once(
     assert device(town, meter)["register"] == 3
 
 
+@pytest.mark.both_databases
+async def test_readings_go_back_with_a_log_that_was_set_back(
+    town: DeviceTown, meter: SmallMeter
+) -> None:
+    store = ModelReadings()
+    joined = Joined(town, store)
+    await town.side.report(meter, {"energy_import": 1}, consume=False)
+    await joined.devices.step()
+    await joined.readings.step()
+    right = await store.cursor()
+    await joined.readings.go_back_with_the_log()
+    untouched = await store.cursor()
+    await store.append([], cursor=right + 1_000)  # of the days that the restore took away
+
+    await joined.readings.go_back_with_the_log()
+    town.side.clock.advance(seconds=60)
+    await town.side.report(meter, {"energy_import": 2}, consume=False)
+    await joined.devices.step()
+    await joined.readings.step()
+
+    stored = await store.range(meter.id, "energy_import", 0, 2**62, limit=9)
+    assert untouched == right
+    assert [row.value for row in stored] == [1, 2]
+
+
 async def test_what_another_process_logged_is_found_beside_what_is_known(
     town: DeviceTown, meter: SmallMeter
 ) -> None:

@@ -64,6 +64,10 @@ class ReadingStore(Protocol):
         """Return the newest cursor that ``append`` was given; 0 at first."""
         ...
 
+    async def go_back(self, position: int) -> None:
+        """Take an earlier cursor: the log was set back, and gives numbers again."""
+        ...
+
     async def range(
         self, meter_id: int, register: str, start_us: int, end_us: int, *, limit: int
     ) -> Sequence[ReadingRow]:

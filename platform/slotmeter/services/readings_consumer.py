@@ -60,6 +60,7 @@ class ReadingsConsumer:
     async def run(self) -> None:
         """Consume until cancelled."""
         await self._clocks.load()
+        await self.go_back_with_the_log()
         if self._tail is None:
             await consume(self._bus, self.step)
             return
@@ -71,6 +72,23 @@ class ReadingsConsumer:
             through = self._tail.taken_through if is_led else None
             while await self.step(through):
                 pass
+
+    async def go_back_with_the_log(self) -> None:
+        """Find the cursor again when the database was restored to an earlier time.
+
+        The store of readings, in a file of its own, was not: frames that come now are given numbers
+        that it believes to have seen, and their readings would be passed over.
+        """
+        reads = [
+            Read("ingest_cursor", {"name": "devices"}, "cursor"),
+            Read("lane_newest", {}, "log"),
+        ]
+        rows = await self._uow.read(reads)
+        consumed = rows["cursor"][0]["position"] if rows["cursor"] else 0
+        known = await self._store.cursor()
+        if known > max(consumed, rows["log"][0]["id"] or 0):
+            _log.warning("the readings go back from frame %s of the log to %s", known, consumed)
+            await self._store.go_back(consumed)
 
     async def step(self, through: int | None = None) -> int:
         """Store the readings of the next frames; return how many frames were there.

@@ -228,6 +228,23 @@ class EmbeddedReadings:
         position: int = rows[0][0]
         return position
 
+    async def go_back(self, position: int) -> None:
+        """Take an earlier cursor; see ``ports``.
+
+        Raises:
+            Unavailable: ``readings_unavailable``; nothing was written.
+        """
+        await self._in(self._write, lambda: self._go_back(position))
+
+    def _go_back(self, position: int) -> None:
+        text = "UPDATE consumed SET position = min(position, ?)"
+        try:
+            _opened(self._writer).execute(text, (position,))
+        except sqlite3.Error as error:
+            raise Unavailable(
+                "readings_unavailable", f"the cursor was not written: {error}; try again"
+            ) from error
+
     async def range(
         self, meter_id: int, register: str, start_us: int, end_us: int, *, limit: int
     ) -> Sequence[ReadingRow]:

@@ -55,6 +55,10 @@ class ModelReadings:
         """Return the newest cursor."""
         return self._cursor
 
+    async def go_back(self, position: int) -> None:
+        """Take an earlier cursor."""
+        self._cursor = min(self._cursor, position)
+
     async def range(
         self, meter_id: int, register: str, start_us: int, end_us: int, *, limit: int
     ) -> Sequence[ReadingRow]:
@@ -271,6 +275,18 @@ async def check_the_cursor_never_goes_back(store: ReadingStore) -> None:
     assert await store.cursor() == 9
 
 
+async def check_the_cursor_goes_back_when_it_is_told_to(store: ReadingStore) -> None:
+    """What was stored stays; to go back to a later place does nothing."""
+    await store.append([reading(10)], cursor=9)
+    await store.go_back(12)
+    later = await store.cursor()
+    await store.go_back(4)
+
+    assert (later, await store.cursor()) == (9, 4)
+    assert await store.append([reading(10)], cursor=7) == 0
+    assert await store.cursor() == 7
+
+
 async def check_a_batch_that_fails_leaves_neither_rows_nor_cursor(store: ReadingStore) -> None:
     """Rows and cursor are one commit; an integer of more than 64 bits cannot be stored."""
     if isinstance(store, ModelReadings):
@@ -333,6 +349,7 @@ STORE_CHECKS: tuple[Check, ...] = (
     check_the_last_value_is_the_newest_by_the_meter_s_clock,
     check_the_cursor_starts_at_zero_and_goes_with_the_rows,
     check_the_cursor_never_goes_back,
+    check_the_cursor_goes_back_when_it_is_told_to,
     check_a_batch_that_fails_leaves_neither_rows_nor_cursor,
     check_retaining_drops_whole_days_only,
     check_what_was_dropped_can_come_again,

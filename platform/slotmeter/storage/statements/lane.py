@@ -91,6 +91,7 @@ READS: dict[str, Select[Any]] = {
     .where(_frame.c.id > bindparam("after"))
     .order_by(_frame.c.id)
     .limit(bindparam("limit")),
+    "lane_newest": select(func.max(_frame.c.id).label("id")),
     # As many as are known here: then nobody else wrote any in between.
     "lane_count": select(func.count().label("frames")).where(
         _frame.c.id > bindparam("after"), _frame.c.id <= bindparam("through")
