@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
 
 from slotmeter.ports import Apart, Changes, NewId, Reads, Rows, SqlValue, UnitOfWork
 from slotmeter.services import looking_times
+from slotmeter.services.bearers import Bearers, BearerWish
 from slotmeter.services.offline_alarms import BEARER_DEVICES_MIN, BEARER_SILENT, OFFLINE
 from slotmeter.services.offline_watch import OfflineWatch, Swept
-from slotmeter.testing.device_side import DeviceTown
+from slotmeter.testing.device_side import DRIVER_KEY, DeviceTown
 from slotmeter.testing.small_utility import SmallMeter
 from slotmeter.units import HOUR_US, MINUTE_US
 
@@ -420,6 +421,26 @@ async def test_a_medium_that_its_last_device_leaves_is_silent_no_more(
     assert (watched.told(BEARER_SILENT), watched.told(f"{BEARER_SILENT}_cleared")) == (1, 1)
     texts = watched.town.rows("SELECT text FROM event WHERE kind = 'bearer_silent_cleared'")
     assert texts == [{"text": "No device is waited for on nbiot any more"}]
+
+
+async def test_a_device_that_changes_its_medium_has_its_time_to_be_heard_there(
+    watched: Watched,
+) -> None:
+    side = watched.town.side
+    moved, lively = await meters_of(watched, 2)
+    await watched.hours(6, moved, lively)
+    await watched.hours(2, lively)
+    side.drivers[DRIVER_KEY] = replace(side.drivers[DRIVER_KEY], media=("ip",))
+    boss = await watched.town.utility.add_principal("Boss", "supervisor")
+    wish = BearerWish("ip", "M-1")
+    await Bearers(side.uow, side.clock, side.drivers).change(
+        boss, moved.number, wish, reason="no radio there"
+    )
+    await watched.hours(2, lively)
+    assert watched.alarms() == []
+    await watched.hours(3, lively)
+
+    assert watched.alarms() == [(moved.id, None)]
 
 
 async def test_a_meter_that_was_taken_away_is_waited_for_no_longer(watched: Watched) -> None:

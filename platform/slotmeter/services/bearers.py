@@ -263,6 +263,7 @@ class Bearers:
             "of_device": device["id"],
             "of_medium": device["medium"],
             "of_address": device["address"],
+            "at_us": now_us,
             **{f"to_{each}": value for each, value in after.items()},
         }
         was = {**device, "device_id": device["id"], "device_created_us": device["created_us"]}

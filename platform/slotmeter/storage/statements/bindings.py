@@ -20,6 +20,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
+from slotmeter.devices.contacts import FIRST_INTERVAL_US
 from slotmeter.storage.joins import OTHER_METER_SPEAKS, heard_by
 from slotmeter.storage.schema import METADATA
 
@@ -301,6 +302,11 @@ UPDATES: dict[str, UpdateBase] = {
         driver=bindparam("to_driver"),
         # The connection that carried it is not the one that will: its next frame says which is.
         entry_id=null(),
+        # It has the time of its own to be heard there: its silence was that of the other medium.
+        expected_us=case(
+            (_device.c.expected_us.is_(None), null()),
+            else_=bindparam("at_us") + func.coalesce(_device.c.interval_us, FIRST_INTERVAL_US),
+        ),
     ),
     "devices_behind_move": update(_device)
     .where(
