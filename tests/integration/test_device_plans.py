@@ -24,6 +24,7 @@ ONE_BY_ONE = {
     "contacts_subject_alarms": "ix_alarm_meter_id_kind_cleared_us (meter_id=? AND kind=?",
     "health_device": "meter_1 (utility_id=? AND number=?)",
     "life_rows": "ix_meter_life_meter_id_at_us (meter_id=?)",
+    "look_meter_commands": "ix_command_meter_id_created_us (meter_id=?)",
     "node_by_serial": "ix_device_serial (serial=?)",
     "slot_alarms": "ix_alarm_meter_id_kind_cleared_us (meter_id=? AND kind=?",
 }
@@ -31,6 +32,7 @@ IN_ORDER = [
     *("commissioning_strangers", "commissioning_strangers_after"),
     *("control_expecting", "control_expired", "control_leases_over", "control_overdue"),
     *("control_unproven", "media_newest", "media_queued"),
+    *("look_commands", "look_commands_in"),
 ]
 
 SMALL = {"accounting_period", "cursor", "tariff", "utility"}

@@ -256,7 +256,10 @@ class Queries:
             "before": _below(before),
             "limit": limit + 1,
         }
-        return _page(await self._rows("look_commands", params), limit, "id")
+        if state is None:
+            del params["state"]
+            return _page(await self._rows("look_commands", params), limit, "id")
+        return _page(await self._rows("look_commands_in", params), limit, "id")
 
     async def command(self, principal: Principal, command_id: int) -> tuple[Row, Sequence[Row]]:
         """Return one command and what happened to it, in order.
@@ -372,7 +375,7 @@ class Queries:
                 Read("look_day_sales", {**of, "day_us": day_us, "to_us": now_us + 1}),
                 Read("look_meter_counts", {**of, "heard_since_us": now_us - CONTACT_AGE_US_MAX}),
                 Read("look_command_counts", {**of, "since_us": now_us - COMMAND_COUNT_AGE_US}),
-                Read("look_commands", {**newest, "state": None}),
+                Read("look_commands", newest),
                 Read("look_alarms_count", of),
                 Read("look_alarms_open", newest),
             ]

@@ -171,7 +171,8 @@ _COMMAND = (
     .join(_meter, _meter.c.id == _command.c.meter_id)
     .outerjoin(_principal, _principal.c.id == _command.c.principal_id)
     .outerjoin(_sale, _sale.c.id == _command.c.sale_row_id)
-    .where(_command.c.utility_id == bindparam("utility_id"))
+    # The sum hides the scope: an index of it gives all commands there ever were, to be sorted.
+    .where((_command.c.utility_id + 0) == bindparam("utility_id"))
 )
 _COMMANDS = (
     _COMMAND.where(_command.c.id < bindparam("before"))
@@ -299,7 +300,8 @@ READS: dict[str, Select[Any]] = {
     "look_sales_of_meter": _SALES.where(
         _sale.c.meter_id == bindparam("meter_id"), _given(_sale.c.principal_id, "principal_id")
     ),
-    "look_commands": _COMMANDS.where(_given(_command.c.state, "state")),
+    "look_commands": _COMMANDS,
+    "look_commands_in": _COMMANDS.where(_command.c.state == bindparam("state")),
     "look_meter_commands": _COMMANDS.where(_command.c.meter_id == bindparam("meter_id")),
     "look_command": _COMMAND.where(_command.c.id == bindparam("command_id")),
     "look_command_log": select(
