@@ -52,3 +52,17 @@ def test_two_entries_of_one_medium_share_its_counters() -> None:
     board.plugin("nbiot").count("pushes")
 
     assert samples(board)["slotmeter_nbiot_pushes_total", frozenset()] == 2
+
+
+def test_a_plugin_cannot_make_counters_without_end() -> None:
+    board = MetricsBoard()
+    for number in range(2_000):
+        board.plugin("ip").count("heard", device=f"meter-{number}")
+
+    heard = {
+        dict(labels)["device"]: value
+        for (name, labels), value in samples(board).items()
+        if name == "slotmeter_ip_heard_total"
+    }
+    assert len(heard) == 501
+    assert heard["other"] == 1_500

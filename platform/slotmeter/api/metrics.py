@@ -7,6 +7,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
+from slotmeter.services.metrics import FewNames
+
 __all__ = ["CONTENT_TYPE", "HttpMetrics", "MetricsBoard", "PluginMetrics"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,19 +22,22 @@ class PluginMetrics:
         """Hold the registry and the prefix."""
         self._registry = registry
         self._plugin = plugin
-        self._counters: dict[str, Counter] = {}
+        self._counters: dict[str, tuple[Counter, FewNames]] = {}
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter; the first use of a name settles its labels."""
-        counter = self._counters.get(name)
-        if counter is None:
-            counter = self._counters[name] = Counter(
+        known = self._counters.get(name)
+        if known is None:
+            made = Counter(
                 f"slotmeter_{self._plugin}_{name}",
                 f"{name.replace('_', ' ')}, counted by {self._plugin}",
                 sorted(labels),
                 registry=self._registry,
             )
-        (counter.labels(**labels) if labels else counter).inc(amount)
+            known = self._counters[name] = made, FewNames()
+        counter, names = known
+        few = dict(zip(labels, names.of(*labels.values()), strict=True))
+        (counter.labels(**few) if few else counter).inc(amount)
 
 
 class HttpMetrics:

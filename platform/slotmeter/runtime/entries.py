@@ -31,7 +31,7 @@ from slotmeter.services.entries import EntryDesk
 from slotmeter.services.entry_files import EntryFile, FileEntry, named
 from slotmeter.services.entry_keeper import SETUP_WITHIN_S, EntryParts, EntryTasks, EntryWorld
 from slotmeter.services.integrations import FoundIntegrations, find_integrations
-from slotmeter.services.metrics import DeviceMetrics
+from slotmeter.services.metrics import DeviceMetrics, FewNames
 from slotmeter.services.plugin_context import PluginContexts
 from slotmeter.services.supervisor import Supervisor, pause_until
 
@@ -76,6 +76,7 @@ class EntrySide:
         self._frames = frames
         self._integrations = find_integrations()
         self._file = EntryFile(database, clock, box)
+        names = FewNames()
         draws = random.Random()  # noqa: S311  spreads tries, protects nothing
         self.desk = EntryDesk(
             database,
@@ -93,7 +94,7 @@ class EntrySide:
                 open_secrets=self._open_secrets,
                 note=self.desk.note,
                 clock=clock,
-                task_failed=lambda name: metrics.task_failures.labels(name).inc(),
+                task_failed=lambda name: metrics.task_failures.labels(*names.of(name)).inc(),
                 draw=lambda: draws.randint(0, DRAW_MAX),
                 pause=pause_until,
                 count_failure=lambda key, state: metrics.entry_failures.labels(key, state).inc(),

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-__all__ = ["CheckpointMetrics", "DeviceMetrics", "InterestMetrics"]
+__all__ = ["CheckpointMetrics", "DeviceMetrics", "FewNames", "InterestMetrics"]
+
+NAMES_MAX: Final = 500
+
+
+class FewNames:
+    """Bounds the values of a label that a plugin chooses: a counter for each is kept for good."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: set[tuple[str, ...]] = set()
+
+    def of(self, *values: str) -> tuple[str, ...]:
+        """Return the values, or ``other`` for each when there are too many already."""
+        if values not in self._known:
+            if len(self._known) >= NAMES_MAX:
+                return ("other",) * len(values)
+            self._known.add(values)
+        return values
 
 
 class InterestMetrics:
