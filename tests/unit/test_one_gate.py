@@ -190,6 +190,7 @@ def test_a_command_that_leaves_others_behind_ends_them_wherever_it_comes_to_be_q
 
     assert places == {
         f"{SERVICES}/control.py",  # queued at once
+        f"{SERVICES}/command_order.py",  # asked again: held cuts since then
         f"{SERVICES}/regate.py",  # released from its hold
     }
 

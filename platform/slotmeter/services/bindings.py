@@ -40,11 +40,12 @@ from slotmeter.services.bearers import (
 )
 from slotmeter.services.guarded_acts import check_reason
 from slotmeter.services.list_pages import ID_MAX, LIST_ROWS, cut
-from slotmeter.services.parked_addresses import is_parked, parked_address
+from slotmeter.services.node_slots import put_behind_steps
+from slotmeter.services.parked_addresses import is_parked
 from slotmeter.services.slot_alarms import BINDING_DIFFERS, clear_steps, slots_of
 from slotmeter.units import epoch_us, iso_utc
 
-__all__ = ["Bindings", "BindingsPage", "NewNode", "Node", "NodesPage", "put_behind_steps"]
+__all__ = ["Bindings", "BindingsPage", "NewNode", "Node", "NodesPage"]
 
 SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SLOT_MAX: Final = SLOTS_MAX - 1
@@ -408,58 +409,6 @@ class _Binding:
                 self.steps += clear_steps(
                     self.utility_id, alarm, text, self.new_id, now_us=self.now_us
                 )
-
-
-def put_behind_steps(
-    new_id: NewId, node: Row, slot: int, meter: Row, *, at_us: int, now_us: int
-) -> list[Step]:
-    """Return what binds a meter to a slot of a node, which speaks for it from then on.
-
-    Args:
-        new_id: the unit's source of ids.
-        node: its device.
-        slot: of the node, with nothing bound to it.
-        meter: with ``id``, ``number`` and ``device_id``.
-        at_us: since when it is so.
-        now_us: our clock.
-    """
-    utility_id: int = node["utility_id"]
-    binding: dict[str, SqlValue] = {
-        "id": new_id(),
-        "utility_id": utility_id,
-        "node_id": node["id"],
-        "slot": slot,
-        "meter_id": meter["id"],
-        "from_us": at_us,
-        "to_us": None,
-    }
-    behind: dict[str, SqlValue] = {
-        "medium": node["medium"],
-        # Nothing is heard from it: the node speaks.
-        "address": parked_address(node["id"], meter["number"]),
-        "driver": node["driver"],
-    }
-    if meter["device_id"] is None:
-        device: dict[str, SqlValue] = {
-            "id": new_id(),
-            "utility_id": utility_id,
-            "meter_id": meter["id"],
-            **behind,
-            "supply": "unknown",
-            "tamper": 0,
-            "created_us": now_us,
-            "node_id": node["id"],
-            "slot": slot,
-        }
-        return [Insert("binding", binding), Insert("device", device)]
-    put: dict[str, SqlValue] = {
-        "of_utility": utility_id,
-        "of_device": meter["device_id"],
-        "to_node": node["id"],
-        "to_slot": slot,
-        **{f"to_{name}": value for name, value in behind.items()},
-    }
-    return [Insert("binding", binding), Update("device_put_behind", put)]
 
 
 def _node_reads(utility_id: int, serial: str) -> list[Read]:

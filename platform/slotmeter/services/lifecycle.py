@@ -241,16 +241,12 @@ class Lifecycle:
             steps: list[Step] = [life_row(new_id, caller, meter["id"], state, at_us, where, why)]
             if state == "scrapped":
                 steps.append(_state_step(caller, meter, "removed"))
-                utility_id = caller.principal.utility_id
-                steps += taken_off_steps(utility_id, rows, new_id, now_us=now_us)
+                steps += taken_off_steps(caller.principal.utility_id, rows, new_id, now_us=now_us)
             life = rows["life"][0]
             steps.append(self._act(caller, new_id, number, life, state, where, at_us, why))
             return Changes(None, steps)
 
-        reads = self._reads(caller, number, now_us)
-        if state == "scrapped":
-            reads += taken_off_reads(caller.principal.utility_id, number)
-        await self._uow.run(reads, decide)
+        await self._uow.run(self._reads(caller, number, now_us), decide)
         return await self.life(caller.principal.utility_id, number)
 
     async def install(self, caller: Caller, number: str, supply_point: str, *, reason: str) -> Life:
@@ -295,14 +291,11 @@ class Lifecycle:
             return Changes(None, steps)
 
         point: dict[str, SqlValue] = {"utility_id": utility_id, "number": supply_point}
+        meter_id = From("meter", "id")
         reads = [
             *self._reads(caller, number, now_us),
             Read("life_point", point, "point"),
-            Read(
-                "charging_segment",
-                {"utility_id": utility_id, "meter_id": From("meter", "id")},
-                "segment",
-            ),
+            Read("charging_segment", {"utility_id": utility_id, "meter_id": meter_id}, "segment"),
         ]
         await self._uow.run(reads, decide)
         return await self.life(utility_id, number)
@@ -347,8 +340,7 @@ class Lifecycle:
             ]
             return Changes(None, steps)
 
-        reads = [*self._reads(caller, number, now_us), *taken_off_reads(utility_id, number)]
-        await self._uow.run(reads, decide)
+        await self._uow.run(self._reads(caller, number, now_us), decide)
         return await self.life(utility_id, number)
 
     # --- what they share --------------------------------------------------------------------------
@@ -361,6 +353,7 @@ class Lifecycle:
         return [
             Read("life_meter", {"utility_id": utility_id, "number": number}, "meter"),
             _life_read(utility_id, number, now_us),
+            *taken_off_reads(utility_id, number),
         ]
 
     def _act(

@@ -32,9 +32,9 @@ from slotmeter.ports import (
     Update,
 )
 from slotmeter.services.act_changes import changed
-from slotmeter.services.bindings import put_behind_steps
 from slotmeter.services.events import Event, compact_json, event_step
 from slotmeter.services.meter_row import COLUMNS, MeterRow, read_row
+from slotmeter.services.node_slots import swap_slot_reads, swap_slot_steps
 from slotmeter.services.operations import (
     Asked,
     Operation,
@@ -43,10 +43,9 @@ from slotmeter.services.operations import (
     operation_reads,
     operation_steps,
 )
-from slotmeter.services.parked_addresses import is_parked
 from slotmeter.services.registry import vending_key_id
 from slotmeter.services.sole_tokens import Making, SoleTokens
-from slotmeter.services.taken_off import place_of, taken_off_reads, taken_off_steps
+from slotmeter.services.taken_off import taken_off_steps
 from slotmeter.services.tid_allocator import TidAllocator
 from slotmeter.units import DAY_US, Commodity, commodity_quantity, epoch_us, instant
 from slotmeter.vending.accounts import CreditMode
@@ -192,8 +191,7 @@ class MeterSwaps:
             NotFound: ``meter_unknown``, ``vending_key_unknown``.
             Refused: ``meter_not_installed``, ``meter_removed``, ``same_meter``,
                 ``meter_installed_elsewhere``, ``behind_node``, ``commodity_differs``,
-                ``credit_modes_differ``, ``transfer_differs``, ``meter_row_wrong``, and what
-                an amount is refused for.
+                ``credit_modes_differ``, ``transfer_differs``, ``meter_row_wrong``; of amounts.
             Unavailable: the token cannot be made now; send the same request again.
         """
         asked.check()
@@ -239,8 +237,6 @@ class MeterSwaps:
 
 def _reads(asked: Asked, wish: SwapWish, now_us: int) -> list[Read]:
     utility_id = asked.caller.principal.utility_id
-    old: dict[str, SqlValue] = {"utility_id": utility_id, "number": wish.old}
-    new: dict[str, SqlValue] = {"utility_id": utility_id, "number": wish.new}
     kept: dict[str, SqlValue | From] = {
         "meter_id": From("new", "id"),
         "from_minute": minute_1993_of_us(now_us),
@@ -253,17 +249,11 @@ def _reads(asked: Asked, wish: SwapWish, now_us: int) -> list[Read]:
     }
     return [
         *operation_reads(asked),
-        Read("swap_meter", old, "old"),
-        Read("swap_meter", new, "new"),
+        Read("swap_meter", {"utility_id": utility_id, "number": wish.old}, "old"),
+        Read("swap_meter", {"utility_id": utility_id, "number": wish.new}, "new"),
         Read("kept_tids", kept, "tids"),
         Read("swap_unused", unused),
-        *taken_off_reads(utility_id, wish.old),
-        Read("binding_meter", new, "new_place"),
-        Read(
-            "node_by_serial",
-            {"utility_id": utility_id, "serial": From("off_place", "node")},
-            "node",
-        ),
+        *swap_slot_reads(utility_id, wish.old, wish.new),
     ]
 
 
@@ -444,42 +434,13 @@ def _swap_steps(
         Update("swap_end_installation", ended),
         Update("swap_remove_meter", {"meter_id": old["id"]}),
         *taken_off_steps(old["utility_id"], rows, new_id, now_us=now_us),
-        *_into_slot(wish, new.row, rows, new_id, now_us),
+        *swap_slot_steps(wish.old, new.row, rows, new_id, now_us=now_us, coding=wish.coding),
         Insert("installation", installed),
         *(Insert("token", token) for token in tokens),
         Insert("meter_swap", swap),
         *recorded,
         event_step(_event(asked, wish, new.row["id"], now_us), new_id),
     ]
-
-
-def _into_slot(wish: SwapWish, new: Row, rows: Rows, new_id: NewId, now_us: int) -> list[Step]:
-    """Put the new meter into the slot of the old one, when a node speaks for that.
-
-    Raises:
-        Refused: ``behind_node``: the new one speaks for itself, or is in another slot.
-    """
-    place = place_of(rows)
-    if place is None:
-        return []
-    there = rows["new_place"][0] if rows["new_place"] else None
-    device_id, address = (there["device_id"], there["address"]) if there else (None, "")
-    speaks = device_id is not None and not is_parked(address)
-    is_bound = there is not None and there["binding_id"] is not None
-    if wish.coding.get("driver") or speaks or is_bound:
-        which = "is in another slot" if is_bound else "has a device of its own"
-        raise Refused(
-            "behind_node",
-            f"meter {wish.old} is in slot {place['slot']} of node {place['node']}, which speaks "
-            f"for it, and meter {wish.new} {which}: take meter {wish.old} from its slot first, or "
-            f"bind meter {wish.new} to it, then swap",
-            field="new",
-        )
-    meter = {"id": new["id"], "number": new["number"], "device_id": device_id}
-    at_us = max(now_us, place["from_us"])
-    return put_behind_steps(
-        new_id, rows["node"][0], place["slot"], meter, at_us=at_us, now_us=now_us
-    )
 
 
 def _credit(asked: Asked, wish: SwapWish, old: Row) -> int:
