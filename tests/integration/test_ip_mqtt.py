@@ -259,7 +259,7 @@ async def test_devices_that_nobody_registered_do_not_hold_up_the_others(
     async def many(frames: Sequence[Frame]) -> list[int]:
         return [await of_registered(frame) for frame in frames]
 
-    fake.frames.hand_in_many = many  # type: ignore[method-assign]
+    fake.frames.hand_in_many = many  # type: ignore[method-assign]  # a log that knows
     async with linked(fake, broker, mqtt_signed=False, mqtt_in_flight_max=2):
         for number in range(3):
             await say(broker, REPORT, f"slotmeter/fake/stranger-{number}/up")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
@@ -282,7 +283,7 @@ async def test_an_entry_that_ran_for_a_while_begins_with_the_first_pause(
     world.media["scripted"] = ScriptedMedium(setup)
     world.supervisor.apply([sample_entry()])
     for times in range(3):
-        await until(lambda: world.states("one").count(S.LOADED) == times + 1)  # noqa: B023
+        await until(partial(lambda many: world.states("one").count(S.LOADED) == many, times + 1))
         world.clock.advance(seconds=60)
         lose.set()
     await until(lambda: len(world.pauses_s) == 3)

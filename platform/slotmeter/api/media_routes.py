@@ -40,7 +40,6 @@ __all__ = ["MEDIA_PATH", "MediaDoor"]
 MEDIA_PATH: Final = f"{MEDIA_PREFIX}/{{entry}}/{{tail:.+}}"
 MINUTE_S: Final = 60.0
 CALLERS_COUNTED_MAX: Final = 200_000
-NOT_RUNNING: Final = "entry_not_running"
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -126,8 +125,8 @@ class MediaDoor:
         if not matched:
             if self.waits_for(entry_key):
                 # A device that is told that there is nothing may throw away what it has to say.
-                self.count_refusal(entry_key, NOT_RUNNING)
-                raise Unavailable(NOT_RUNNING, "the entry does not run at the moment; send again")
+                self.count_refusal(entry_key, "entry_not_running")
+                raise Unavailable("entry_not_running", "the entry does not run now; send again")
             raise web.HTTPNotFound
         try:
             return await self._answer(request, entry_key, matched)

@@ -69,6 +69,7 @@ class EntrySide:
     ) -> None:
         """Join the parts; nothing runs yet."""
         self._is_kept = False
+        self._from_file: Sequence[Entry] = ()
         self._unread: dict[str, Callable[[], dict[str, str]]] = {}
         self._board = board
         self._contexts = contexts
@@ -101,15 +102,12 @@ class EntrySide:
             )
         )
 
-    async def start(self, tables: Sequence[EntryConfig], folder: Path) -> list[Entry]:
+    async def start(self, tables: Sequence[EntryConfig], folder: Path) -> None:
         """Take the file's entries over and keep all entries; see :meth:`tried`.
 
         Args:
             tables: what the configuration file says.
             folder: the data folder, which files with secrets are taken from.
-
-        Returns:
-            The entries of the file.
 
         Raises:
             ConfigError: the file itself is wrong: ``secret_in_file``, ``entry_key_doubled`` or
@@ -121,19 +119,19 @@ class EntrySide:
                 at = next(at for at, one in enumerate(found) if one is each)
                 self._unread[key] = partial(_secrets, tables[at], self._integrations, folder)
         self._is_kept = True
-        from_file = await self._file.take_over(found)
+        self._from_file = await self._file.take_over(found)
         self._show_states()
         self.supervisor.apply(await self.desk.wanted())
-        return from_file
 
-    async def tried(self, entries: Sequence[Entry]) -> None:
-        """Wait until each was tried once; one that does not work is failed or retried then."""
+    async def tried(self) -> Sequence[Entry]:
+        """Return the entries of the file once each was tried; some may be failed or retried."""
         await asyncio.gather(
             *(
                 self.supervisor.settled(entry.id, entry.changed_us, SETTLE_WITHIN_S)
-                for entry in entries
+                for entry in self._from_file
             )
         )
+        return self._from_file
 
     def not_running(self) -> list[str]:
         """Return a line for each entry that should run and does not; texts of media stay out."""

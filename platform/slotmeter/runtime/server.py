@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,7 +18,7 @@ from slotmeter.api.event_stream import EventFeed
 from slotmeter.api.metrics import MetricsBoard
 from slotmeter.api.server import make_runner
 from slotmeter.config import Config
-from slotmeter.devices.entries import Entry, EntryState, EntryStatus
+from slotmeter.devices.entries import EntryState, EntryStatus
 from slotmeter.errors import ConfigError, SlotmeterError
 from slotmeter.ports import Clock
 from slotmeter.runtime.console import Console, cannot_listen, check_key_file, choose_port
@@ -199,11 +198,9 @@ class Runtime:
         self._stack.push_async_callback(tasks.stop)
         tasks.keep("event feed", lambda: _follow(bus, feed))
         keep_vault(tasks, database, vault)
-        from_file: list[Entry] = []
-        if self.role is Role.ALL:
-            from_file = await self._start_rest(tasks, database, vault, bus, board, devices, sole)
+        await self._start_rest(tasks, database, vault, bus, board, devices, sole)
         await self._start_consoles(await self._listen(services))
-        await self._try_entries(devices, from_file)
+        await self._try_entries(devices)
 
     async def _start_rest(
         self,
@@ -214,8 +211,10 @@ class Runtime:
         board: MetricsBoard,
         devices: DeviceSide,
         sole: SoleServer | None,
-    ) -> list[Entry]:
-        """Start what one process of a database does; return the entries of the file."""
+    ) -> None:
+        """Start what one process of a database does."""
+        if self.role is not Role.ALL:
+            return
         if sole is not None:
             tasks.keep("the only full server", sole.keep)
         watch = watched_keys(KeyWatch(database, self.clock, bus), board)
@@ -225,14 +224,12 @@ class Runtime:
         devices.start(self.config.frames)
         entries = devices.entries
         self._stack.push_async_callback(entries.supervisor.stop)
-        from_file = await entries.start(self.config.entries, self.config.data.folder)
+        await entries.start(self.config.entries, self.config.data.folder)
         tasks.keep("entries", lambda: entries.supervisor.follow(entries.desk.wanted))
-        return from_file
 
-    async def _try_entries(self, devices: DeviceSide, from_file: Sequence[Entry]) -> None:
+    async def _try_entries(self, devices: DeviceSide) -> None:
         """Wait until the entries of the file were tried: whoever calls is served meanwhile."""
-        await devices.entries.tried(from_file)
-        for entry in from_file:
+        for entry in await devices.entries.tried():
             status = devices.entries.supervisor.status(entry.id) or EntryStatus()
             self.listeners += [Listener(entry.shown, each) for each in status.addresses]
             if status.state is not EntryState.LOADED:

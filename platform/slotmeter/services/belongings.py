@@ -149,7 +149,7 @@ def _marked(owner: Belongings | None) -> Iterator[None]:
 
 
 def for_owner(work: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
-    """Return work that the server calls, and that begins things for whose this is called for now.
+    """Return work that belongs to the present owner, whoever calls it.
 
     What a medium answers a request with runs in a task of the server, which bears no mark.
     """

@@ -34,8 +34,7 @@ SETUP_WITHIN_S: Final = 30.0
 
 REASON_CHARACTERS_MAX: Final = 500
 STEADY_US: Final = 60 * SECOND_US
-"""An entry that ran for so long before it broke is tried again after the shortest pause; one that
-breaks sooner, again and again, after pauses that grow."""
+"""One that ran so long before it broke is tried soon; one that broke sooner, later each time."""
 
 HIDDEN: Final = "***"
 LINE_CHARACTERS_MIN: Final = 8
@@ -284,9 +283,9 @@ class EntryKeeper:
         """Return what runs, why it does not, or None when something else is wanted meanwhile."""
         await self._enter(EntryState.SETTING_UP, "")
         own = Belongings()
-        secrets: dict[str, str] = {}
-        hide = partial(_hidden, secrets=secrets)
-        attempt = _Attempt(own, EntryTasks(own, self._world.task_failed, hide), secrets)
+        known: dict[str, str] = {}
+        tasks = EntryTasks(own, self._world.task_failed, partial(_hidden, secrets=known))
+        attempt = _Attempt(own, tasks, known)
         work = own.start(f"set up entry {entry.key}", self._build(entry, attempt))
         if not await self._first(work, self._world.setup_within_s):
             work.cancel()
