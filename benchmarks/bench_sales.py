@@ -12,8 +12,9 @@ The tariff is that of the Kenyan pack, and each account repays two debts; ``--ta
 ``--debts 0`` sell the simpler thing by which rates of all releases compare.
 
 With ``--folder`` sales on what ``slotmeter generate`` made are compared with those on a generated
-folder of 1,000 meters, run by run in turn. Drawn from 100,000 meters nearly every sale finds its rows
-on the disk, and the disk is what is measured; from 1,000 it finds them in memory after a warm-up.
+folder of 1,000 meters, run by run in turn. Drawn from 100,000 meters nearly every sale finds its
+rows on the disk, and the disk is what is measured; from 1,000 it finds them in memory after a
+warm-up.
 
 Beside the rate it prints how much of a processor the server used for each answer, which depends
 less on what else the machine does.
