@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -23,14 +24,19 @@ from slotmeter.ports import Read
 from slotmeter.services.ledger_check import verify_ledger
 from slotmeter.services.registry import Registry
 from slotmeter.storage import postgres_session
+from slotmeter.storage.audit_postgres import PostgresAuditReader
+from slotmeter.storage.bulk_postgres import BulkServer
 from slotmeter.storage.postgres_database import PostgresDatabase
 from slotmeter.storage.postgres_pool import ReadPool
 from slotmeter.storage.postgres_reads import ReadRuns
+from slotmeter.storage.postgres_source import PostgresSource
 from slotmeter.testing.databases import name_postgres, settings_of
-from slotmeter.testing.postgres_server import PostgresServer, find_programs, server_user
+from slotmeter.testing.postgres_server import PostgresServer, find_programs, server_user, waited_for
 from slotmeter.testing.shop import Shop, open_shop
 
 pytestmark = pytest.mark.timeout(120)
+
+T = TypeVar("T")
 
 SALES_MAX = 2_000
 DISK_BYTES = 256 * 1024
@@ -258,3 +264,64 @@ async def test_a_server_that_does_not_come_up_in_time_is_named_in_the_refusal(
     with pytest.raises(ConfigError, match=r"cannot be used \(TimeoutError\)") as refused:
         await PostgresDatabase.open(_at(silent.url(), start_wait_s=0))
     assert refused.value.code == "database_unusable"
+
+
+# --- work that is as long as the database is large ------------------------------------------------
+
+
+def _asked_while_locked(url: str, ask: Callable[[], T]) -> T:
+    """Ask something of ``utility`` while the server keeps it locked."""
+    taken = threading.Event()
+
+    async def lock() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute("BEGIN; LOCK TABLE utility IN ACCESS EXCLUSIVE MODE")
+        taken.set()
+        await connection.execute("SELECT pg_sleep(0.5); COMMIT")
+        await connection.close()
+
+    locking = threading.Thread(target=lambda: asyncio.run(lock()))
+    locking.start()
+    taken.wait()
+    try:
+        return ask()
+    finally:
+        locking.join()
+
+
+@pytest.fixture
+def hurried(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> DatabaseConfig:
+    """A database whose small statements may take no longer than a fifth of a second."""
+    name_postgres(tmp_path, server.url(server.make_database()))
+    monkeypatch.setattr(postgres_session, "GRACE_S", 0.0)
+    database = settings_of(tmp_path).database
+    waited_for(_made(database))
+    return database.model_copy(update={"statement_timeout_s": 0.2})
+
+
+async def _made(database: DatabaseConfig) -> None:
+    opened = await PostgresDatabase.open(database)
+    await opened.close()
+
+
+def test_the_audit_is_read_for_as_long_as_it_takes(hurried: DatabaseConfig) -> None:
+    reader = PostgresAuditReader(hurried)
+
+    assert _asked_while_locked(hurried.url, lambda: reader.count("utility")) == 0
+    reader.close()
+
+
+def test_a_stream_of_sales_is_read_for_as_long_as_it_takes(hurried: DatabaseConfig) -> None:
+    source = PostgresSource(hurried, 10)
+
+    assert _asked_while_locked(hurried.url, lambda: source.all("registry_utilities", {})) == []
+    source.close()
+
+
+def test_an_index_of_a_bulk_is_made_for_as_long_as_it_takes(hurried: DatabaseConfig) -> None:
+    with BulkServer(hurried) as bulk:
+        bulk._again = ["SELECT pg_sleep(0.5)"]
+
+        assert list(bulk.make_indexes()) == [(0, 2), (1, 2), (2, 2)]

@@ -13,7 +13,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from slotmeter.config import DatabaseConfig
 from slotmeter.storage.audit_names import name_from, name_query
-from slotmeter.storage.postgres_session import FAILURES, connect, meaning_of
+from slotmeter.storage.postgres_session import FAILURES, LONG_S, connect, meaning_of
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.reader import Checkpoint, Entry, Group
 
@@ -67,7 +67,7 @@ class PostgresAuditReader:
         return self._loop.run_until_complete(doing)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        found = self._wait(self._connection.fetch(query, *values, timeout=None))
+        found = self._wait(self._connection.fetch(query, *values, timeout=LONG_S))
         return [tuple(row) for row in found]
 
     def close(self) -> None:

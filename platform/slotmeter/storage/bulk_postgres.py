@@ -17,7 +17,7 @@ from slotmeter.errors import Unavailable
 from slotmeter.storage.bulk import BulkChain, Values
 from slotmeter.storage.postgres_chain import open_layout
 from slotmeter.storage.postgres_database import WRITER_LOCK
-from slotmeter.storage.postgres_session import FAILURES, connect, meaning_of
+from slotmeter.storage.postgres_session import FAILURES, LONG_S, connect, meaning_of
 from slotmeter.storage.schema import METADATA
 from slotmeter.storage.seal.unit_seal import Head, SealedEntry
 
@@ -94,7 +94,7 @@ class BulkServer:
 
     async def _begin(self) -> None:
         connection = self._connection
-        await connection.execute(SETTINGS, timeout=None)
+        await connection.execute(SETTINGS, timeout=LONG_S)
         await connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
         self.layout = await open_layout(connection)
         """What is sealed in this database."""
@@ -143,7 +143,7 @@ class BulkServer:
         names = [target.c[name].name for name in columns]
         self._wait(
             self._connection.copy_records_to_table(
-                target.name, records=values, columns=names, timeout=None
+                target.name, records=values, columns=names, timeout=LONG_S
             )
         )
 
@@ -179,7 +179,7 @@ class BulkServer:
             self._execute("INSERT INTO sequence VALUES ($1, $2, $3)", utility_id, name, value)
 
     def _execute(self, text: str, *values: Any) -> None:
-        self._wait(self._connection.execute(text, *values, timeout=None))
+        self._wait(self._connection.execute(text, *values, timeout=LONG_S))
 
     def make_indexes(self) -> Iterator[tuple[int, int]]:
         """Make what was taken away; yield how much of it is made, and of how much, as it goes.
@@ -192,7 +192,7 @@ class BulkServer:
             yield made, whole
             self._execute(statement)
         yield whole - 1, whole
-        found = self._wait(self._connection.fetchval(UNBALANCED, timeout=None))
+        found = self._wait(self._connection.fetchval(UNBALANCED, timeout=LONG_S))
         if found is not None:
             raise Unavailable(
                 "generator_stopped", f"the postings of journal {found} do not sum to zero"

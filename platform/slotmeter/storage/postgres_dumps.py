@@ -16,6 +16,7 @@ from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.storage.postgres_restoring import refuse_unfinished
 from slotmeter.storage.postgres_session import (
     FAILURES,
+    LONG_S,
     connect,
     password_of,
     place_of,
@@ -83,7 +84,7 @@ async def _figures(
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")
     newest = await connection.fetchrow(HEAD)
     counts = {
-        table: int(await connection.fetchval(f"SELECT count(*) FROM {table}", timeout=None))  # noqa: S608  our names
+        table: int(await connection.fetchval(f"SELECT count(*) FROM {table}", timeout=LONG_S))  # noqa: S608  our names
         for table in FIGURES
     }
     seq, found = newest or (0, b"")

@@ -11,7 +11,7 @@ import asyncpg
 from slotmeter.config import DatabaseConfig
 from slotmeter.errors import ConfigError, Unavailable
 from slotmeter.storage.migrate import HEAD, check_known, migrations, script
-from slotmeter.storage.postgres_session import place_of
+from slotmeter.storage.postgres_session import LONG_S, place_of
 
 __all__ = ["bring_up_to_date", "check_revision", "revision"]
 
@@ -45,7 +45,7 @@ async def bring_up_to_date(connection: asyncpg.Connection[Any], config: Database
         )
     LOG.info("bringing %s from revision %s to %s", place, at or "none", HEAD)
     await connection.execute("SET LOCAL statement_timeout = 0")
-    await connection.execute(await asyncio.to_thread(script, at), timeout=None)
+    await connection.execute(await asyncio.to_thread(script, at), timeout=LONG_S)
 
 
 async def check_revision(connection: asyncpg.Connection[Any], config: DatabaseConfig) -> None:

@@ -19,6 +19,7 @@ from slotmeter.storage.postgres_writes import GUARD_STATE
 
 __all__ = [
     "FAILURES",
+    "LONG_S",
     "Durability",
     "check_encoding",
     "connect",
@@ -45,6 +46,10 @@ WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)
 
 GRACE_S: Final = 5.0
 """The server ends a slow statement itself; one that does not answer even then is gone."""
+
+LONG_S: Final = 7 * 86_400.0
+"""What work may take that grows with the database: the driver reads ``timeout=None`` as the bound
+of the session, which is that of small statements."""
 
 FAILURES: Final = (
     asyncpg.PostgresError,

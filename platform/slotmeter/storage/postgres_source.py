@@ -11,7 +11,7 @@ import asyncpg
 from slotmeter.config import DatabaseConfig
 from slotmeter.ports import SqlValue
 from slotmeter.storage.dialects.postgresql import Gap, read_in_pieces
-from slotmeter.storage.postgres_session import FAILURES, connect, meaning_of
+from slotmeter.storage.postgres_session import FAILURES, LONG_S, connect, meaning_of
 from slotmeter.storage.statements import catalogue
 
 __all__ = ["PostgresSource"]
@@ -50,7 +50,7 @@ class PostgresSource:
     def all(self, name: str, params: Mapping[str, SqlValue]) -> list[tuple[Any, ...]]:
         """Return all rows of a read."""
         text, values = _written(name, params)
-        found = self._wait(self._connection.fetch(text, *values, timeout=None))
+        found = self._wait(self._connection.fetch(text, *values, timeout=LONG_S))
         return [tuple(row) for row in found]
 
     def some(self, name: str, params: Mapping[str, SqlValue]) -> Iterator[list[tuple[Any, ...]]]:
@@ -60,13 +60,13 @@ class PostgresSource:
         self._wait(transaction.start())
         try:
             cursor = self._wait(self._cursor(text, values))
-            while rows := self._wait(cursor.fetch(self._fetch_rows, timeout=None)):
+            while rows := self._wait(cursor.fetch(self._fetch_rows, timeout=LONG_S)):
                 yield [tuple(row) for row in rows]
         finally:
             self._wait(transaction.rollback())
 
     async def _cursor(self, text: str, values: list[SqlValue]) -> Any:
-        return await self._connection.cursor(text, *values, timeout=None)
+        return await self._connection.cursor(text, *values, timeout=LONG_S)
 
     def close(self) -> None:
         """Let go of the server."""
