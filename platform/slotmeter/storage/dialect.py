@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import Final
 
@@ -23,6 +24,7 @@ from slotmeter.storage.statements import catalogue
 __all__ = ["Compiled", "Statements"]
 
 
+_BY_PLACE: Final[Dialect] = sqlite.dialect(paramstyle="qmark")
 _NAMED: Final = sqlite.dialect(paramstyle="named")
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z_0-9]+)")
 
@@ -87,11 +89,10 @@ def _written_out(
 
 def _compile(
     statement: Select[tuple[object, ...]] | UpdateBase,
-    dialect: Dialect,
     columns: tuple[str, ...],
     touch: Touch | None = None,
 ) -> Compiled:
-    compiled = statement.compile(dialect=dialect)
+    compiled = statement.compile(dialect=_BY_PLACE)
     text = str(compiled)
     if "POSTCOMPILE" in text:
         raise ValueError(f"an expanding parameter cannot be compiled once: {text}")
@@ -100,32 +101,36 @@ def _compile(
     return Compiled(text, _picker(names), columns, touch)
 
 
+@cache
+def _reads() -> Mapping[str, Compiled]:
+    return {
+        name: _compile(statement, tuple(statement.selected_columns.keys()))
+        for name, statement in catalogue().reads.items()
+    }
+
+
+@cache
+def _updates(layout: Layout | None) -> Mapping[str, Compiled]:
+    found = catalogue().updates
+    if layout is None:
+        return {name: _compile(statement, ()) for name, statement in found.items()}
+    sealed = {name: sealed_update(statement, layout) for name, statement in found.items()}
+    return {name: _compile(update, (), touch) for name, (update, touch) in sealed.items()}
+
+
 class Statements:
     """The catalogue, compiled for SQLite; inserts are compiled at first use."""
 
     def __init__(self, layout: Layout | None = None) -> None:
-        """Compile every read and update of the catalogue.
+        """Compile every read and update of the catalogue, once in a process for each layout.
 
         Args:
             layout: what is sealed; updates then return what their seals are made of.
         """
-        self._dialect: Dialect = sqlite.dialect(paramstyle="qmark")
-        found = catalogue()
-        self.reads = {
-            name: _compile(statement, self._dialect, tuple(statement.selected_columns.keys()))
-            for name, statement in found.reads.items()
-        }
-        self.updates = {
-            name: self._update(statement, layout) for name, statement in found.updates.items()
-        }
+        self.reads = _reads()
+        self.updates = _updates(layout)
         self._inserts: dict[tuple[str, ...], tuple[str, Pick]] = {}
         self._updates_together: dict[tuple[str, tuple[str, ...], int], str] = {}
-
-    def _update(self, statement: UpdateBase, layout: Layout | None) -> Compiled:
-        if layout is None:
-            return _compile(statement, self._dialect, ())
-        returning, touch = sealed_update(statement, layout)
-        return _compile(returning, self._dialect, (), touch)
 
     def update_together(self, statement: str, columns: tuple[str, ...], rows: int) -> str:
         """Return one statement that makes an update so many times over.
@@ -162,6 +167,6 @@ class Statements:
             unknown = [name for name in row if name not in target.c]
             if unknown:
                 raise KeyError(f"table {table} has no columns {unknown}")
-            compiled = target.insert().compile(dialect=self._dialect, column_keys=list(row))
+            compiled = target.insert().compile(dialect=_BY_PLACE, column_keys=list(row))
             found = self._inserts[key] = (str(compiled), _picker(compiled.positiontup or ()))
         return found

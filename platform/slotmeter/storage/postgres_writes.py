@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -108,7 +108,7 @@ class PostgresWrites:
         Args:
             layout: what is sealed; updates then return what their seals are made of.
         """
-        self._updates = _compiled(_Sealed(layout.digest, layout))
+        self._updates = _compiled(layout)
         self._pieces: dict[_Key, _Piece] = {}
 
     def piece(self, key: _Key) -> _Piece:
@@ -128,18 +128,10 @@ class PostgresWrites:
         return _update(update, statement, rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """A layout that compares by its digest."""
-
-    digest: bytes
-    layout: Layout = field(compare=False)
-
-
 @cache
-def _compiled(sealed: _Sealed) -> Mapping[str, InPieces]:
+def _compiled(layout: Layout) -> Mapping[str, InPieces]:
     return {
-        name: update_in_pieces(*sealed_update(statement, sealed.layout))
+        name: update_in_pieces(*sealed_update(statement, layout))
         for name, statement in catalogue().updates.items()
     }
 

@@ -132,7 +132,7 @@ class Layout:
 
     number: int
     digest: bytes
-    tables: Mapping[str, SealedTable]
+    tables: Mapping[str, SealedTable] = field(compare=False)
 
     def updated(self, table: str, columns: Sequence[str]) -> Touch | None:
         """Return what an update of these columns has to return; None if it touches no seal.
