@@ -12,10 +12,13 @@ import json
 import re
 import secrets
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from slotmeter.cli import EXIT_OK
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_API", "Api", "answer_of", "api_url", "read_key", "register", "sell"]
 
+T = TypeVar("T")
+
 DEFAULT_API = "http://127.0.0.1:8480"
 TIMEOUT_S = 30.0
+HEARD_WITHIN_S = 0.2
 TRIES = 6
 PAUSE_S_FIRST = 0.5
 PAUSE_S_MAX = 8.0
@@ -117,7 +123,11 @@ class Api:
 
         Raises:
             OSError: no answer came; whether the request was done is unknown.
+            KeyboardInterrupt: likewise.
         """
+        return _interruptible(lambda: self._call(method, path, body))
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         secure = self.url.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(self.url.hostname or "", self.url.port, timeout=TIMEOUT_S)
@@ -134,6 +144,26 @@ class Api:
             raise OSError(f"the answer broke off: {type(error).__name__}") from error
         finally:
             connection.close()
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """Do what waits for a server where Ctrl-C is heard at once.
+
+    A signal that comes just before the main thread waits for a socket is heard when the socket has
+    something to say, which may be never.
+    """
+    done: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    while not wait([done], HEARD_WITHIN_S).done:
+        pass
+    return done.result()
 
 
 def sell(api: Api, request: dict[str, Any]) -> dict[str, Any]:
