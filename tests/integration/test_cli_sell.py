@@ -173,6 +173,8 @@ async def test_ctrl_c_ends_the_command_with_one_sentence(tmp_path: Path, meter: 
             *(sys.executable, "-m", "slotmeter", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # Whoever runs the tests in the background of a shell has them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         await asyncio.wait_for(asked.wait(), 30)
         process.send_signal(signal.SIGINT)
